@@ -1,0 +1,58 @@
+"""Feature vectors from videos with pretrained action-recognition models.
+
+>>> import vidfeat
+>>> extractor = vidfeat.Extractor("config.py", checkpoint="weights.pth")  # doctest: +SKIP
+>>> extractor.extract("clip.mp4").array  # float32 [C]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vidfeat.errors import (
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    OutputError,
+    UsageError,
+    VideoError,
+    VidfeatError,
+)
+
+if TYPE_CHECKING:
+    from vidfeat.extract import Extractor, Features
+    from vidfeat.mmaction import compile_file
+    from vidfeat.recipe import Recipe
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DeviceError",
+    "Extractor",
+    "Features",
+    "OutputError",
+    "Recipe",
+    "UsageError",
+    "VideoError",
+    "VidfeatError",
+    "__version__",
+    "compile_file",
+]
+
+_LATER = {
+    "Extractor": "vidfeat.extract",
+    "Features": "vidfeat.extract",
+    "Recipe": "vidfeat.recipe",
+    "compile_file": "vidfeat.mmaction",
+}
+"""Names whose modules import torch, which takes seconds: imported when they are first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        import importlib
+
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

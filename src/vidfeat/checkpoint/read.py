@@ -1,0 +1,241 @@
+"""From a file to named tensors, without running anything that the file contains."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfeat.checkpoint import pickles
+from vidfeat.checkpoint.files import CheckpointFile
+from vidfeat.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+_HEAD_BYTES = 1024
+_ZIP_START = b"PK\x03\x04"
+# What torch.save wrote before version 1.6: five pickles, of which the first is this number, then the raw storages.
+_LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_LEGACY_PICKLES = 5
+# A safetensors header is JSON of at most this length (the format's own limit), after its length in 8 bytes.
+_SAFETENSORS_HEADER_LIMIT = 100_000_000
+
+
+def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
+    """Read the weights of a checkpoint: what `torch.save` wrote, in either of its formats, or safetensors.
+
+    No code of the file runs and no module that it names is imported: `vidfeat.checkpoint.pickles` says how. Accepted
+    are a dict with the weights under `state_dict` (as mmcv and mmengine save them), `model_state` or `model`, or the
+    bare weights. A `module.` in front of the names, which data-parallel training leaves, is taken off.
+
+    Args:
+        file: the file, from `find`, or a path.
+
+    Returns:
+        Weight name -> tensor on the CPU, in the file's order, shapes and dtypes as stored. The tensors may be backed
+        by the file itself (memory-mapped): it must not be changed while they are in use.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint, is damaged, or names something that is not known to be harmless.
+    """
+    path = file.path if isinstance(file, CheckpointFile) else file
+    try:
+        return _weights_of(_content_of(path), str(path))
+    except CheckpointError:
+        raise
+    except (OSError, MemoryError) as error:
+        found = str(error) or "too little memory for it"
+        raise CheckpointError(str(path), expected="a readable file", found=found) from error
+    except Exception as error:  # the one seam: damaged files bring the most diverse errors out of the readers below
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise CheckpointError(
+            str(path),
+            expected="a readable checkpoint",
+            found=f"{type(error).__name__} while reading it: {reason}",
+            do="The file is probably truncated or damaged: get it again.",
+        ) from error
+
+
+def _content_of(path: Path) -> Any:
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    if head.startswith(_ZIP_START):
+        _check_archive(path)
+        return _torch_load(path, mmap=True)
+    if _is_safetensors(head):
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    _check_legacy(path, head)
+    return _torch_load(path, mmap=False)
+
+
+def _torch_load(path: Path, *, mmap: bool) -> Any:
+    import torch
+
+    if path.suffix == ".safetensors":  # by which torch.load, too, chooses the reader
+        raise CheckpointError(
+            str(path), expected="safetensors, as its suffix says", found="a PyTorch file", do="Rename it to .pth."
+        )
+    try:
+        with pickles.stand_ins_allowed():
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        # PyTorch wraps its reason in advice to load the file with code execution allowed, which must not be passed on.
+        reason = re.search(r"WeightsUnpickler error:\s*(.+?)(?: Please use .*)?$", str(error), re.MULTILINE)
+        raise CheckpointError(
+            str(path),
+            expected=pickles.ONLY_TENSORS,
+            found=(reason.group(1)[:200] if reason else "something else"),
+            do="The file is damaged, or made to do something else than to hold weights: get it from its publisher.",
+        ) from None
+
+
+# --- what kind of file this is ----------------------------------------------------------------------------------------
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER_LIMIT and head[8:9] == b"{"
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a zip file that torch.save would not have written, is damaged, or whose pickle is not harmless."""
+    where = str(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise _not_a_checkpoint(
+            where, "a truncated PyTorch file: the list of its parts, which stands at the end, is missing or damaged"
+        ) from error
+    with archive:
+        entries = archive.infolist()
+        names = [entry.orig_filename for entry in entries]
+        roots = [name.removesuffix("/data.pkl") for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
+        if len(roots) != 1:
+            raise _not_a_checkpoint(where, "a zip file without the part data.pkl that torch.save writes")
+        if f"{roots[0]}/constants.pkl" in names:
+            raise _not_a_checkpoint(where, "a TorchScript program, which is code with weights")
+        for entry in entries:
+            _check_entry(entry, roots[0], where)
+        if len(set(names)) != len(names) or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise _not_a_checkpoint(where, "a zip file with parts that lie over one another")
+        damaged = archive.testzip()  # PyTorch's own reader does not look at the check sums
+        if damaged is not None:
+            raise _not_a_checkpoint(where, f"a damaged PyTorch file: the check sum of its part {damaged} is wrong")
+        pickles.check(io.BytesIO(archive.read(f"{roots[0]}/data.pkl")), where=where)
+
+
+def _check_entry(entry: zipfile.ZipInfo, root: str, where: str) -> None:
+    name = entry.orig_filename
+    if not name.startswith(f"{root}/") or ".." in name.split("/") or "\\" in name or "\x00" in name:
+        raise _not_a_checkpoint(where, f"a zip file with a part named {name!r}, outside the folder {root!r}")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise _not_a_checkpoint(where, f"a zip file whose part {name!r} is compressed, which torch.save never does")
+
+
+def _check_legacy(path: Path, head: bytes) -> None:
+    where = str(path)
+    legacy = head.startswith(_LEGACY_START)
+    try:
+        with path.open("rb") as stream:
+            # A plain pickle is refused in any case, but where it would run a command the error should say so.
+            pickles.check(stream, where=where, pickles=_LEGACY_PICKLES if legacy else 1)
+    except ValueError as error:
+        if legacy:
+            raise _not_a_checkpoint(where, f"a truncated or damaged PyTorch file ({error})") from error
+    if not legacy:
+        raise _not_a_checkpoint(where, _description_of(head))
+
+
+def _description_of(head: bytes) -> str:
+    """What a file that is no checkpoint seems to be, from its first bytes."""
+    start = head.lstrip().lower()
+    if not head:
+        return "an empty file"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer instead of the file it points to (`git lfs pull` fetches that)"
+    if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "a web page, such as an error or log-in page that was saved in place of the download"
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"Rar!", b"7z\xbc\xaf")):
+        return "a compressed archive, which has to be unpacked first"
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    if re.match(rb"\x80[\x00-\x05]", head):
+        return "a Python pickle that torch.save did not write"
+    if re.fullmatch(rb"[\t\n\r -~]+", head):
+        return f"text, which begins with {head[:40].decode('ascii')!r}"
+    return f"a file of another type, which begins with the bytes {head[:8].hex(' ')}"
+
+
+def _not_a_checkpoint(where: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        where,
+        expected="a checkpoint, as torch.save or safetensors write it",
+        found=found,
+        do="Get the file again, or give the right one.",
+    )
+
+
+# --- the weights in what was read -------------------------------------------------------------------------------------
+
+
+def _weights_of(content: object, where: str) -> dict[str, torch.Tensor]:
+    if not isinstance(content, dict):
+        raise CheckpointError(where, expected="a dict of weights", found=f"a {type(content).__name__}")
+    outer = _plain(content)
+    weights = next((inner for key in _KEYS if (inner := _inner(outer, key)) is not None), outer)
+    _check_weights(weights, where)
+    renamed = {name.removeprefix("module."): tensor.detach() for name, tensor in weights.items()}
+    if len(renamed) != len(weights):
+        doubled = sorted(name for name in weights if f"module.{name}" in weights)
+        raise CheckpointError(
+            where, expected="each weight once", found=f"weights with and without `module.`: {_first(doubled)}"
+        )
+    return renamed
+
+
+_KEYS = ("state_dict", "model_state", "model")
+
+
+def _inner(outer: dict[Any, Any], key: str) -> dict[Any, Any] | None:
+    """The dict under `key`. Other keys than `state_dict` are common words, and count only where they hold tensors."""
+    value = outer.get(key)
+    if not isinstance(value, dict):
+        return None
+    inner = _plain(value)
+    return inner if key == "state_dict" or (inner and not _not_tensors(inner)) else None
+
+
+def _plain(mapping: dict[Any, Any]) -> dict[Any, Any]:
+    # By the type's own `items`: a file can give an OrderedDict attributes that hide its methods.
+    return dict(type(mapping).items(mapping))
+
+
+def _not_tensors(weights: dict[Any, Any]) -> list[str]:
+    import torch
+
+    return [
+        str(name)[:80]
+        for name, value in weights.items()
+        if not (isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout == torch.strided)
+    ]
+
+
+def _check_weights(weights: dict[Any, Any], where: str) -> None:
+    if not weights:
+        raise CheckpointError(where, expected="weights", found="an empty dict")
+    others = _not_tensors(weights)
+    if others:
+        raise CheckpointError(
+            where,
+            expected=f"tensors only, or a dict of them under one of {', '.join(_KEYS)}",
+            found=f"{len(others)} of {len(weights)} entries that are not named tensors: {_first(others)}",
+        )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -1,0 +1,309 @@
+"""The command line: flags map one to one onto the library, and errors become one line and an exit code.
+
+Exit codes: 0 all done, 1 something unforeseen, 2 usage or configuration, 3 some videos failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vidfeat import __version__
+from vidfeat.errors import UsageError, VideoError, VidfeatError
+
+if TYPE_CHECKING:
+    from vidfeat.engine.launch import Share
+    from vidfeat.extract import Setup
+    from vidfeat.store import Entry, ManifestHeader, RunStore
+
+# torch, av and cv2 take seconds to import, so this module imports what uses them inside the functions: `--help` and a
+# mistyped flag are answered at once.
+
+EXIT_UNFORESEEN, EXIT_USAGE, EXIT_SOME_FAILED = 1, 2, 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `vidfeat`.
+
+    Args:
+        argv: the arguments; those of the process where None.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(argv)
+    return guarded(options.run, options)
+
+
+def guarded(run: Any, options: argparse.Namespace) -> int:
+    """Run a command; errors become one message on stderr and an exit code, with a traceback only for `--debug`."""
+    try:
+        code: int = run(options)
+        sys.stdout.flush()
+        return code
+    except VidfeatError as error:
+        message, code = str(error), EXIT_SOME_FAILED if isinstance(error, VideoError) else error.exit_code
+        if options.debug:
+            raise
+    except KeyboardInterrupt:
+        message, code = "interrupted; what is finished is kept, run the same command again to go on", EXIT_UNFORESEEN
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNFORESEEN
+    except Exception as error:
+        if options.debug:
+            raise
+        message = f"unforeseen {type(error).__name__}: {error}. Please report it, with the output of --debug."
+        code = EXIT_UNFORESEEN
+    print(f"vidfeat: error: {message}", file=sys.stderr)
+    return code
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that `vidfeat extract` and the MMAction2 command share."""
+    parser.add_argument("--video-list", type=Path, metavar="FILE", help="text file with one video path per line")
+    parser.add_argument("--video-root", type=Path, metavar="DIR", help="folder that the list's paths start from")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override, dotted keys"
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=("none", "pytorch", "slurm", "mpi"),
+        default="none",
+        help="what started this process as one of several that share the list (default: none)",
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:i (default: a GPU if there is one)"
+    )
+    parser.add_argument(
+        "--precision", choices=("fp32",), default="fp32", help="arithmetic of the network (default: fp32, exact)"
+    )
+    parser.add_argument(
+        "--on-error", choices=("skip", "fail"), default="skip", help="go on after a broken video (default), or stop"
+    )
+    parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
+    parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show failures only")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"vidfeat: error: {message}. See `{self.prog} --help`.", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="vidfeat",
+        description="Feature vectors from videos with pretrained action-recognition models.",
+        epilog="Exit codes: 0 all done, 1 unforeseen, 2 usage or configuration, 3 some videos failed.",
+    )
+    parser.add_argument("--version", action="version", version=f"vidfeat {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    extract = commands.add_parser(
+        "extract",
+        help="turn videos into feature vectors",
+        description="Turn videos into feature vectors: one float32 vector a video, the mean over its clips and crops.",
+        epilog=(
+            "OUT ends in .pkl, .json or .yaml for one file in list order, or is a folder for one .npy per video. "
+            "OUT.manifest.jsonl beside it says what became of every video."
+        ),
+    )
+    extract.add_argument("model", metavar="MODEL", help="path of an MMAction2 config")
+    extract.add_argument("videos", nargs="*", type=Path, metavar="VIDEO_OR_FOLDER", help="videos, or folders of them")
+    extract.add_argument("-o", "--out", required=True, metavar="OUT", help="output file or folder")
+    extract.add_argument("--checkpoint", metavar="PATH_OR_URL", help="weights of the model")
+    add_run_flags(extract)
+    extract.set_defaults(run=_extract)
+
+    inspect = commands.add_parser(
+        "inspect",
+        help="say what a model does to a video",
+        description="Say in words what a model does to a video: frames, views, transforms, backbone, feature size.",
+    )
+    inspect.add_argument("model", metavar="MODEL", help="path of an MMAction2 config")
+    inspect.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override")
+    inspect.add_argument("--json", action="store_true", help="print the recipe as JSON")
+    inspect.add_argument("--debug", action="store_true", help="show tracebacks")
+    inspect.set_defaults(run=_inspect)
+
+    verify = commands.add_parser(
+        "verify",
+        help="prove that an output is whole",
+        description="Check an output against its manifest: every video covered once, shapes, finite values, hashes.",
+    )
+    verify.add_argument("out", metavar="OUT", type=Path, help="an output of vidfeat extract")
+    verify.add_argument("--debug", action="store_true", help="show tracebacks")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def _extract(options: argparse.Namespace) -> int:
+    return extract_to(options, options.model, options.checkpoint, options.out)
+
+
+def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None, out: str) -> int:
+    """The command `extract`, also under its MMAction2 name.
+
+    Args:
+        options: the flags of `add_run_flags`, and `videos`.
+        config, checkpoint: the model.
+        out: the output, as typed; a trailing slash makes it a folder.
+
+    Returns:
+        The exit code.
+    """
+    from vidfeat.engine.launch import read_share
+    from vidfeat.store import RunIdentity, RunStore, list_digest, open_format
+
+    # The cheap questions come first: a mistyped list or output is told before torch is even imported.
+    share = read_share(options.launcher)
+    entries = _entries(options)
+    open_format(out).check_names(entries)
+
+    from vidfeat.extract import prepare
+
+    setup = prepare(
+        config,
+        checkpoint=checkpoint,
+        device=_device(options.device, share),
+        precision=options.precision,
+        cfg_options=_overrides(options.cfg_options),
+        progress=not options.quiet,
+    )
+    identity = RunIdentity(
+        recipe_digest=setup.recipe.digest,
+        checkpoint_sha256=setup.weights.sha256,
+        precision=setup.precision,
+        list_digest=list_digest(entries),
+    )
+    with RunStore.open(
+        out,
+        identity,
+        entries,
+        rank=share.rank,
+        world_size=share.world_size,
+        restart=options.restart,
+        retry_failed=options.retry_failed,
+    ) as store:
+        if store.finished and share.rank == 0 and not options.quiet:
+            print(f"{out} is complete already; nothing to do (--restart begins anew)", file=sys.stderr)
+        _extract_pending(options, setup, store, len(entries), share)
+        summary = store.finish(_manifest_header(setup))
+    if summary is None:  # Another process writes the output, and tells.
+        return 0
+    if not options.quiet:
+        failed = f", {summary.failed} failed (see {summary.manifest})" if summary.failed else ""
+        print(f"{summary.done} of {summary.videos} videos in {summary.out}{failed}", file=sys.stderr)
+    return EXIT_SOME_FAILED if summary.failed else 0
+
+
+def _extract_pending(options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share) -> None:
+    """Compute what is missing of this process's share. Nothing missing: not even the weights are read."""
+    pending = store.pending()
+    if not pending:
+        return
+
+    import torch
+
+    from vidfeat.engine.local import run
+    from vidfeat.engine.progress import Progress
+    from vidfeat.extract import Extractor
+
+    if share.local_size > 1:
+        # The processes of one machine share its cores.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // share.local_size))
+    extractor = Extractor.from_setup(setup)
+    if extractor.match.ignored_heads and share.rank == 0 and not options.quiet:
+        heads = ", ".join(extractor.match.heads)
+        print(f"{extractor.match.ignored_heads} weights of {heads} are not needed for features", file=sys.stderr)
+    mine = len(range(share.rank, videos, share.world_size))
+    with Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress:
+        run(extractor, pending, store, progress, on_error=options.on_error)
+
+
+def _device(name: str, share: Share) -> str:
+    """The device of this process: the processes of one machine share its GPUs out among them."""
+    if name != "auto" or share.local_size == 1:
+        return name
+
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return f"cuda:{share.local_rank % gpus}" if gpus else "cpu"
+
+
+def _manifest_header(setup: Setup) -> ManifestHeader:
+    import platform
+
+    import av
+    import cv2
+    import numpy as np
+    import torch
+
+    return {
+        "recipe": setup.recipe.to_json(),
+        "checkpoint": {"source": setup.weights.source, "sha256": setup.weights.sha256},
+        "device": torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else "cpu",
+        "versions": {
+            "vidfeat": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "av": av.__version__,
+            "numpy": np.__version__,
+            "cv2": cv2.__version__,
+        },
+    }
+
+
+def _entries(options: argparse.Namespace) -> list[Entry]:
+    from vidfeat.store import read_list, scan
+
+    if options.video_list is not None and not options.videos:
+        return read_list(options.video_list, options.video_root)
+    if options.videos and options.video_list is None and options.video_root is None:
+        return scan(options.videos)
+    raise UsageError(
+        "videos",
+        expected="either videos and folders, or --video-list with an optional --video-root",
+        found="both" if options.videos else "none",
+    )
+
+
+def _overrides(items: Sequence[str]) -> dict[str, Any]:
+    from vidfeat.mmaction.pyconfig import parse_override
+
+    return dict(parse_override(item) for item in items)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    import json
+
+    from vidfeat.describe import describe
+    from vidfeat.mmaction import compile_file
+
+    recipe = compile_file(options.model, _overrides(options.cfg_options))
+    print(json.dumps(recipe.to_json(), indent=2) if options.json else describe(recipe))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from vidfeat.store import verify
+
+    problems = verify(options.out)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{options.out}: whole")
+    return EXIT_UNFORESEEN if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Many videos: who reads, who computes, who writes, and what the person at the terminal sees."""

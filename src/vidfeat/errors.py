@@ -1,0 +1,122 @@
+"""Every error that vidfeat raises on purpose.
+
+A message answers four questions, in this order: *where* it happened, what was *expected*, what was *found*, and what
+to *do* about it. The tree is small, so that callers can catch one thing:
+
+- `VidfeatError`: anything below.
+    - `UsageError`: the call itself: flags, lists, output paths.
+    - `ConfigError`: a config file, or a value in it.
+    - `CheckpointError`: a checkpoint could not be had, trusted or matched.
+    - `DeviceError`: the device asked for is not there.
+    - `OutputError`: an output could not be written or does not fit the run.
+        - `WriteError`: the disk refused; what was finished before is kept.
+    - `VideoError`: one video; a run goes on to the next.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Stage = Literal["open", "decode", "sample", "model", "write"]
+"""The step of the main path at which a video failed."""
+
+Kind = Literal[
+    "missing",
+    "empty",
+    "no_video",
+    "truncated",
+    "corrupt",
+    "timeout",
+    "crashed",
+    "blocked_format",
+    "too_large",
+    "too_small",
+    "out_of_memory",
+    "io",
+]
+"""What was wrong with a video, as the manifest spells it. `too_small` means that a crop does not
+fit into its frames; `io` is a read error that is none of the others."""
+
+
+class VidfeatError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        where: the file, key path or frame concerned.
+        expected: what would have been right.
+        found: what was there instead.
+        do: the next step for the reader; empty where there is none.
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, *, expected: str, found: str, do: str = "") -> None:
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.do = do
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.where}: expected {self.expected}; found {self.found}."
+        return f"{text} {self.do}" if self.do else text
+
+
+class UsageError(VidfeatError):
+    """The call itself is wrong: a flag, a list, an output path."""
+
+    exit_code = 2
+
+
+class ConfigError(VidfeatError):
+    """A config cannot be read, or asks for something that is not supported."""
+
+    exit_code = 2
+
+
+class CheckpointError(VidfeatError):
+    """A checkpoint cannot be found, downloaded, trusted, read or matched with the model."""
+
+    exit_code = 2
+
+
+class DeviceError(VidfeatError):
+    """The compute device asked for does not exist or cannot do what was asked."""
+
+    exit_code = 2
+
+
+class OutputError(VidfeatError):
+    """An output cannot be written, or what stands there belongs to another run."""
+
+    exit_code = 2
+
+
+class WriteError(OutputError):
+    """The system refused a write: a full disk, a quota, a faulty device. Finished work is kept; run again to go on."""
+
+    exit_code = 1
+
+
+class VideoError(VidfeatError):
+    """One video cannot be turned into features; others can.
+
+    Args:
+        where: the video's path.
+        stage: the step that failed.
+        kind: what was wrong with the video.
+        expected, found, do: as in `VidfeatError`.
+    """
+
+    def __init__(self, where: str, *, stage: Stage, kind: Kind, expected: str, found: str, do: str = "") -> None:
+        self.stage: Stage = stage
+        self.kind: Kind = kind
+        super().__init__(where, expected=expected, found=found, do=do)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
+        return (_rebuild_video_error, (self.where, self.stage, self.kind, self.expected, self.found, self.do))
+
+
+def _rebuild_video_error(where: str, stage: Stage, kind: Kind, expected: str, found: str, do: str) -> VideoError:
+    return VideoError(where, stage=stage, kind=kind, expected=expected, found=found, do=do)

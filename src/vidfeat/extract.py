@@ -1,0 +1,304 @@
+"""The main path: one video in, one feature vector out.
+
+    probe -> plan -> decode -> transform          the host half, `read_views`: uint8 crops
+    -> normalize -> network -> pool               the device half, `Extractor.compute`: one row
+
+Single calls, the engine and the cluster all run these two functions; they differ only in who calls them when.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vidfeat.checkpoint import CheckpointFile, MatchReport, find, load_into, load_state
+from vidfeat.errors import DeviceError, UsageError, VideoError
+from vidfeat.mmaction import compile_file
+from vidfeat.models import Recognizer, build, fold_norms
+from vidfeat.pooling import pool_video, pool_views
+from vidfeat.recipe import ModelSpec, Recipe
+from vidfeat.sampling import FrameIndex, plan_clips
+from vidfeat.transforms import FrameTransformer, normalize
+from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, with_exact_frames
+
+Precision = Literal["fp32"]
+
+FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
+"""Frames that pass through the network at once, by device. On a CPU few are faster than many, since a layer's output
+then still lies in the cache for the next; measured in `benchmarks/`. The number is fixed, not tuned per run: it
+decides the shape of every batch, and with it the last bit of every feature."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """All that the network needs of one video.
+
+    Attributes:
+        pixels: uint8 `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed.
+        clips: int64 `[clips, clip_len]`, values in `[0, U)`: which of those frames make which clip.
+        frames: frames in the video.
+        fps: frames per second, None where the file does not say.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    clips: FrameIndex
+    frames: int
+    fps: float | None
+
+    def batches(self, model: ModelSpec, frames_per_batch: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """The network's inputs, crop by crop and clip by clip, as the original orders them.
+
+        Args:
+            model: for 2 dimensions, `[N, H, W, 3]` with a frame per row and N a multiple of `segments`; for 3,
+                `[N, T, H, W, 3]` with a clip per row.
+            frames_per_batch: at least one clip or group of segments, and otherwise at most this many frames, are in a
+                batch.
+        """
+        together = self.clips.reshape(-1, model.segments) if model.dims == 2 else self.clips
+        per_batch = max(1, frames_per_batch // together.shape[1])
+        in_order = [(crop, frames) for crop in range(self.pixels.shape[1]) for frames in together]
+        for start in range(0, len(in_order), per_batch):
+            batch = np.stack([self.pixels[frames, crop] for crop, frames in in_order[start : start + per_batch]])
+            yield batch.reshape(-1, *batch.shape[2:]) if model.dims == 2 else batch
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of one video.
+
+    Attributes:
+        array: float32 `[C]`, the mean over all clips and crops.
+        frames: frames in the video.
+        fps: frames per second, None where the file does not say.
+        views: how many rows the mean is taken over.
+    """
+
+    array: npt.NDArray[np.float32]
+    frames: int
+    fps: float | None
+    views: int
+
+
+def read_views(recipe: Recipe, path: str | os.PathLike[str]) -> Views:
+    """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
+
+    Args:
+        recipe: what to sample and how to transform it.
+        path: the video.
+
+    Raises:
+        VideoError: the video cannot be read, or a crop does not fit into its frames.
+    """
+    info = with_exact_frames(probe(path))
+    try:
+        return _views_of(recipe, info)
+    except FrameCountError:
+        # The container promised a frame per packet and did not keep it: count by decoding, and plan again.
+        return _views_of(recipe, recount(info))
+
+
+def _views_of(recipe: Recipe, info: VideoInfo) -> Views:
+    plan = plan_clips(info.frames, recipe.sampling)
+    wanted, clips = np.unique(plan, return_inverse=True)
+    transform = FrameTransformer(recipe.transforms)
+    crops = [transform(frame, where=info.path) for _, frame in decode(info.path, wanted, info)]
+    sizes = {crop.shape[1:3] for crop in crops}
+    if len(sizes) > 1:
+        raise VideoError(
+            info.path,
+            stage="decode",
+            kind="corrupt",
+            expected="frames of one size",
+            found=f"{len(sizes)} sizes",
+            do="Re-encode the video, or use a config that crops.",
+        )
+    return Views(np.stack(crops), clips.reshape(plan.shape), info.frames, info.fps)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an extractor is made of, checked, before the weights are read into memory.
+
+    Attributes:
+        recipe: everything that decides a feature, apart from the weights.
+        weights: the checkpoint's file and SHA-256.
+        device: where the network will run.
+        precision: its number format.
+    """
+
+    recipe: Recipe
+    weights: CheckpointFile
+    device: torch.device
+    precision: Precision
+
+
+def prepare(
+    config: str | os.PathLike[str],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    cfg_options: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> Setup:
+    """Compile the config, find (or download) the checkpoint, choose the device; arguments as for `Extractor`."""
+    recipe = compile_file(config, cfg_options)
+    chosen = choose_device(device)
+    if precision != "fp32":
+        raise UsageError("precision", expected="'fp32'", found=repr(precision))
+    if checkpoint is None:
+        raise UsageError(
+            os.fspath(config), expected="a checkpoint", found="none", do="Give a path or a URL with --checkpoint."
+        )
+    return Setup(recipe, find(os.fspath(checkpoint), progress=progress), chosen, "fp32")
+
+
+class Extractor:
+    """A model ready to extract features.
+
+    Args:
+        config: path of an MMAction2 config.
+        checkpoint: path or URL of its weights.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
+        precision: number format of the network; "fp32" is exact.
+        cfg_options: overrides, dotted key to value, as `--cfg-options` takes them.
+        progress: whether a download shows a progress bar on stderr.
+
+    Attributes:
+        recipe: everything that decides a feature, apart from the weights.
+        weights: the checkpoint's file and SHA-256.
+        match: what was loaded from it.
+        device: where the network runs.
+        precision: its number format.
+
+    Example:
+        >>> features = Extractor("config.py", checkpoint="weights.pth").extract("clip.mp4")  # doctest: +SKIP
+        >>> features.array.shape  # doctest: +SKIP
+        (2048,)
+
+    Raises:
+        ConfigError, CheckpointError, DeviceError, UsageError: see `vidfeat.errors`.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str],
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+        cfg_options: Mapping[str, Any] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self._load(
+            prepare(
+                config,
+                checkpoint=checkpoint,
+                device=device,
+                precision=precision,
+                cfg_options=cfg_options,
+                progress=progress,
+            )
+        )
+
+    @classmethod
+    def from_setup(cls, setup: Setup) -> Extractor:
+        """An extractor from what `prepare` found."""
+        extractor = cls.__new__(cls)
+        extractor._load(setup)
+        return extractor
+
+    def _load(self, setup: Setup) -> None:
+        self.recipe, self.weights = setup.recipe, setup.weights
+        self.device, self.precision = setup.device, setup.precision
+        self.model, self.match = load_model(self.recipe, self.weights, self.device)
+
+    def extract(self, path: str | os.PathLike[str]) -> Features:
+        """The features of one video.
+
+        Args:
+            path: a video file.
+
+        Raises:
+            VideoError: the video cannot be turned into features; `stage` and `kind` say why.
+        """
+        return self.compute(read_views(self.recipe, Path(path)), where=str(path))
+
+    @torch.inference_mode()
+    def compute(self, views: Views, *, where: str = "video") -> Features:
+        """The device half of the main path: normalise, run the network, pool.
+
+        Args:
+            views: from `read_views`.
+            where: the video's path, for errors.
+
+        Raises:
+            VideoError: the result is not finite.
+        """
+        dims = self.recipe.model.dims
+        rows = []
+        for batch in views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type]):
+            pixels = torch.from_numpy(batch).to(self.device)
+            rows.append(pool_views(self.model.forward_features(normalize(pixels, self.recipe.normalize, dims))))
+        all_rows = torch.cat(rows)
+        array = pool_video(all_rows).cpu().numpy()
+        if not np.isfinite(array).all():
+            raise VideoError(
+                where,
+                stage="model",
+                kind="corrupt",
+                expected="finite features",
+                found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} values infinite or not a number",
+                do="Check that the checkpoint fits the config's normalisation.",
+            )
+        return Features(array, frames=views.frames, fps=views.fps, views=len(all_rows))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a `--device` value names.
+
+    Raises:
+        DeviceError: there is none, or the value names none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in FRAMES_PER_BATCH:
+        raise DeviceError("--device", expected="auto, cpu, cuda or cuda:i", found=repr(name))
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise DeviceError(
+            "--device",
+            expected=f"a CUDA device for {name!r}",
+            found=f"{count} of them",
+            do="Use --device cpu, or install a CUDA build of PyTorch and its driver.",
+        )
+    return device
+
+
+def load_model(recipe: Recipe, weights: CheckpointFile, device: torch.device) -> tuple[Recognizer, MatchReport]:
+    """Build the network, load its weights strictly, and make it ready for inference on a device."""
+    model = build(recipe.model)
+    match = load_into(model, load_state(weights), source=weights.source)
+    fold_norms(model)
+    layout = torch.channels_last if recipe.model.dims == 2 else torch.channels_last_3d
+    # The stubs of `Module.to` leave out `memory_format`.
+    move: Any = model.to
+    return cast(Recognizer, move(device=device, memory_format=layout)), match
+
+
+def count_views(recipe: Recipe) -> int:
+    """Rows that the mean of a video (at least one clip long) is taken over."""
+    clips, clip_len = plan_clips(10**6, recipe.sampling).shape
+    crops = FrameTransformer(recipe.transforms).crops
+    return math.prod((clips, crops, clip_len if recipe.model.dims == 2 else 1))

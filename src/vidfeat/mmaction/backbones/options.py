@@ -1,0 +1,62 @@
+"""What the families' translators share: options taken over as they are, and the few that need a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from vidfeat.mmaction.node import Node
+
+
+def options(node: Node, names: Collection[str]) -> dict[str, Any]:
+    """The options that are given, lists turned into tuples."""
+    return {name: frozen(node.value(name)) for name in names if name in node.data}
+
+
+def frozen(value: Any) -> Any:
+    return tuple(frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def make(config_class: Callable[..., Any], node: Node, options: dict[str, Any]) -> Any:
+    """Build the dataclass; what it refuses becomes an error with the key path."""
+    try:
+        return config_class(**options)
+    except (TypeError, ValueError) as error:
+        raise node.error("type", expected="options that make a network", found=str(error)) from None
+
+
+def norm_eps(node: Node, key: str = "norm_cfg") -> float:
+    """Epsilon of the batch normalisation; synchronised ones do the same in inference."""
+    if node.value(key, None) is None:
+        return 1e-5
+    norm = node.dict(key)
+    norm.choice("type", dict.fromkeys(("BN", "BN2d", "BN3d", "SyncBN")))
+    norm.ignore({"requires_grad", "momentum"})
+    eps = norm.value("eps", 1e-5)
+    if type(eps) is not float or not 0 < eps < 1:
+        raise norm.error("eps", expected="a small number above 0", found=f"{eps!r}")
+    norm.refuse_rest("type, requires_grad, momentum and eps")
+    return eps
+
+
+def plain_conv(node: Node, types: Collection[str]) -> None:
+    """Only ordinary convolutions and ReLU are built."""
+    if node.value("conv_cfg", None) is not None:
+        conv = node.dict("conv_cfg")
+        conv.choice("type", dict.fromkeys(types))
+        conv.refuse_rest("type")
+    if node.value("act_cfg", None) is not None:
+        act = node.dict("act_cfg")
+        act.choice("type", {"ReLU": None})
+        act.ignore({"inplace"})
+        act.refuse_rest("type and inplace")
+
+
+def rgb(node: Node, in_channels: int) -> None:
+    if in_channels != 3:
+        raise node.error(
+            "in_channels",
+            expected="3 (RGB)",
+            found=f"{in_channels}",
+            do="Optical-flow models are not supported: their input is not a video.",
+        )

@@ -1,0 +1,96 @@
+"""The one building block that most families share: convolution, batch normalisation, ReLU."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+Size = Union[int, tuple[int, ...]]
+
+
+class ConvNorm(nn.Module):
+    """Convolution, then batch normalisation, then ReLU; the last two where wanted.
+
+    Parameters are named as MMAction2 names them: `conv.weight`, `bn.weight`, `bn.running_mean`, and so on.
+
+    Args:
+        in_channels, out_channels, kernel, stride, padding, dilation, groups: of the convolution.
+        dims: 2 for images, 3 for clips.
+        norm_eps: epsilon of the normalisation; None leaves it out.
+        relu: whether the output passes through a ReLU.
+        bias: whether the convolution has a bias.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Size,
+        *,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        dims: int,
+        norm_eps: float | None = 1e-5,
+        relu: bool = True,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        conv_class = nn.Conv2d if dims == 2 else nn.Conv3d
+        norm_class = nn.BatchNorm2d if dims == 2 else nn.BatchNorm3d
+        self.conv = conv_class(
+            in_channels,
+            out_channels,
+            kernel,  # type: ignore[arg-type]
+            stride=stride,  # type: ignore[arg-type]
+            padding=padding,  # type: ignore[arg-type]
+            dilation=dilation,  # type: ignore[arg-type]
+            groups=groups,
+            bias=bias,
+        )
+        self.bn: nn.Module = nn.Identity() if norm_eps is None else norm_class(out_channels, eps=norm_eps)
+        self.relu = relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[N, in_channels, ...]` to `[N, out_channels, ...]`."""
+        x = self.bn(self.conv(x))
+        return x.relu_() if self.relu else x
+
+    def fold_norm(self) -> None:
+        """Move the normalisation into the convolution's weights, for inference; idempotent."""
+        if isinstance(self.bn, nn.BatchNorm2d | nn.BatchNorm3d):
+            fold(self.conv, self.bn)
+            self.bn = nn.Identity()
+
+
+def fold(conv: nn.Module, norm: nn.Module) -> None:
+    """Give `conv` the weight and bias with which it does the work of `norm` too.
+
+    Computed in double precision: in single precision the products would add an error of their own to every layer.
+    """
+    assert isinstance(conv, nn.Conv2d | nn.Conv3d)
+    assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight.double(),
+        None if conv.bias is None else conv.bias.double(),
+        norm.running_mean.double(),
+        norm.running_var.double(),
+        norm.eps,
+        norm.weight.double(),
+        norm.bias.double(),
+    )
+    conv.weight = nn.Parameter(weight.detach().to(conv.weight.dtype), requires_grad=False)
+    conv.bias = nn.Parameter(bias.detach().to(conv.weight.dtype), requires_grad=False)
+
+
+def fold_norms(model: nn.Module) -> None:
+    """Fold every batch normalisation of a model that follows a convolution; the model must be in eval mode."""
+    for module in model.modules():
+        if isinstance(module, ConvNorm):
+            module.fold_norm()

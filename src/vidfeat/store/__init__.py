@@ -1,0 +1,23 @@
+"""What goes in and out of a run: lists of videos, the journal of finished work, the outputs and their manifest."""
+
+from vidfeat.store.identity import RunIdentity
+from vidfeat.store.listing import VIDEO_SUFFIXES, Entry, list_digest, read_list, scan
+from vidfeat.store.manifest import ManifestHeader
+from vidfeat.store.run import RunStore, Summary
+from vidfeat.store.verify import verify
+from vidfeat.store.writers import Format, open_format
+
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Entry",
+    "Format",
+    "ManifestHeader",
+    "RunIdentity",
+    "RunStore",
+    "Summary",
+    "list_digest",
+    "open_format",
+    "read_list",
+    "scan",
+    "verify",
+]

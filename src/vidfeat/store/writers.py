@@ -1,0 +1,263 @@
+"""The outputs: one file with a row per video, or a folder with a file per video."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, final
+
+import numpy as np
+
+from vidfeat.errors import OutputError, UsageError, WriteError
+from vidfeat.store import streams
+from vidfeat.store.atomic import replacing
+from vidfeat.store.listing import VIDEO_SUFFIXES, Entry
+from vidfeat.store.streams import Features, Rows
+
+
+@dataclass(frozen=True)
+class Format(ABC):
+    """How features lie on disk.
+
+    Attributes:
+        out: the file or folder.
+        name: what the manifest calls the format: `"pkl"`, `"json"`, `"yaml"` or `"npy"`.
+    """
+
+    out: Path
+    name: str
+
+    @abstractmethod
+    def check_names(self, entries: Sequence[Entry]) -> None:
+        """Raise `UsageError` if the videos' names cannot all become outputs."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Raise `OutputError` if `out` could not be written at the end; create folders that are needed before."""
+
+    @abstractmethod
+    def keep(self, name: str, features: Features) -> bytes:
+        """Take one video's features: write them where they belong and return b"", or return what to keep till the end.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Whether what `keep` wrote is still there; True where it wrote nothing."""
+
+    @abstractmethod
+    def assemble(self, rows: Rows) -> None:
+        """Bring the output into its final form from what `keep` returned, in the order of the list.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    @abstractmethod
+    def load(self, names: Sequence[str]) -> Iterator[Any]:
+        """What the output holds, in its order; nothing about the values is checked. Runs no code from files.
+
+        Raises:
+            OutputError: the output cannot be read.
+        """
+
+
+def open_format(out: Path | str) -> Format:
+    """The format that a path asks for.
+
+    A suffix of `.pkl`, `.pickle`, `.json`, `.yaml` or `.yml` means one file; no suffix, a slash at the end, or a
+    folder that exists mean a folder.
+
+    Raises:
+        UsageError: another suffix; a file stands where a folder is asked for.
+    """
+    path = Path(out)
+    suffix = path.suffix.lower()
+    if path.is_dir() or str(out).endswith(("/", os.sep)) or not suffix:
+        if path.exists() and not path.is_dir():
+            raise UsageError(str(out), expected="a folder or a new name for one", found="a file")
+        return FolderFormat(_named(path), "npy")
+    if suffix not in _ONE_FILE:
+        raise UsageError(
+            str(out),
+            expected=f"one of {', '.join(_ONE_FILE)} for one file, or no suffix for a folder with one .npy per video",
+            found=f"{path.suffix!r}",
+            do="End the path with a slash to mean a folder.",
+        )
+    return FileFormat(path, _ONE_FILE[suffix])
+
+
+@final
+class FileFormat(Format):
+    """All rows in one file, matched to the list by position."""
+
+    def check_names(self, entries: Sequence[Entry]) -> None:
+        """Any names will do: the file does not hold them."""
+
+    def prepare(self) -> None:
+        """Create the folder that the file goes into."""
+        _make_folder(self.out.parent)
+
+    def keep(self, name: str, features: Features) -> bytes:
+        """Everything is kept till the end."""
+        return streams.as_little_endian(features)
+
+    def holds(self, name: str) -> bool:
+        """The journal holds it."""
+        return True
+
+    def assemble(self, rows: Rows) -> None:
+        """Write the file."""
+        encode = _ENCODERS[self.name]
+        with replacing(self.out) as file:
+            file.writelines(encode(rows))
+
+    def load(self, names: Sequence[str]) -> Iterator[Any]:
+        """The rows of the file."""
+        decode = _DECODERS[self.name]
+        try:
+            with self.out.open("rb") as file:
+                rows = decode(file)
+        except Exception as error:  # unpickling damaged bytes raises nearly anything
+            raise _unreadable(self.out, error) from error
+        if not isinstance(rows, list):
+            raise OutputError(str(self.out), expected="a list with a row per video", found=type(rows).__name__)
+        return iter(rows)
+
+
+@final
+class FolderFormat(Format):
+    """One `.npy` per video, at the video's relative path, written as soon as the video is done."""
+
+    def check_names(self, entries: Sequence[Entry]) -> None:
+        """Raise `UsageError` if a name leads out of the folder or two names lead to one file."""
+        origin: dict[str, str] = {}
+        for entry in entries:
+            key = os.path.normcase(_npy_name(entry.name))
+            if key in origin:
+                raise UsageError(
+                    f"entry {entry.index + 1}",
+                    expected="names that differ by more than the suffix, as each video becomes one .npy",
+                    found=f"{entry.name!r} and {origin[key]!r}, both {key!r}",
+                    do="Rename one, or write a single file such as features.pkl.",
+                )
+            origin[key] = entry.name
+        for key, name in origin.items():
+            for folder in map(str, PurePosixPath(key).parents):
+                if folder in origin:
+                    raise UsageError(
+                        repr(name), expected="a folder to put it into", found=f"the output of {origin[folder]!r} there"
+                    )
+
+    def prepare(self) -> None:
+        """Create the folder and see that it takes files."""
+        _make_folder(self.out)
+        try:
+            with tempfile.TemporaryFile(dir=self.out):
+                pass
+        except OSError as error:
+            raise _cannot_make(self.out, error) from error
+
+    def keep(self, name: str, features: Features) -> bytes:
+        """Write the file of one video."""
+        path = self.path_of(name)
+        _make_folder(path.parent)
+        with replacing(path) as file:
+            np.lib.format.write_array(file, features.astype("<f4", copy=False), version=(1, 0), allow_pickle=False)
+        return b""
+
+    def holds(self, name: str) -> bool:
+        """Whether the file of one video is there."""
+        return (self.out / _npy_name(name)).is_file()
+
+    def assemble(self, rows: Rows) -> None:
+        """Nothing to do: every file is where it belongs."""
+
+    def load(self, names: Sequence[str]) -> Iterator[Any]:
+        """The array of each name, None where there is no file."""
+        for name in names:
+            path = self.path_of(name)
+            try:
+                yield np.load(path, allow_pickle=False) if path.is_file() else None
+            except (OSError, ValueError, EOFError) as error:
+                raise _unreadable(path, error) from error
+
+    def path_of(self, name: str) -> Path:
+        """The file of a video.
+
+        Raises:
+            UsageError: the name leads out of the folder.
+            OutputError: a symbolic link in the folder leads out of it.
+        """
+        path = self.out / _npy_name(name)
+        real, inside = os.path.realpath(path.parent), os.path.realpath(self.out)
+        if not Path(real).is_relative_to(inside):
+            raise OutputError(
+                str(path),
+                expected=f"a place inside {self.out}",
+                found=f"a symbolic link to {real}",
+                do="Remove the link or choose another output folder.",
+            )
+        return path
+
+
+def _named(path: Path) -> Path:
+    """The same folder by a name of its own, which `..` is not, to call a journal and a manifest after."""
+    named = path if path.name not in ("", "..") else Path(os.path.realpath(path))
+    if not named.name:
+        raise UsageError(str(path), expected="a folder with a name", found="the root of the file system")
+    return named
+
+
+def _npy_name(name: str) -> str:
+    """`clip.mp4` becomes `clip.npy`; a suffix that is not a video's stays: `v1.5` becomes `v1.5.npy`."""
+    path = PurePosixPath(name)
+    # Also what only Windows takes for a separator or a drive, where that matters.
+    parts = {*path.parts, *Path(name).parts}
+    if path.is_absolute() or Path(name).anchor or not path.parts or ".." in parts or "\0" in name:
+        raise UsageError(
+            repr(name),
+            expected="a relative path without '..', as it names a file in the output folder",
+            found="one that leads out of it",
+            do="Give a video root that holds all videos (--video-root), or write a single file such as features.pkl.",
+        )
+    return f"{path.with_suffix('') if path.suffix.lower() in VIDEO_SUFFIXES else path}.npy"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_make(folder, error) from error
+
+
+def _cannot_make(folder: Path, error: OSError) -> WriteError:
+    return WriteError(
+        str(folder),
+        expected="a folder to write to, or to create",
+        found=error.strerror or str(error),
+        do="Choose another output or correct the permissions.",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> OutputError:
+    return OutputError(str(path), expected="an output that can be read", found=f"{type(error).__name__}: {error}")
+
+
+_ONE_FILE = {".pkl": "pkl", ".pickle": "pkl", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+_ENCODERS: dict[str, Callable[[Rows], Iterator[bytes]]] = {
+    "pkl": streams.pickled,
+    "json": streams.as_json,
+    "yaml": streams.as_yaml,
+}
+_DECODERS: dict[str, Callable[[BinaryIO], Any]] = {
+    "pkl": streams.unpickled,
+    "json": streams.from_json,
+    "yaml": streams.from_yaml,
+}

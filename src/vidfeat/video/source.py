@@ -1,0 +1,255 @@
+"""Opening a video: one local file, read as one of the known containers, and nothing that the file may name.
+
+FFmpeg can be told by a file's contents to open other files and addresses (playlists, references), and by a file's name
+to use another protocol. Here it gets no name to open, only an open Python file; a list of containers that it may take
+the bytes for; and no way to open anything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn
+
+from vidfeat.errors import Kind, Stage, VideoError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+MAX_PIXELS = 2**26
+"""Largest frame that is decoded, in pixels: 8192 x 8192. A header of a few bytes can ask for any size."""
+
+MAX_STREAMS = 64
+"""Most streams that a file may have."""
+
+CONTAINERS = (
+    # Video. Left out on purpose: everything that names other files or addresses (hls, dash, concat, image2, sdp, ...).
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,mxf,gif,yuv4mpegpipe,ivf,obu,av1,h264,hevc,"
+    "h263,m4v,mjpeg,dv,nut,"
+    # Audio, so that a song is reported as a file without video, and not as a broken one.
+    "mp3,aac,flac,wav"
+)
+"""FFmpeg's names of the demuxers that may read a file."""
+
+_BUFFER_BYTES = 1 << 17
+_PLAYLIST_HEAD_BYTES = 4096
+_PLAYLISTS = {
+    "an HLS playlist": re.compile(rb"#EXTM3U"),
+    "a list for FFmpeg's concat demuxer": re.compile(rb"ffconcat\b"),
+    "a DASH manifest": re.compile(rb"<(\?xml[^>]*>.*<)?(\w+:)?MPD\b", re.DOTALL),
+    "an XML playlist": re.compile(
+        rb"<(\?xml[^>]*>.*<)?(CompositionPlaylist|SmoothStreamingMedia|asx)\b", re.DOTALL | re.I
+    ),
+    "an SDP session": re.compile(rb"v=0\r?\n"),
+    "a PLS playlist": re.compile(rb"\[(playlist|Reference)\]", re.I),
+}
+
+
+class _NestedOpenError(Exception):
+    """FFmpeg wanted to open a second file or an address."""
+
+
+class OpenVideo(NamedTuple):
+    """An open video; valid inside `open_video` only."""
+
+    container: InputContainer
+    stream: VideoStream
+
+
+class LocalFile(io.FileIO):
+    """An unbuffered file whose read errors wait in `error` until FFmpeg, to which it then looks ended, has returned.
+
+    An exception inside FFmpeg's callback is not safe: FFmpeg may read on, and PyAV prints what it has to drop.
+    """
+
+    error: OSError | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next `size` bytes; none after an error."""
+        if self.error is None:
+            try:
+                return super().read(-1 if size is None else size) or b""
+            except OSError as error:
+                self.error = error
+        return b""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """The new position, or a negative error number: broken files make FFmpeg seek to places before the start."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            return -(error.errno or errno.EINVAL)
+
+
+@contextmanager
+def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile]:
+    """Open a regular file for reading.
+
+    Raises:
+        VideoError: `missing`, `empty`, or `io` (no regular file, or not readable), also for errors while reading it.
+    """
+    where = os.fspath(path)
+    try:
+        file = _open_regular(Path(where))
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in the name
+        raise _unreadable(where, stage, "missing", "no file of that name") from error
+    except OSError as error:
+        raise _unreadable(where, stage, "io", _reason(error)) from error
+    with file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise _unreadable(where, stage, "empty", "a file of 0 bytes")
+        try:
+            yield file
+        except Exception:
+            if file.error is None:
+                raise
+        if file.error is not None:  # whatever it looked like from above, this is the cause
+            raise _unreadable(where, stage, "io", _reason(file.error)) from file.error
+
+
+def _open_regular(path: Path) -> LocalFile:
+    # Looked at before it is opened: opening a FIFO would wait for its writer.
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a directory")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "something that is no regular file")
+    file = LocalFile(path)
+    file.name = "video"  # FFmpeg would take hints from it: `frame%d.png` is a series of pictures
+    return file
+
+
+def _unreadable(where: str, stage: Stage, kind: Kind, found: str) -> VideoError:
+    return VideoError(where, stage=stage, kind=kind, expected="a readable video file", found=found)
+
+
+@contextmanager
+def open_video(path: str | os.PathLike[str], stage: Stage) -> Iterator[OpenVideo]:
+    """Open the file and its best video stream by FFmpeg's rule; errors inside the block come out as `VideoError`.
+
+    Raises:
+        VideoError: of `stage`; see `vidfeat.video.probe` for the kinds.
+    """
+    import av
+
+    where = os.fspath(path)
+    with open_file(path, stage) as file, _as_video_error(where, stage):
+        _refuse_playlist(file, where, stage)
+        with av.open(
+            file,
+            mode="r",
+            buffer_size=_BUFFER_BYTES,
+            io_open=_refuse_nested_open,
+            # Not `options`, with which PyAV 17.0 crashes on formats that find their streams late.
+            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "none"},
+            metadata_errors="replace",
+        ) as container:
+            yield OpenVideo(container, _best_stream(container, where, stage))
+
+
+def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoStream:
+    from av.stream import Disposition
+
+    if len(container.streams) > MAX_STREAMS:
+        raise VideoError(
+            where,
+            stage=stage,
+            kind="too_large",
+            expected=f"at most {MAX_STREAMS} streams",
+            found=f"{len(container.streams)}",
+        )
+    stream: Any = container.streams.best("video")
+    if stream is None or stream.disposition & Disposition.attached_pic:
+        raise VideoError(
+            where,
+            stage=stage,
+            kind="no_video",
+            expected="a file with a video stream",
+            found="only a cover picture" if stream is not None else "none",
+        )
+    context = stream.codec_context
+    if context is None:
+        raise VideoError(
+            where, stage=stage, kind="corrupt", expected="a video codec that FFmpeg decodes", found="an unknown codec"
+        )
+    check_frame_size(context.width, context.height, where, stage)
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    return stream  # type: ignore[no-any-return]
+
+
+def check_frame_size(width: int, height: int, where: str, stage: Stage) -> None:
+    """Raise `VideoError` of kind `too_large` for a frame of more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise VideoError(
+            where,
+            stage=stage,
+            kind="too_large",
+            expected=f"frames of at most {MAX_PIXELS} pixels",
+            found=f"{width} x {height}",
+        )
+
+
+def _refuse_playlist(file: BinaryIO, where: str, stage: Stage) -> None:
+    """Name playlists as such. The list of containers refuses them too, but cannot say what it refused."""
+    head = file.read(_PLAYLIST_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    file.seek(0)
+    for name, pattern in _PLAYLISTS.items():
+        if pattern.match(head):
+            raise VideoError(
+                where,
+                stage=stage,
+                kind="blocked_format",
+                expected="a file that holds the video itself",
+                found=f"{name}, which names other files or addresses; nothing that it names was opened",
+                do="List the video files themselves.",
+            )
+
+
+def _refuse_nested_open(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise _NestedOpenError(url)
+
+
+@contextmanager
+def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
+    """The one seam at which FFmpeg's errors become `VideoError`."""
+    from av.error import FFmpegError
+
+    try:
+        yield
+    except VideoError:
+        raise
+    except _NestedOpenError as error:
+        raise VideoError(
+            where,
+            stage=stage,
+            kind="blocked_format",
+            expected="a file that holds the video itself",
+            found=f"a reference to {str(error)!r}, which was not opened",
+        ) from error
+    except MemoryError as error:
+        raise VideoError(
+            where, stage=stage, kind="out_of_memory", expected="memory for the decoder", found="none left"
+        ) from error
+    except FFmpegError as error:
+        # Above its own limit, four times ours, FFmpeg refuses a frame before its size can be asked for.
+        known = f"a video in a known container, of frames with at most {MAX_PIXELS} pixels"
+        expected = known if stage == "open" else "a stream that decodes without errors"
+        raise VideoError(
+            where,
+            stage=stage,
+            kind="corrupt",
+            expected=expected,
+            found=_reason(error),
+            do="Check that it plays, or encode it again.",
+        ) from error
+
+
+def _reason(error: Any) -> str:
+    return str(error.strerror or error)

@@ -1,0 +1,282 @@
+"""Lists, names and outputs made by somebody who wishes us ill."""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfeat.errors import OutputError, UsageError, VideoError
+from vidfeat.store import Entry, RunIdentity, RunStore, list_digest, open_format, read_list, scan, verify
+from vidfeat.store.journal import journal_path
+
+HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "versions": {}}
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "videos"
+    (root / "inside").mkdir(parents=True)
+    (root / "ok.mp4").write_text("")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "s.mp4").write_text("secret")
+    (tmp_path / "videos2").mkdir()
+    return root
+
+
+def listed(root, *lines):
+    file = root.parent / "list.txt"
+    file.write_bytes(b"\n".join(os.fsencode(line) for line in lines))
+    return read_list(file, root)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "../secret/s.mp4",
+        "inside/../../secret/s.mp4",
+        "../videos2/a.mp4",
+        "inside/../../../../../../../../etc/passwd",
+        "/etc/passwd",
+        "..",
+        "nowhere/../../secret/s.mp4",
+        "../secret/s.mp4 1",
+        "",
+    ],
+)
+def test_a_line_that_leaves_the_root_is_refused(root, line):
+    line = line or str(root.parent / "secret" / "s.mp4")
+    with pytest.raises(UsageError, match=r"list\.txt:2: expected a path inside the video root"):
+        listed(root, "ok.mp4", line)
+
+
+@pytest.mark.parametrize("line", [".", "./", "inside/.."])
+def test_the_root_is_no_video(root, line):
+    with pytest.raises(UsageError, match="found the root itself"):
+        listed(root, line)
+
+
+def test_a_link_that_leaves_the_root_is_refused(root):
+    (root / "file.mp4").symlink_to("../secret/s.mp4")
+    (root / "folder").symlink_to(root.parent / "secret")
+    (root / "chain.mp4").symlink_to("file.mp4")
+    (root / "dangling.mp4").symlink_to("../secret/not yet.mp4")
+    for line in ("file.mp4", "folder/s.mp4", "chain.mp4", "folder/new/x.mp4", "dangling.mp4", "folder/../ok.mp4"):
+        with pytest.raises(UsageError, match="inside the video root"):
+            listed(root, line)
+
+
+def test_links_inside_the_root_are_fine(root):
+    (root / "link.mp4").symlink_to("ok.mp4")
+    (root / "here").symlink_to("inside")
+    assert [entry.name for entry in listed(root, "link.mp4", "here/a.mp4")] == ["link.mp4", "here/a.mp4"]
+
+
+def test_a_loop_of_links_fails_alone_and_later(root):
+    (root / "loop").symlink_to("loop")
+    assert [entry.name for entry in listed(root, "loop", "loop/a.mp4 1", "ok.mp4")] == ["loop", "loop/a.mp4", "ok.mp4"]
+
+
+def test_names_too_long_for_the_system_fail_alone_and_later(root):
+    long = "x" * 5000 + ".mp4"
+    assert [entry.name for entry in listed(root, long, long + "b 1")] == [long, long + "b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"a.mp4\nb\0.mp4\n", 2),
+        (b"\x7fELF\x02\x01\x01\0\0\0", 1),
+        ("a.mp4\nb.mp4\n".encode("utf-16"), 1),
+        (b"".join(b"%d.mp4\n" % n for n in range(20_000)) + b"\0", 20_001),
+    ],
+)
+def test_binary_lists_are_refused_with_the_line(tmp_path, data, line):
+    (tmp_path / "list.txt").write_bytes(data)
+    with pytest.raises(UsageError, match=rf"list\.txt:{line}: .*zero byte"):
+        read_list(tmp_path / "list.txt", None)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n \n", b"# only\n", b"\xef\xbb\xbf"])
+def test_empty_lists_are_refused(tmp_path, data):
+    (tmp_path / "list.txt").write_bytes(data)
+    with pytest.raises(UsageError, match="at least one path"):
+        read_list(tmp_path / "list.txt", None)
+
+
+def test_lists_that_cannot_be_read_are_refused(tmp_path):
+    for file, found in ((tmp_path / "none.txt", "No such file"), (tmp_path, "directory")):
+        with pytest.raises(UsageError, match=f"expected a readable list of videos; found .*{found}"):
+            read_list(file, None)
+
+
+@pytest.mark.parametrize("again", ["a/b.mp4", "./a/b.mp4", "a//b.mp4 3", "a/x/../b.mp4"])
+def test_a_repeated_video_is_refused_with_both_lines(root, again):
+    for base in (root, None):
+        (root.parent / "list.txt").write_text(f"a/b.mp4\n\nc.mp4\n{again}\n")
+        with pytest.raises(UsageError, match=r"list\.txt:4: .* already on line 1"):
+            read_list(root.parent / "list.txt", base)
+
+
+def test_scanning_ends_on_loops_of_links(root):
+    (root / "inside" / "up").symlink_to("..")
+    (root / "inside" / "loop.mp4").symlink_to("loop.mp4")
+    assert [entry.name for entry in scan([root])] == ["inside/loop.mp4", "ok.mp4"]
+
+
+# --- outputs ---
+
+
+def entries_of(*names):
+    return [Entry(index, name, Path("x")) for index, name in enumerate(names)]
+
+
+def begin(out, entries, **options):
+    return RunStore.open(out, RunIdentity("a", "b", "fp32", list_digest(entries)), entries, **options)
+
+
+@pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "..", "", ".", "a\0.mp4", "//x/y.mp4"])
+def test_a_name_never_leads_out_of_the_output_folder(tmp_path, name):
+    entries = entries_of("ok.mp4", name)
+    with pytest.raises(UsageError, match=r"a relative path without '..'"):
+        begin(tmp_path / "feats", entries)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match=r"a relative path without '..'"):
+        open_format(tmp_path / "feats").keep(name, np.zeros(1, np.float32))
+
+
+def test_a_link_in_the_output_folder_is_not_followed(tmp_path):
+    out, elsewhere = tmp_path / "feats", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "link").symlink_to(elsewhere)
+    (out / "file.npy").symlink_to(elsewhere / "file.npy")
+    (elsewhere / "file.npy").write_text("precious")
+    entries = entries_of("link/a.mp4", "link/new/b.mp4", "file.mp4")
+    with begin(out, entries) as store:
+        for entry in entries[:2]:
+            with pytest.raises(OutputError, match="a symbolic link to"):
+                store.commit_done(entry, np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        store.commit_done(entries[2], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+    assert (elsewhere / "file.npy").read_text() == "precious"
+    assert not (out / "file.npy").is_symlink()
+    assert [path.name for path in elsewhere.iterdir()] == ["file.npy"]
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
+    out = tmp_path / "feats"
+    entries = entries_of("a.mp4")
+    with begin(out, entries) as store:
+        seen = []
+
+        def spy(event, args):
+            if watching and event == "open" and str(args[0]).startswith(str(out)):
+                seen.append(Path(args[0]))
+
+        watching = True
+        sys.addaudithook(spy)
+        store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        watching = False
+    (temporary,) = (path for path in seen if path.suffix == ".tmp")
+    (tmp_path / "precious").write_text("precious")
+    temporary.symlink_to(tmp_path / "precious")
+    open_format(out).keep("a.mp4", np.ones(1, np.float32))
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert np.load(out / "a.npy") == [1.0]
+    assert not temporary.is_symlink()
+
+
+class Boom:
+    def __reduce__(self):
+        return (print, ("boom",))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps([Boom()]),
+        pickle.dumps([np.array([Boom()], dtype=object)]),
+        b"cos\nsystem\n(S'echo boom'\ntR.",
+        b"cnumpy.core.multiarray\nscalar\n.",
+        b"cnumpy\nload\n(S'x'\ntR.",
+        b"",
+        b"\x80\x02",
+        b"\x80\x02]q\x00(K\x01",
+    ],
+)
+def test_verify_runs_no_code_from_a_pickle(tmp_path, capsys, data):
+    out = tmp_path / "feats.pkl"
+    entries = entries_of("a.mp4")
+    with begin(out, entries) as store:
+        store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        store.finish(HEADER)
+    out.write_bytes(data)
+    with pytest.raises(OutputError, match="an output that can be read"):
+        verify(out)
+    assert "boom" not in capsys.readouterr().out
+
+
+def test_verify_runs_no_code_from_npy_or_yaml(tmp_path, capsys):
+    entries = entries_of("a.mp4")
+    for name in ("feats", "feats.yaml"):
+        with begin(tmp_path / name, entries) as store:
+            store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+            store.finish(HEADER)
+    np.save(tmp_path / "feats" / "a.npy", np.array([Boom()], dtype=object), allow_pickle=True)
+    (tmp_path / "feats.yaml").write_text("- !!python/object/apply:print ['boom']\n")
+    for name in ("feats", "feats.yaml"):
+        with pytest.raises(OutputError, match="an output that can be read"):
+            verify(tmp_path / name)
+    assert "boom" not in capsys.readouterr().out
+
+
+def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
+    out = tmp_path / "feats.json"
+    entries = entries_of("a.mp4")
+    with begin(out, entries) as store:
+        store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        store.finish(HEADER)
+    for text, problem in [
+        ('["x"]', "no array of numbers"),
+        ("[[[1], 2]]", "no array of numbers"),
+        ('[{"a": 1}]', "no array of numbers"),
+        ("[[1e300]]", "infinite"),
+        ("[[NaN]]", "infinite or no number"),
+        ("[7]", "has shape [], not [1]"),
+    ]:
+        out.write_text(text)
+        (found,) = verify(out)
+        assert problem in found
+    out.write_text("{}")
+    with pytest.raises(OutputError, match="expected a list with a row per video; found dict"):
+        verify(out)
+    out.write_text("[" * 100_000)
+    with pytest.raises(OutputError, match="an output that can be read"):
+        verify(out)
+
+
+def test_a_message_in_any_encoding_is_kept_and_shown(tmp_path):
+    out = tmp_path / "feats.pkl"
+    entries = entries_of("\u202egnp.mp4", "\udcff\n\x1b[2J.mp4")
+    with begin(out, entries) as store:
+        for entry in entries:
+            error = VideoError(entry.name, stage="open", kind="corrupt", expected="a\nb", found="\udcfe\0")
+            store.commit_failed(entry, error)
+        store.finish(HEADER)
+    lines = (tmp_path / "feats.pkl.manifest.jsonl").read_bytes().split(b"\n")
+    assert len(lines) == 4
+    assert all(32 <= byte < 127 for line in lines for byte in line)
+    assert verify(out) == []
+
+
+def test_junk_for_a_journal_is_no_crash(tmp_path):
+    out = tmp_path / "feats.pkl"
+    entries = entries_of("a.mp4")
+    begin(out, entries).close()
+    good = journal_path(out, 0).read_bytes()
+    for junk in (b"VFJ1" * 5000, b"VFJ1" + b"\xff" * 4000, os.urandom(3000)):
+        journal_path(out, 0).write_bytes(good + junk)
+        begin(out, entries).close()
+        assert journal_path(out, 0).read_bytes() == good

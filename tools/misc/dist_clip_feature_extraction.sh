@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Clip features with several processes on this machine, one GPU each (or CPU processes where there is none):
+#   bash tools/misc/dist_clip_feature_extraction.sh CONFIG CHECKPOINT PROCESSES --video-list ... --video-root ... --out ...
+set -euo pipefail
+
+if [ "$#" -lt 3 ]; then
+    echo "usage: $0 CONFIG CHECKPOINT PROCESSES [flags of clip_feature_extraction.py]" >&2
+    exit 2
+fi
+config=$1
+checkpoint=$2
+processes=$3
+shift 3
+
+# Without PORT, torchrun finds a free one itself; with it, as MMAction2's script did, that one is used.
+if [ -n "${PORT:-}" ]; then
+    rendezvous=(--master_port "$PORT")
+else
+    rendezvous=(--standalone)
+fi
+
+# The checkout's own sources serve where vidfeat is not installed.
+here=$(cd "$(dirname "$0")" && pwd)
+export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$here/../../src"
+
+exec "${PYTHON:-python}" -m vidfeat.engine.torchrun "${rendezvous[@]}" --nproc_per_node "$processes" \
+    "$here/clip_feature_extraction.py" "$config" "$checkpoint" --launcher pytorch "$@"
