@@ -8,19 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidfeat.mmaction.compile_v0 import _SAMPLINGS
+from vidfeat.mmaction.compile_v0 import _SAMPLINGS as SAMPLINGS_V0
+from vidfeat.mmaction.compile_v1 import _SAMPLINGS as SAMPLINGS_V1
 from vidfeat.mmaction.node import Node
-from vidfeat.recipe import DenseSampling, SegmentSampling
+from vidfeat.recipe import DenseSampling, SegmentSampling, SpreadSampling, UniformSampling, WindowSampling
 from vidfeat.sampling import plan_clips
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "frame_index.json").read_text())
+GOLDEN_V1 = json.loads((Path(__file__).parent / "golden" / "frame_index_v1.json").read_text())
 
 
 def test_indices_equal_mmaction2s() -> None:
     assert len(GOLDEN) == 180
     for case in GOLDEN:
-        sampling = _SAMPLINGS[case["step"]["type"]](Node.of(case["step"], "golden"))
+        sampling = SAMPLINGS_V0[case["step"]["type"]](Node.of(case["step"], "golden"))
         assert plan_clips(case["frames"], sampling).ravel().tolist() == case["frame_inds"], case
+
+
+def test_indices_equal_mmaction2s_of_1x() -> None:
+    assert {case["step"]["type"] for case in GOLDEN_V1} == set(SAMPLINGS_V1)
+    for case in GOLDEN_V1:
+        sampling = SAMPLINGS_V1[case["step"]["type"]](Node.of(case["step"], "golden"))
+        assert plan_clips(case["frames"], sampling, case["fps"]).ravel().tolist() == case["frame_inds"], case
 
 
 @st.composite
@@ -45,7 +54,10 @@ def test_segment_plans(frames: int, sampling: SegmentSampling) -> None:
     assert plan.max() < frames
     if long_enough:
         # Whole clips: the frames of each are the interval apart, and the clips follow each other.
-        assert (np.diff(plan, axis=1) == sampling.frame_interval).all()
+        steps = np.diff(plan, axis=1)
+        assert (steps[: sampling.num_clips] == sampling.frame_interval).all()
+        # The unshifted starts have fractions, whose rounding can move a frame by one, in the original as here.
+        assert (abs(steps - sampling.frame_interval) <= 1).all()
         assert (np.diff(plan[: sampling.num_clips, 0]) >= 0).all()
     elif sampling.out_of_bound == "repeat_last":
         assert (np.diff(plan, axis=1) >= 0).all()
@@ -60,6 +72,54 @@ def test_dense_plans(frames: int, clip_len: int, clips: int, sample_range: int, 
     assert plan.shape == (clips * positions, clip_len)
     assert plan.min() >= 0
     assert plan.max() < frames
+
+
+@given(
+    st.integers(1, 20_000),
+    st.builds(
+        SpreadSampling,
+        clip_len=st.integers(1, 64),
+        frame_interval=st.integers(1, 32),
+        num_clips=st.integers(1, 30),
+        out_of_bound=st.sampled_from(["loop", "repeat_last"]),
+        target_fps=st.none() | st.floats(1, 120),
+    ),
+    st.none() | st.floats(0.01, 1000),
+)
+def test_spread_plans(frames: int, sampling: SpreadSampling, fps: float | None) -> None:
+    plan = plan_clips(frames, sampling, fps)
+    assert plan.dtype == np.int64
+    assert plan.shape == (sampling.num_clips, sampling.clip_len)
+    assert plan.min() >= 0
+    assert plan.max() < frames
+    if sampling.target_fps is None and frames >= (sampling.clip_len - 1) * sampling.frame_interval + 1:
+        assert (np.diff(plan, axis=1) == sampling.frame_interval).all()
+        if sampling.clip_len > 1 and sampling.num_clips > 1:
+            assert plan[0, 0] == 0
+            assert plan[-1, -1] == frames - 1
+
+
+@given(st.integers(1, 20_000), st.integers(1, 64), st.integers(1, 20))
+def test_uniform_plans_span_the_video(frames: int, clip_len: int, clips: int) -> None:
+    plan = plan_clips(frames, UniformSampling(clip_len, clips))
+    assert plan.shape == (clips, clip_len)
+    assert plan.min() >= 0
+    assert plan.max() < frames
+    assert (np.diff(plan, axis=0) >= 0).all()
+    assert (np.diff(plan, axis=1) >= 0).all()
+
+
+@given(st.integers(1, 20_000), st.integers(1, 64), st.integers(1, 500), st.integers(1, 32))
+def test_windows_cover_the_video(frames: int, clip_len: int, every: int, interval: int) -> None:
+    plan = plan_clips(frames, WindowSampling(clip_len, every, interval))
+    assert plan.shape == (max(1, len(range(every // 2, frames, every))), clip_len)
+    assert plan.min() >= 0
+    assert plan.max() < frames
+    assert (np.diff(plan[:, clip_len // 2]) == every).all()
+
+
+def test_a_video_shorter_than_half_a_window_has_one_in_its_middle() -> None:
+    assert plan_clips(10, WindowSampling(3, clip_interval=64, frame_interval=4)).tolist() == [[1, 5, 9]]
 
 
 @pytest.mark.parametrize("frames", [0, -1])

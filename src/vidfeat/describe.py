@@ -11,6 +11,7 @@ from vidfeat.recipe import (
     CenterCrop,
     DenseSampling,
     Flip,
+    Pooling,
     Recipe,
     ResizeBy,
     ResizeShortEdge,
@@ -18,56 +19,84 @@ from vidfeat.recipe import (
     ResizeWithin,
     Sampling,
     SegmentSampling,
+    SpreadSampling,
     TenCrop,
     ThreeCrop,
+    UniformSampling,
+    WindowSampling,
 )
 from vidfeat.transforms import FrameTransformer
 
 
 def describe(recipe: Recipe) -> str:
     """What a recipe does to a video: a few aligned lines."""
-    clips = _clips(recipe.sampling)
     crops = FrameTransformer(recipe.transforms).crops
     dims = recipe.model.dims
-    views = clips * crops * (recipe.sampling.clip_len if dims == 2 else 1)
     layout = "[N, C, H, W], a row per frame" if dims == 2 else "[N, C, T, H, W], a row per clip"
     parameters = sum(parameter.numel() for parameter in build(recipe.model).parameters())
     order = "BGR" if recipe.normalize.to_bgr else "RGB"
     lines = {
         "frames": _sampling_in_words(recipe.sampling),
-        "views": f"{views} a video: {clips} clips x {crops} crops"
-        + (f" x {recipe.sampling.clip_len} frames" if dims == 2 and recipe.sampling.clip_len > 1 else ""),
+        "views": _views_in_words(recipe, crops),
         "transforms": ", ".join(_IN_WORDS[type(step)](step) for step in recipe.transforms) or "none",
         "normalize": f"{order}, mean {_numbers(recipe.normalize.mean)}, std {_numbers(recipe.normalize.std)}",
         "backbone": f"{_backbone_in_words(recipe.model.backbone)}, {parameters / 1e6:.1f} M parameters",
         "input": layout,
-        "pooling": f"{recipe.pooling.space} over space and time, {recipe.pooling.views} over views",
+        "pooling": _pooling_in_words(recipe.pooling),
         "feature size": f"{recipe.model.feature_size} (float32)",
         "digest": recipe.digest,
     }
     return "\n".join(f"{name:<13} {text}" for name, text in lines.items())
 
 
-def _clips(sampling: Sampling) -> int:
+def _clips(sampling: Sampling) -> int | None:
+    """Clips per video; None where their number depends on the video's length."""
+    if isinstance(sampling, WindowSampling):
+        return None
     if isinstance(sampling, DenseSampling):
         return sampling.num_clips * sampling.num_sample_positions
-    return sampling.num_clips * (2 if sampling.twice_sample else 1)
+    twice = isinstance(sampling, SegmentSampling | SpreadSampling) and sampling.twice_sample
+    return sampling.num_clips * (2 if twice else 1)
+
+
+def _views_in_words(recipe: Recipe, crops: int) -> str:
+    clips, clip_len = _clips(recipe.sampling), recipe.sampling.clip_len
+    frames = clip_len if recipe.model.dims == 2 else 1
+    factors = f"{crops} crops" + (f" x {frames} frames" if frames > 1 else "")
+    if clips is None:
+        return f"{crops * frames} a window: {factors}"
+    return f"{clips * crops * frames} a video: {clips} clips x {factors}"
+
+
+def _pooling_in_words(pooling: Pooling) -> str:
+    maps = f"{pooling.space} over space, {pooling.time} over time"
+    if pooling.space == pooling.time:
+        maps = f"{pooling.space} over space and time"
+    views = {"mean": "mean over views", "per_clip": "a row per clip, the mean over its crops", "keep": "a row per view"}
+    return f"{maps}, {views[pooling.views]}"
 
 
 def _sampling_in_words(sampling: Sampling) -> str:
+    if isinstance(sampling, UniformSampling):
+        return f"{sampling.num_clips} clips of {sampling.clip_len} frames, each spread over the whole video"
     clip = (
         "single frames"
         if sampling.clip_len == 1
         else f"clips of {sampling.clip_len} frames, {sampling.frame_interval} apart"
     )
+    if isinstance(sampling, WindowSampling):
+        return f"{clip}, one every {sampling.clip_interval} frames; at the ends the first and last frame are repeated"
     short = "frames start over" if sampling.out_of_bound == "loop" else "the last frame is repeated"
+    if isinstance(sampling, DenseSampling):
+        return (
+            f"{clip}, {sampling.num_clips} within {sampling.sample_range} frames at {sampling.num_sample_positions} "
+            f"positions; in short videos {short}"
+        )
+    twice = ", each taken twice" if sampling.twice_sample else ""
     if isinstance(sampling, SegmentSampling):
-        twice = ", each taken twice" if sampling.twice_sample else ""
         return f"{clip}, one in each of {sampling.num_clips} equal segments{twice}; in short videos {short}"
-    return (
-        f"{clip}, {sampling.num_clips} within {sampling.sample_range} frames at {sampling.num_sample_positions} "
-        f"positions; in short videos {short}"
-    )
+    rate = f" at {sampling.target_fps:g} frames per second" if sampling.target_fps else ""
+    return f"{clip}{rate}, {sampling.num_clips} spread from start to end{twice}; in short videos {short}"
 
 
 _IN_WORDS: dict[type, Callable[[Any], str]] = {

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ import torch
 from vidfeat.checkpoint import CheckpointFile, MatchReport, find, load_into, load_state
 from vidfeat.errors import DeviceError, UsageError, VideoError
 from vidfeat.mmaction import compile_file
-from vidfeat.models import Recognizer, build, fold_norms
+from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.pooling import pool_video, pool_views
-from vidfeat.recipe import ModelSpec, Recipe
+from vidfeat.recipe import ModelSpec, Recipe, WindowSampling
 from vidfeat.sampling import FrameIndex, plan_clips
 from vidfeat.transforms import FrameTransformer, normalize
 from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, with_exact_frames
@@ -60,11 +60,11 @@ class Views:
             model: for 2 dimensions, `[N, H, W, 3]` with a frame per row and N a multiple of `segments`; for 3,
                 `[N, T, H, W, 3]` with a clip per row.
             frames_per_batch: at least one clip or group of segments, and otherwise at most this many frames, are in a
-                batch.
+                batch; all of them where `neck_joins_video`.
         """
         together = self.clips.reshape(-1, model.segments) if model.dims == 2 else self.clips
-        per_batch = max(1, frames_per_batch // together.shape[1])
         in_order = [(crop, frames) for crop in range(self.pixels.shape[1]) for frames in together]
+        per_batch = len(in_order) if model.neck_joins_video else max(1, frames_per_batch // together.shape[1])
         for start in range(0, len(in_order), per_batch):
             batch = np.stack([self.pixels[frames, crop] for crop, frames in in_order[start : start + per_batch]])
             yield batch.reshape(-1, *batch.shape[2:]) if model.dims == 2 else batch
@@ -75,10 +75,10 @@ class Features:
     """The features of one video.
 
     Attributes:
-        array: float32 `[C]`, the mean over all clips and crops.
+        array: float32 `[C]`, the mean over all clips and crops, or what else the recipe's `Pooling` says.
         frames: frames in the video.
         fps: frames per second, None where the file does not say.
-        views: how many rows the mean is taken over.
+        views: how many rows of the network, one per clip or frame and crop, it is made of.
     """
 
     array: npt.NDArray[np.float32]
@@ -106,7 +106,7 @@ def read_views(recipe: Recipe, path: str | os.PathLike[str]) -> Views:
 
 
 def _views_of(recipe: Recipe, info: VideoInfo) -> Views:
-    plan = plan_clips(info.frames, recipe.sampling)
+    plan = plan_clips(info.frames, recipe.sampling, info.fps)
     wanted, clips = np.unique(plan, return_inverse=True)
     transform = FrameTransformer(recipe.transforms)
     crops = [transform(frame, where=info.path) for _, frame in decode(info.path, wanted, info)]
@@ -247,9 +247,15 @@ class Extractor:
         rows = []
         for batch in views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type]):
             pixels = torch.from_numpy(batch).to(self.device)
-            rows.append(pool_views(self.model.forward_features(normalize(pixels, self.recipe.normalize, dims))))
+            maps = self.model.forward_features(normalize(pixels, self.recipe.normalize, dims))
+            rows.append(pool_views(maps, self.recipe.pooling))
         all_rows = torch.cat(rows)
-        array = pool_video(all_rows).cpu().numpy()
+        crops, per_view = views.pixels.shape[1], frames_per_view(self.recipe, views.clips)
+        if per_view is not None:
+            # TSM's temporal pooling returns fewer rows than it takes frames.
+            per_view = per_view * len(all_rows) // (crops * views.clips.size)
+        features = pool_video(all_rows, self.recipe.pooling, crops=crops, frames_per_view=per_view)
+        array = features.cpu().numpy()
         if not np.isfinite(array).all():
             raise VideoError(
                 where,
@@ -260,6 +266,16 @@ class Extractor:
                 do="Check that the checkpoint fits the config's normalisation.",
             )
         return Features(array, frames=views.frames, fps=views.fps, views=len(all_rows))
+
+
+def frames_per_view(recipe: Recipe, clips: FrameIndex) -> int | None:
+    """How many rows of an image network make a view, as `Pooling` defines it; None where each row is a view already."""
+    model = recipe.model
+    if model.dims == 3 or model.neck is not None:
+        return None
+    if model.segments > 1:
+        return model.segments
+    return clips.shape[1] if isinstance(recipe.sampling, WindowSampling) else clips.size
 
 
 def choose_device(name: str) -> torch.device:
@@ -291,10 +307,8 @@ def load_model(recipe: Recipe, weights: CheckpointFile, device: torch.device) ->
     model = build(recipe.model)
     match = load_into(model, load_state(weights), source=weights.source)
     fold_norms(model)
-    layout = torch.channels_last if recipe.model.dims == 2 else torch.channels_last_3d
-    # The stubs of `Module.to` leave out `memory_format`.
-    move: Any = model.to
-    return cast(Recognizer, move(device=device, memory_format=layout)), match
+    channels_last(model)
+    return model.to(device), match
 
 
 def count_views(recipe: Recipe) -> int:

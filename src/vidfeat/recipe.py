@@ -57,7 +57,62 @@ class DenseSampling:
     out_of_bound: Literal["loop", "repeat_last"] = "loop"
 
 
-Sampling = Union[SegmentSampling, DenseSampling]
+@dataclass(frozen=True)
+class SpreadSampling:
+    """`num_clips` clips spread from the first frame to the last (`SampleFrames` of MMAction2 1.x, test mode).
+
+    Single frames lie in the middle of equal parts of the video; longer clips start at equal distances, the first with
+    the first frame and the last so that it ends with the last frame. One longer clip lies in the middle.
+
+    Attributes:
+        clip_len, frame_interval, num_clips, out_of_bound: as in `SegmentSampling`.
+        twice_sample: single frames are taken at the start of each part, too; of longer clips there are twice as many
+            at the same distances, the second half past the end.
+        target_fps: frames per second that `frame_interval` refers to: in a video of another rate the clip covers the
+            same time. None takes frames as they come.
+    """
+
+    clip_len: int
+    frame_interval: int = 1
+    num_clips: int = 1
+    twice_sample: bool = False
+    out_of_bound: Literal["loop", "repeat_last"] = "loop"
+    target_fps: float | None = None
+
+
+@dataclass(frozen=True)
+class UniformSampling:
+    """Clips that each span the whole video, a frame from each of `clip_len` equal parts (`UniformSample`, test mode).
+
+    Attributes:
+        clip_len: frames per clip.
+        num_clips: clips per video; in each part they take frames at equal distances.
+    """
+
+    clip_len: int
+    num_clips: int = 1
+
+
+@dataclass(frozen=True)
+class WindowSampling:
+    """A clip every `clip_interval` frames, as many as the video has room for (`UntrimmedSampleFrames`).
+
+    Window k, from 0, has its *centre* (frame `clip_len // 2` of the clip) at frame
+    `clip_interval // 2 + k * clip_interval`. Frames before the first and past the last are replaced by those. A video
+    too short for the first centre has one window in its middle.
+
+    Attributes:
+        clip_len: frames per clip.
+        clip_interval: distance between neighbouring centres, in frames.
+        frame_interval: distance between neighbouring frames of a clip, in frames.
+    """
+
+    clip_len: int
+    clip_interval: int
+    frame_interval: int = 1
+
+
+Sampling = Union[SegmentSampling, DenseSampling, SpreadSampling, UniformSampling, WindowSampling]
 
 
 # --- what is done to each frame ---------------------------------------------------------------------------------------
@@ -151,6 +206,14 @@ class BackboneConfig(Protocol):
         """Length C of a feature vector."""
 
 
+class NeckConfig(Protocol):
+    """The frozen dataclass of a network that joins the maps of several stages of a backbone."""
+
+    @property
+    def feature_size(self) -> int:
+        """Length C of a feature vector."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Which network, and the shape of one of its inputs.
@@ -161,24 +224,44 @@ class ModelSpec:
             `[N, C, T, H, W]`, one row per clip).
         segments: for image networks that look across frames (TSM, TIN, TANet): how many neighbouring frames, of the
             same crop, belong together. Batches are made of whole groups of them.
+        neck: the config dataclass of a network between backbone and pooling; None where there is none.
+        neck_joins_video: for image networks with a neck: it takes all frames of a video, of every clip and crop in
+            the order of the plan, for one clip (as MMAction2 does, in 1.x without `fcn_test`). A batch is then all
+            frames of one video, and one row comes out. Otherwise `segments` frames are a clip for the neck.
     """
 
     backbone: BackboneConfig
     dims: Literal[2, 3]
     segments: int = 1
+    neck: NeckConfig | None = None
+    neck_joins_video: bool = False
 
     @property
     def feature_size(self) -> int:
         """Length C of a feature vector."""
-        return self.backbone.feature_size
+        return self.backbone.feature_size if self.neck is None else self.neck.feature_size
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """How feature maps become one vector: over space (and time inside a clip), then over the views of a video."""
+    """How the feature maps of a video's views become its features.
 
-    space: Literal["avg"] = "avg"
-    views: Literal["mean"] = "mean"
+    A view is one clip under one crop. For image networks, whose clips are single frames, it is all frames under one
+    crop; with `WindowSampling` those of one window, in networks that look across frames one group of `segments`.
+
+    Attributes:
+        space: over height and width: the mean, the maximum, or all positions kept.
+        time: over the positions in time inside a view (its frames, for image networks), in the same way.
+        views: the mean over all views; one row per clip, the mean over its crops; or one row per view, crop by crop.
+
+    The default gives one row of shape `[C]`. What is kept adds axes: `[views or clips, C, T, H, W]` for clip
+    networks, `[views or clips, T, C, H, W]` for image networks, as MMAction2 1.x orders them. Networks that return
+    vectors have nothing to pool or keep in space and time.
+    """
+
+    space: Literal["avg", "max", "keep"] = "avg"
+    time: Literal["avg", "max", "keep"] = "avg"
+    views: Literal["mean", "per_clip", "keep"] = "mean"
 
 
 @dataclass(frozen=True)

@@ -56,30 +56,35 @@ def tuples(value):
     return {key: tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def main():
+def record(options, shape):
+    """What a test needs to know of one backbone: its options, its input, how many parameters, its pooled feature."""
+    wrapper = torch.nn.Module()
+    wrapper.backbone = MODELS.build(tuples(options))
+    wrapper.load_state_dict(state_of(wrapper))
+    wrapper.eval()
+    values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    with torch.no_grad():
+        maps = wrapper.backbone(torch.from_numpy(values))
+    maps = maps if isinstance(maps, tuple) else (maps,)
+    rows = torch.cat([one.flatten(2).double().mean(2) if one.dim() > 2 else one for one in maps], 1).float().numpy()
+    return {
+        "options": options,
+        "input": shape,
+        "parameters": len(wrapper.state_dict()),
+        "rows": list(rows.shape),
+        "feature": base64.b64encode(rows.astype("<f4").tobytes()).decode(),
+    }
+
+
+def write(file, cases):
+    """One golden file: a record for each case, under its name."""
     init_default_scope("mmaction")
     records = {}
-    for name, (options, shape) in CASES.items():
-        wrapper = torch.nn.Module()
-        wrapper.backbone = MODELS.build({"pretrained": None, **tuples(options)})
-        wrapper.load_state_dict(state_of(wrapper))
-        wrapper.eval()
-        values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        with torch.no_grad():
-            maps = wrapper.backbone(torch.from_numpy(values))
-        maps = maps if isinstance(maps, tuple) else (maps,)
-        rows = torch.cat([one.flatten(2).double().mean(2) for one in maps], 1).float().numpy()
-        names = {key: list(tensor.shape) for key, tensor in wrapper.state_dict().items()}
-        records[name] = {
-            "options": options,
-            "input": shape,
-            "parameters": len(names),
-            "rows": list(rows.shape),
-            "feature": base64.b64encode(rows.astype("<f4").tobytes()).decode(),
-        }
-        print(name, rows.shape, float(np.abs(rows).max()))
-    (HERE / "models.json").write_text(json.dumps(records, indent=1) + "\n")
+    for name, (options, shape) in cases.items():
+        records[name] = record(options, shape)
+        print(name, records[name]["rows"])
+    (HERE / file).write_text(json.dumps(records, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    write("models.json", CASES)

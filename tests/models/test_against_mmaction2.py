@@ -1,4 +1,4 @@
-"""Backbones against MMAction2's own numbers, in `golden/models.json`."""
+"""Backbones against MMAction2's own numbers, in the `golden` files named below."""
 
 import base64
 import json
@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from derived_weights import state_of
 
+from derived_weights import state_of
 from vidfeat.mmaction.backbones import compile_backbone
 from vidfeat.mmaction.node import Node
 from vidfeat.models import build, fold_norms
 from vidfeat.pooling import pool_views
 from vidfeat.recipe import ModelSpec
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "models.json").read_text())
+HERE = Path(__file__).parents[1] / "golden"
+FILES = ("models.json", "cnn3d.json", "swin_uniformer.json", "vits.json", "image_networks.json")
+GOLDEN = {name: case for file in FILES for name, case in json.loads((HERE / file).read_text()).items()}
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -168,9 +168,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tuple": tuple,
 }
 _WORDS: dict[type[ast.AST], str] = {
-    ast.Import: "an import (the `import` style of MMAction2 1.x, or code)",
-    ast.ImportFrom: "an import (the `import` style of MMAction2 1.x, or code)",
-    ast.With: "`with` (`with read_base():` belongs to the `import` style of MMAction2 1.x)",
+    ast.Import: "an import",
+    ast.ImportFrom: "an import",
+    ast.With: "`with` (only `with read_base():` is read)",
     ast.FunctionDef: "a function",
     ast.ClassDef: "a class",
     ast.Lambda: "a lambda",

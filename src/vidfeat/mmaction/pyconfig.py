@@ -4,6 +4,8 @@ A config of MMAction2 0.x (and a classic one of 1.x) is a Python file of assignm
 files use is evaluated here node by node: literals, arithmetic, comprehensions, f-strings and calls of a few harmless
 functions. All else is a `ConfigError` that names file and line. Inheritance through `_base_` follows mmcv 1.7.
 
+Configs of the import style, which 1.x also has, are read by `vidfeat.mmaction.lazy` in the same way.
+
 Configs come from the internet, so a load has a budget: what the files, and the values that they build, may cost.
 """
 
@@ -18,6 +20,7 @@ from typing import Any
 
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction._pyeval import BASE, MAX_DEPTH, Budget, Evaluator, Refusal, shortened, shown, shown_error
+from vidfeat.mmaction.lazy import LazyEvaluator, finished, is_lazy
 
 MAX_FILE_BYTES = 128 * 1024
 """Largest config file, in bytes. The largest public one has 11 kB."""
@@ -55,7 +58,7 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = Path(path).expanduser()
     variables: set[str] = set()
     try:
-        config = _load(path, chain=(), budget=Budget(), variables=variables)
+        config = finished(_load(path, chain=(), budget=Budget(), variables=variables))
         for key in overrides or {}:
             if key.partition(".")[0] in variables:
                 raise ConfigError(
@@ -228,10 +231,17 @@ def _load(path: Path, chain: tuple[Path, ...], budget: Budget, variables: set[st
     def load_bases(where: str, value: Any) -> dict[str, Any]:
         return _load_bases(path, where, value, chain, budget, variables)
 
+    def load_base(where: str, base: Path) -> dict[str, Any]:
+        return _load_base(where, base, str(base), chain, budget, variables)
+
     try:
         budget.spend(_FILE_COST + len(text))
         if path.suffix == ".py":
-            evaluator = Evaluator(path, text, budget, load_bases)
+            evaluator = (
+                LazyEvaluator(path, text, budget, load_base)
+                if is_lazy(text)
+                else Evaluator(path, text, budget, load_bases)
+            )
             own, base = evaluator.run()
             variables |= evaluator.names_read
         else:
@@ -259,24 +269,27 @@ def _load_bases(
                 found=shown(name),
                 do="The part before `::` stands for an installed package; write the path to its config file instead.",
             )
-        path = owner.parent / name
-        if _resolved(path) in chain:
-            raise ConfigError(
-                where, expected="bases that do not lead back here", found=f"a cycle through {shown(name)}"
-            )
-        if not _is_file(path):
-            raise ConfigError(
-                where,
-                expected="each `_base_` to be a config file, its path relative to this one",
-                found=f"no file at {shown(str(path))}",
-                do="Copy the config together with the files it inherits from, in the same folders.",
-            )
-        base = _load(path, chain, budget, variables)
+        base = _load_base(where, owner.parent / name, name, chain, budget, variables)
         twice = sorted(str(key) for key in base.keys() & merged.keys())
         if twice:
             raise ConfigError(where, expected="bases that share no key", found=f"{', '.join(twice)} again in `{name}`")
         merged.update(base)
     return merged
+
+
+def _load_base(
+    where: str, path: Path, name: str, chain: tuple[Path, ...], budget: Budget, variables: set[str]
+) -> dict[str, Any]:
+    if _resolved(path) in chain:
+        raise ConfigError(where, expected="bases that do not lead back here", found=f"a cycle through {shown(name)}")
+    if not _is_file(path):
+        raise ConfigError(
+            where,
+            expected="each base to be a config file, its path relative to this one",
+            found=f"no file at {shown(str(path))}",
+            do="Copy the config together with the files it inherits from, in the same folders.",
+        )
+    return _load(path, chain, budget, variables)
 
 
 def _read_text(path: Path) -> str:

@@ -12,18 +12,64 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from vidfeat.models.layers import fold_norms
+from vidfeat.models.c2d import C2D, C2DConfig
+from vidfeat.models.c3d import C3D, C3DConfig
+from vidfeat.models.csn import CSN, CSNConfig
+from vidfeat.models.foreign import ForeignConfig, foreign_network
+from vidfeat.models.layers import channels_last, fold_norms
+from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
+from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
+from vidfeat.models.mvit import MViT, MViTConfig
+from vidfeat.models.omni_resnet import OmniResNet, OmniResNetConfig
+from vidfeat.models.r2plus1d import ResNet2Plus1d, ResNet2Plus1dConfig
 from vidfeat.models.resnet import ResNet, ResNetConfig
 from vidfeat.models.resnet3d import ResNet3d, ResNet3dConfig
+from vidfeat.models.resnext import ResNeXt, ResNeXtConfig
+from vidfeat.models.slowfast import SlowFast, SlowFastConfig
+from vidfeat.models.swin3d import Swin3d, SwinConfig
+from vidfeat.models.tanet import TANet, TANetConfig
+from vidfeat.models.timesformer import TimeSformer, TimeSformerConfig
+from vidfeat.models.tin import ResNetTIN, TINConfig
+from vidfeat.models.tpn import TPN, TPNConfig
+from vidfeat.models.tsm import ResNetTSM, TSMConfig
+from vidfeat.models.uniformer import UniFormer, UniFormerConfig
+from vidfeat.models.uniformerv2 import UniFormerV2, UniFormerV2Config
+from vidfeat.models.vit import VisionTransformer, VisionTransformerConfig
+from vidfeat.models.x3d import X3D, X3DConfig
 from vidfeat.recipe import ModelSpec
 
-__all__ = ["BACKBONES", "Recognizer", "build", "fold_norms"]
+__all__ = ["BACKBONES", "Recognizer", "build", "channels_last", "fold_norms"]
 
 BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     ResNetConfig: ResNet,
     ResNet3dConfig: ResNet3d,
+    TSMConfig: ResNetTSM,
+    TINConfig: ResNetTIN,
+    TANetConfig: TANet,
+    MobileNetV2Config: MobileNetV2,
+    MobileNetV2TSMConfig: MobileNetV2TSM,
+    MobileOneConfig: MobileOne,
+    MobileOneTSMConfig: MobileOneTSM,
+    ResNeXtConfig: ResNeXt,
+    ForeignConfig: foreign_network,
+    ResNet2Plus1dConfig: ResNet2Plus1d,
+    CSNConfig: CSN,
+    C2DConfig: C2D,
+    C3DConfig: C3D,
+    SlowFastConfig: SlowFast,
+    X3DConfig: X3D,
+    OmniResNetConfig: OmniResNet,
+    MViTConfig: MViT,
+    TimeSformerConfig: TimeSformer,
+    VisionTransformerConfig: VisionTransformer,
+    SwinConfig: Swin3d,
+    UniFormerConfig: UniFormer,
+    UniFormerV2Config: UniFormerV2,
 }
 """Config class to module class, for every family."""
+
+NECKS: dict[type, Callable[[Any], nn.Module]] = {TPNConfig: TPN}
+"""The same for what stands between backbone and pooling."""
 
 
 class _Backbone(Protocol):
@@ -31,15 +77,27 @@ class _Backbone(Protocol):
 
 
 class Recognizer(nn.Module):
-    """A backbone under the name that checkpoints give it."""
+    """A backbone, and a neck where there is one, under the names that checkpoints give them."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.backbone = BACKBONES[type(spec.backbone)](spec.backbone)
+        if spec.neck is not None:
+            self.neck = NECKS[type(spec.neck)](spec.neck)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Feature maps: `[N, 3, H, W]` or `[N, 3, T, H, W]` to `[N, C, ...]`, or a tuple of those."""
-        return cast(_Backbone, self.backbone).forward_features(x)
+        """Feature maps: `[N, 3, H, W]` or `[N, 3, T, H, W]` to `[N, C, ...]`, or a tuple of those.
+
+        An image network with a neck takes its frames clip by clip, as `spec` says, and returns `[clips, C, T', ...]`.
+        """
+        maps = cast(_Backbone, self.backbone).forward_features(x)
+        if self.spec.neck is None:
+            return maps
+        if self.spec.dims == 2:
+            clips = 1 if self.spec.neck_joins_video else len(x) // self.spec.segments
+            maps = tuple(stage.view(clips, -1, *stage.shape[1:]).transpose(1, 2) for stage in maps)
+        return self.neck(maps)
 
 
 def build(spec: ModelSpec) -> Recognizer:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Union
+from typing import Protocol, Union, runtime_checkable
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 Size = Union[int, tuple[int, ...]]
@@ -42,7 +43,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         conv_class = nn.Conv2d if dims == 2 else nn.Conv3d
         norm_class = nn.BatchNorm2d if dims == 2 else nn.BatchNorm3d
-        self.conv = conv_class(
+        self.conv: nn.Module = conv_class(
             in_channels,
             out_channels,
             kernel,  # type: ignore[arg-type]
@@ -63,8 +64,31 @@ class ConvNorm(nn.Module):
     def fold_norm(self) -> None:
         """Move the normalisation into the convolution's weights, for inference; idempotent."""
         if isinstance(self.bn, nn.BatchNorm2d | nn.BatchNorm3d):
-            fold(self.conv, self.bn)
+            # TSM and TIN put a step of their own before the convolution and wrap both: look inside.
+            (conv,) = (module for module in self.conv.modules() if isinstance(module, nn.Conv2d | nn.Conv3d))
+            fold(conv, self.bn)
             self.bn = nn.Identity()
+
+
+class Pointwise(nn.Conv3d):
+    """A 1x1x1 convolution with a bias, carried out as the linear layer that it is.
+
+    On CPUs this spares the copies that convolutions make for small batches; maps should be in channels-last order.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[N, in_channels, T, H, W]` to `[N, out_channels, T, H, W]`."""
+        return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A module that can move batch normalisations into its convolutions."""
+
+    def fold_norm(self) -> None: ...
 
 
 def fold(conv: nn.Module, norm: nn.Module) -> None:
@@ -89,8 +113,41 @@ def fold(conv: nn.Module, norm: nn.Module) -> None:
     conv.bias = nn.Parameter(bias.detach().to(conv.weight.dtype), requires_grad=False)
 
 
+def fold_before(norm: nn.Module, conv: nn.Module) -> nn.Module:
+    """Give a pointwise `conv` the work of the `norm` before it, in double precision as `fold` does.
+
+    Returns:
+        What is left to do in the place of `norm`: nothing.
+    """
+    if isinstance(norm, nn.BatchNorm3d):
+        assert isinstance(conv, Pointwise)
+        assert conv.bias is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        shift = norm.bias.double() - norm.running_mean.double() * scale
+        weight = conv.weight.double()
+        bias = conv.bias.double() + weight.flatten(1) @ shift
+        conv.weight = nn.Parameter((weight * scale[:, None, None, None]).to(conv.weight.dtype), requires_grad=False)
+        conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
+    return nn.Identity()
+
+
 def fold_norms(model: nn.Module) -> None:
-    """Fold every batch normalisation of a model that follows a convolution; the model must be in eval mode."""
-    for module in model.modules():
-        if isinstance(module, ConvNorm):
+    """Fold every batch normalisation that a convolution can take over; the model must be in eval mode."""
+    for module in list(model.modules()):
+        if isinstance(module, Foldable):
             module.fold_norm()
+
+
+def channels_last(model: nn.Module) -> None:
+    """Lay out the weights of all convolutions with channels last, which is faster; those of images and clips alike.
+
+    `Module.to(memory_format=...)` knows one layout for all and refuses image networks with a step over clips.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            layout = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
+            # `contiguous` would leave depthwise weights as they are: with one channel any layout passes for the other,
+            # but the kernels choose by strides.
+            module.weight.data = module.weight.data.to(memory_format=layout)

@@ -56,9 +56,14 @@ class ResNetConfig:
             raise ValueError(f"style must be 'pytorch' or 'caffe'; {self.style = }")
 
     @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Output channels of each stage."""
+        return tuple(64 * 2**stage * expansion(self.depth) for stage in range(self.num_stages))
+
+    @property
     def feature_size(self) -> int:
         """Length C of a feature vector: the channels of all returned stages."""
-        return sum(64 * 2**stage * expansion(self.depth) for stage in self.out_indices)
+        return sum(self.stage_channels[stage] for stage in self.out_indices)
 
 
 def check_resnet_shape(depth: int, num_stages: int, out_indices: tuple[int, ...]) -> None:

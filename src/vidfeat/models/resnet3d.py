@@ -7,8 +7,9 @@ Vadis, Action Recognition?" (arXiv:1705.07750) for inflation. Layout and paramet
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -68,11 +69,14 @@ class ResNet3dConfig:
     def __post_init__(self) -> None:
         check_resnet_shape(self.depth, self.num_stages, self.out_indices)
         for name in ("spatial_strides", "temporal_strides", "dilations"):
-            value = getattr(self, name)
-            if len(value) != self.num_stages:
-                raise ValueError(f"{name} needs {self.num_stages = } entries; {value = }")
-        if self.stage_blocks is not None and len(self.stage_blocks) != self.num_stages:
-            raise ValueError(f"stage_blocks needs {self.num_stages = } entries; {self.stage_blocks = }")
+            _check_sizes(name, getattr(self, name), self.num_stages)
+        if self.stage_blocks is not None:
+            _check_sizes("stage_blocks", self.stage_blocks, self.num_stages)
+        _check_sizes("conv1_kernel", self.conv1_kernel, 3)
+        for name in ("in_channels", "base_channels"):
+            _check_sizes(name, (getattr(self, name),), 1)
+        for name in ("conv1_stride_s", "conv1_stride_t", "pool1_stride_s", "pool1_stride_t"):
+            _check_sizes(name, (getattr(self, name),), 1)
         if self.style not in ("pytorch", "caffe"):
             raise ValueError(f"style must be 'pytorch' or 'caffe'; {self.style = }")
         if self.inflate_style not in ("3x1x1", "3x3x3"):
@@ -86,9 +90,14 @@ class ResNet3dConfig:
         return self.stage_blocks or BLOCKS[self.depth][: self.num_stages]
 
     @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Output channels of each stage."""
+        return tuple(self.base_channels * 2**stage * expansion(self.depth) for stage in range(self.num_stages))
+
+    @property
     def feature_size(self) -> int:
         """Length C of a feature vector: the channels of all returned stages."""
-        return sum(self.base_channels * 2**stage * expansion(self.depth) for stage in self.out_indices)
+        return sum(self.stage_channels[stage] for stage in self.out_indices)
 
     def per_block(self, flags: tuple[int | tuple[int, ...], ...] | int, name: str) -> PerBlock:
         """`flags`, given for the network, its stages or their blocks, spelled out for every block.
@@ -97,20 +106,29 @@ class ResNet3dConfig:
             ValueError: their number does not fit.
         """
         stages = (flags,) * self.num_stages if isinstance(flags, int) else flags
-        if len(stages) != self.num_stages:
+        # The defaults have four entries, also where fewer stages are built: those left over belong to no stage.
+        if len(stages) < self.num_stages:
             raise ValueError(f"{name} needs {self.num_stages = } entries; {stages = }")
         spelled = tuple(
             (stage,) * blocks if isinstance(stage, int) else stage
-            for stage, blocks in zip(stages, self.blocks, strict=True)
+            for stage, blocks in zip(stages, self.blocks, strict=False)
         )
         if tuple(map(len, spelled)) != self.blocks:
             raise ValueError(f"{name} needs one entry for each of {self.blocks} blocks; {stages = }")
         return spelled
 
 
+def _check_sizes(name: str, value: tuple[int, ...], count: int) -> None:
+    if not (isinstance(value, tuple) and len(value) == count and all(type(size) is int and size > 0 for size in value)):
+        raise ValueError(f"{name} needs {count} integer(s) above 0; {value = }")
+
+
 @dataclass(frozen=True)
 class BlockConfig:
-    """One residual block of a clip network; `stride` and `dilation` are (time, space) and space."""
+    """One residual block of a clip network; `stride` and `dilation` are (time, space) and space.
+
+    `conv` builds its convolutions: ordinary ones, or those of another family with the same arguments.
+    """
 
     in_channels: int
     width: int
@@ -121,6 +139,7 @@ class BlockConfig:
     inflate_style: str = "3x1x1"
     non_local: NonLocalConfig | None = None
     norm_eps: float = 1e-5
+    conv: type[ConvNorm] = ConvNorm
 
 
 class BasicBlock3d(nn.Module):
@@ -132,7 +151,7 @@ class BasicBlock3d(nn.Module):
         depth = 3 if config.inflate else 1
         pad = depth // 2
         dilation = config.dilation
-        self.conv1 = ConvNorm(
+        self.conv1 = config.conv(
             config.in_channels,
             config.width,
             (depth, 3, 3),
@@ -142,7 +161,7 @@ class BasicBlock3d(nn.Module):
             dims=3,
             norm_eps=config.norm_eps,
         )
-        self.conv2 = ConvNorm(
+        self.conv2 = config.conv(
             config.width,
             config.width,
             (depth, 3, 3),
@@ -171,7 +190,7 @@ class Bottleneck3d(nn.Module):
         deep1 = 3 if config.inflate and config.inflate_style == "3x1x1" else 1
         deep2 = 3 if config.inflate and config.inflate_style == "3x3x3" else 1
         dilation = config.dilation
-        self.conv1 = ConvNorm(
+        self.conv1 = config.conv(
             config.in_channels,
             config.width,
             (deep1, 1, 1),
@@ -180,19 +199,20 @@ class Bottleneck3d(nn.Module):
             dims=3,
             norm_eps=config.norm_eps,
         )
-        self.conv2 = ConvNorm(
-            config.width,
-            config.width,
-            (deep2, 3, 3),
+        self.conv2 = self.middle(
+            config,
+            kernel=(deep2, 3, 3),
             stride=(second[0], second[1], second[1]),
             padding=(deep2 // 2, dilation, dilation),
             dilation=(1, dilation, dilation),
-            dims=3,
-            norm_eps=config.norm_eps,
         )
-        self.conv3 = ConvNorm(config.width, 4 * config.width, 1, dims=3, norm_eps=config.norm_eps, relu=False)
+        self.conv3 = config.conv(config.width, 4 * config.width, 1, dims=3, norm_eps=config.norm_eps, relu=False)
         self.downsample = _shortcut(config, 4 * config.width)
         self.non_local_block = None if config.non_local is None else NonLocal3d(4 * config.width, config.non_local)
+
+    def middle(self, config: BlockConfig, **shape: Any) -> nn.Module:
+        """The second convolution, of `config.width` channels; a family may have another one."""
+        return config.conv(config.width, config.width, dims=3, norm_eps=config.norm_eps, **shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """One residual block."""
@@ -206,18 +226,36 @@ def _shortcut(config: BlockConfig, out_channels: int) -> ConvNorm | None:
     # A stride in time alone adds no shortcut convolution: the original looks at space and channels only.
     if space == 1 and config.in_channels == out_channels:
         return None
-    return ConvNorm(
+    return config.conv(
         config.in_channels, out_channels, 1, stride=(time, space, space), dims=3, norm_eps=config.norm_eps, relu=False
     )
 
 
-class ResNet3d(nn.Module):
-    """The network up to its last feature map."""
+BlockClass = Callable[[BlockConfig], nn.Module]
+"""What makes a residual block."""
 
-    def __init__(self, config: ResNet3dConfig) -> None:
+
+class ResNet3d(nn.Module):
+    """The network up to its last feature map.
+
+    Args:
+        config: depth, strides, inflation and so on.
+        block: what makes its residual blocks; the kind that the depth asks for where None.
+        conv: what makes its convolutions.
+        joined_channels: for each stage, how many channels of another pathway are joined to its input.
+    """
+
+    def __init__(
+        self,
+        config: ResNet3dConfig,
+        *,
+        block: BlockClass | None = None,
+        conv: type[ConvNorm] = ConvNorm,
+        joined_channels: tuple[int, ...] = (0, 0, 0, 0),
+    ) -> None:
         super().__init__()
         self.out_indices = config.out_indices
-        self.conv1 = ConvNorm(
+        self.conv1 = conv(
             config.in_channels,
             config.base_channels,
             config.conv1_kernel,
@@ -229,12 +267,17 @@ class ResNet3d(nn.Module):
         pool_stride = (config.pool1_stride_t, config.pool1_stride_s, config.pool1_stride_s)
         self.pool1 = nn.MaxPool3d((1, 3, 3), stride=pool_stride, padding=(0, 1, 1)) if config.with_pool1 else None
         self.pool2 = nn.MaxPool3d((2, 1, 1)) if config.with_pool2 else None
-        self.stages: list[str] = []
-        channels = config.base_channels
-        for stage in range(config.num_stages):
-            self.stages.append(f"layer{stage + 1}")
-            self.add_module(self.stages[-1], _stage(config, stage, channels))
-            channels = config.base_channels * 2**stage * expansion(config.depth)
+        self.stages = [f"layer{stage + 1}" for stage in range(config.num_stages)]
+        block = block or (Bottleneck3d if expansion(config.depth) == 4 else BasicBlock3d)
+        into_stage = (config.base_channels, *config.stage_channels)
+        for stage, name in enumerate(self.stages):
+            blocks = _blocks(config, stage, into_stage[stage] + joined_channels[stage], conv)
+            self.add_module(name, nn.Sequential(*map(block, blocks)))
+
+    def stem(self, clips: torch.Tensor) -> torch.Tensor:
+        """The first convolution and its pooling: float32 `[N, in_channels, T, H, W]` to the first stage's input."""
+        x = self.conv1(clips)
+        return x if self.pool1 is None else self.pool1(x)
 
     def forward_features(self, clips: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Feature maps of clips.
@@ -245,9 +288,7 @@ class ResNet3d(nn.Module):
         Returns:
             `[N, C, T', H / 32, W / 32]`, or a tuple of such maps where several stages are returned.
         """
-        x = self.conv1(clips)
-        if self.pool1 is not None:
-            x = self.pool1(x)
+        x = self.stem(clips)
         outputs = []
         for number, stage in enumerate(self.stages):
             x = self.get_submodule(stage)(x)
@@ -258,27 +299,23 @@ class ResNet3d(nn.Module):
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def _stage(config: ResNet3dConfig, stage: int, in_channels: int) -> nn.Sequential:
+def _blocks(config: ResNet3dConfig, stage: int, in_channels: int, conv: type[ConvNorm]) -> list[BlockConfig]:
     """All blocks of one stage; only the first has strides."""
-    width = config.base_channels * 2**stage
-    block_class = Bottleneck3d if expansion(config.depth) == 4 else BasicBlock3d
     inflate = config.per_block(config.inflate, "inflate")[stage]
     non_local = config.per_block(config.non_local, "non_local")[stage]
     strides = (config.temporal_strides[stage], config.spatial_strides[stage])
-    blocks = [
-        block_class(
-            BlockConfig(
-                in_channels=in_channels if number == 0 else width * expansion(config.depth),
-                width=width,
-                stride=strides if number == 0 else (1, 1),
-                dilation=config.dilations[stage],
-                style=config.style,
-                inflate=inflate[number] == 1,
-                inflate_style=config.inflate_style,
-                non_local=config.non_local_block if non_local[number] == 1 else None,
-                norm_eps=config.norm_eps,
-            )
+    return [
+        BlockConfig(
+            in_channels=in_channels if number == 0 else config.stage_channels[stage],
+            width=config.base_channels * 2**stage,
+            stride=strides if number == 0 else (1, 1),
+            dilation=config.dilations[stage],
+            style=config.style,
+            inflate=inflate[number] == 1,
+            inflate_style=config.inflate_style,
+            non_local=config.non_local_block if non_local[number] == 1 else None,
+            norm_eps=config.norm_eps,
+            conv=conv,
         )
         for number in range(config.blocks[stage])
     ]
-    return nn.Sequential(*blocks)

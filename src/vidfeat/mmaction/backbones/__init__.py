@@ -5,21 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from vidfeat.mmaction.backbones import resnets
+from vidfeat.mmaction.backbones import cnn3d, foreign, resnets, swin, tsm, uniformer, vits
+from vidfeat.mmaction.backbones.options import TRAINING_OPTIONS
 from vidfeat.mmaction.node import Node
 from vidfeat.recipe import BackboneConfig
 
-TRAINING_OPTIONS = frozenset(
-    """
-    frozen_stages init_cfg norm_eval partial_bn pretrained pretrained2d torchvision_pretrain with_cp
-    zero_init_residual
-    """.split()
-)
-"""Options that decide where weights start from or which of them learn."""
-
 BACKBONES: dict[int, dict[str, Callable[[Node], BackboneConfig]]] = {
-    2: {"ResNet": resnets.resnet},
-    3: {"ResNet3dSlowOnly": resnets.slowonly},
+    2: {
+        "ResNet": resnets.resnet,
+        "ResNetTSM": tsm.resnet_tsm,
+        "ResNetTIN": tsm.resnet_tin,
+        "TANet": tsm.tanet,
+        "MobileNetV2": tsm.mobilenet_v2,
+        "MobileNetV2TSM": tsm.mobilenet_v2_tsm,
+        "MobileOneTSM": tsm.mobileone_tsm,
+        "mmcls.MobileOne": foreign.mobileone,
+        "mmcls.ResNeXt": foreign.resnext,
+        "mmpretrain.MobileOne": foreign.mobileone,
+        "mmpretrain.ResNeXt": foreign.resnext,
+    },
+    3: {
+        "C2D": resnets.c2d,
+        "C3D": cnn3d.c3d,
+        "OmniResNet": cnn3d.omni_resnet,
+        "ResNet2Plus1d": cnn3d.r2plus1d,
+        "ResNet3d": resnets.i3d,
+        "ResNet3dCSN": cnn3d.csn,
+        "ResNet3dSlowFast": cnn3d.slowfast,
+        "ResNet3dSlowOnly": resnets.slowonly,
+        "X3D": cnn3d.x3d,
+        "SwinTransformer3D": swin.swin,
+        "UniFormer": uniformer.uniformer,
+        "UniFormerV2": uniformer.uniformerv2,
+        "MViT": vits.mvit,
+        "TimeSformer": vits.timesformer,
+        "VisionTransformer": vits.vision_transformer,
+    },
 }
 """For each kind of recognizer, 2D and 3D, the backbones that it can have."""
 
@@ -34,7 +55,8 @@ def compile_backbone(node: Node, dims: Literal[2, 3]) -> BackboneConfig:
     Raises:
         ConfigError: an unknown type or option, or a value that makes no network.
     """
-    compile_one = node.choice("type", BACKBONES[dims])
+    by_library = foreign.by_library(node.value("type")) if dims == 2 else None
+    compile_one = by_library or node.choice("type", BACKBONES[dims])
     node.ignore(TRAINING_OPTIONS)
     config = compile_one(node)
     node.refuse_rest("the options of this backbone")

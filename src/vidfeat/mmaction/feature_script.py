@@ -1,0 +1,121 @@
+"""The switches of MMAction2's feature script (`tools/misc/clip_feature_extraction.py`), as changes to a recipe.
+
+A compiled recipe takes all views of its config's test pipeline and their mean. The script of 1.x takes fewer views
+unless told otherwise, and has a mode for long videos; both are made here, from one recipe to another.
+
+| the script's switch                | here                                                |
+|------------------------------------|-----------------------------------------------------|
+| none                               | `views="few"`                                       |
+| `--multi-view`                     | `views="all"`, `Pooling(views="keep")`              |
+| `--long-video-mode`, `--clip-interval`, `--frame-interval` | `views="few"`, `long_video=LongVideo(...)`, `Pooling(views="keep")` |
+| `--spatial-type`, `--temporal-type`| `Pooling(space=..., time=...)`                      |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from vidfeat.errors import UsageError
+from vidfeat.recipe import (
+    CenterCrop,
+    FrameTransform,
+    ModelSpec,
+    Pooling,
+    Recipe,
+    Sampling,
+    SegmentSampling,
+    SpreadSampling,
+    TenCrop,
+    UniformSampling,
+    WindowSampling,
+)
+
+
+@dataclass(frozen=True)
+class LongVideo:
+    """A row for every window of a long video, in place of one vector.
+
+    Attributes:
+        clip_interval: distance between the centres of neighbouring windows, in frames.
+        frame_interval: distance between the frames of a window; None for that of the config, where it has one.
+    """
+
+    clip_interval: int
+    frame_interval: int | None = None
+
+
+@dataclass(frozen=True)
+class FeatureRequest:
+    """What is wanted of a config, beside what it says itself.
+
+    Attributes:
+        pooling: what becomes of space, time and views.
+        views: all views of the test pipeline, or few, as the script of 1.x takes by default: one clip for clip
+            networks, no `twice_sample`, the middle in place of ten crops. Dense and uniform sampling and three crops
+            stay as they are.
+        long_video: windows instead of clips.
+    """
+
+    pooling: Pooling = field(default_factory=Pooling)
+    views: Literal["all", "few"] = "all"
+    long_video: LongVideo | None = None
+
+
+def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
+    """The recipe that gives what is requested.
+
+    Args:
+        recipe: as compiled from a config.
+        request: the changes.
+
+    Raises:
+        UsageError: windows are wanted of a config that does not say how far apart their frames are, or whose network
+            needs another number of frames.
+    """
+    sampling, transforms, model = recipe.sampling, recipe.transforms, recipe.model
+    if request.views == "few":
+        sampling = _fewer_clips(sampling, model.dims)
+        transforms = tuple(_one_crop(step) for step in transforms)
+    if request.long_video is not None:
+        sampling = _windows(sampling, model, request.long_video)
+        model = replace(model, neck_joins_video=False)  # A neck takes window by window.
+    return replace(recipe, sampling=sampling, transforms=transforms, model=model, pooling=request.pooling)
+
+
+def _fewer_clips(sampling: Sampling, dims: Literal[2, 3]) -> Sampling:
+    if not isinstance(sampling, SegmentSampling | SpreadSampling):
+        return sampling
+    # The clips of an image network are its frames: they stay.
+    return replace(sampling, twice_sample=False, num_clips=1 if dims == 3 else sampling.num_clips)
+
+
+def _one_crop(step: FrameTransform) -> FrameTransform:
+    return CenterCrop(step.width, step.height) if isinstance(step, TenCrop) else step
+
+
+def _windows(sampling: Sampling, model: ModelSpec, wanted: LongVideo) -> WindowSampling:
+    if isinstance(sampling, WindowSampling):  # The config has its own windows, which the script leaves alone.
+        return sampling
+    # An image network sees as many frames of a window as the config takes of a whole video.
+    clip_len = sampling.clip_len if model.dims == 3 else sampling.clip_len * sampling.num_clips
+    frame_interval = wanted.frame_interval
+    if frame_interval is None and model.dims == 3 and not isinstance(sampling, UniformSampling):
+        frame_interval = sampling.frame_interval
+    if frame_interval is None:
+        raise UsageError(
+            "--frame-interval",
+            expected="the distance between the frames of a window, since the config gives none",
+            found="nothing",
+            do="Give --frame-interval.",
+        )
+    for flag, value in (("--clip-interval", wanted.clip_interval), ("--frame-interval", frame_interval)):
+        if value < 1:
+            raise UsageError(flag, expected="a number of frames above 0", found=f"{value}")
+    if clip_len % model.segments:
+        raise UsageError(
+            "--long-video-mode",
+            expected=f"windows of a multiple of the network's {model.segments} segments",
+            found=f"{clip_len} frames",
+        )
+    return WindowSampling(clip_len, wanted.clip_interval, frame_interval)

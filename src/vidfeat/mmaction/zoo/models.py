@@ -1,0 +1,172 @@
+"""From a model's name to its recipe and checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import PurePath
+from typing import Any, cast
+
+from vidfeat.errors import UsageError
+from vidfeat.mmaction.compile_v0 import compile_v0
+from vidfeat.mmaction.compile_v1 import compile_v1
+from vidfeat.mmaction.pyconfig import apply_overrides
+from vidfeat.mmaction.zoo.recipes import Line, ModelRow
+from vidfeat.mmaction.zoo.rows import ROWS
+from vidfeat.recipe import Recipe
+
+_HOST = "https://download.openmmlab.com/mmaction/"
+_COMPILERS = {"0.x": compile_v0, "1.x": compile_v1}
+_CONFIG_SUFFIXES = {".py", ".json", ".yaml", ".yml"}
+
+_OTHER_INPUTS = {
+    "flow": "an optical-flow model",
+    "audio": "an audio model",
+    "posec3d": "a skeleton model",
+    "stgcn": "a skeleton model",
+    "agcn": "a skeleton model",
+    "keypoint": "a skeleton model",
+    "skeleton": "a skeleton model",
+    "ava": "a spatio-temporal detection model",
+    "acrn": "a spatio-temporal detection model",
+    "bsn": "a temporal localisation model",
+    "bmn": "a temporal localisation model",
+}
+"""Words in the names of MMAction2's other models, and what they tell."""
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A released model.
+
+    Attributes:
+        name: unique over both lines of MMAction2. Where one name was given to several checkpoints, the most accurate
+            has it, and the others add `@` and the hash in their file's name.
+        line: the line of MMAction2 that published it, whose rules choose the frames.
+        family: the folder of its config there, such as `slowonly`.
+        dataset: what it was trained on last.
+        resolution: size of the training videos, as published.
+        checkpoint: URL of its weights.
+        top1, top5, mean_ap: published accuracy in percent.
+        gflop: published cost in 1e9 multiply-adds: of one clip, or of all frames of one crop in an image network.
+        row: its recipe.
+    """
+
+    name: str
+    line: Line
+    family: str
+    dataset: str
+    resolution: str | None
+    checkpoint: str
+    top1: float | None
+    top5: float | None
+    mean_ap: float | None
+    gflop: float | None
+    row: ModelRow = field(repr=False, compare=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The recipe as the data of a config file of the model's line; the caller's own copy."""
+        return self.row.config(self.line)
+
+    def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """Compile the model's config.
+
+        Args:
+            overrides: dotted key to value, as `--cfg-options` gives them.
+
+        Raises:
+            ConfigError: the model needs something that is not supported, or an override does.
+        """
+        return _COMPILERS[self.line](apply_overrides(self.config, overrides or {}), file=self.name)
+
+
+def is_name(model: str) -> bool:
+    """Whether what a person typed as a model can only be a name: it has no folders and no config suffix."""
+    return "/" not in model and "\\" not in model and PurePath(model).suffix.lower() not in _CONFIG_SUFFIXES
+
+
+@cache
+def released() -> tuple[ZooEntry, ...]:
+    """All released models whose input is RGB video, sorted by line, family and name."""
+    rows = {name: row for row in ROWS for name in row.names.split()}
+    return tuple(_entry(line, rows) for line in _published() if line["input"] == "rgb")
+
+
+def find_model(name: str) -> ZooEntry:
+    """The released model of that name.
+
+    Args:
+        name: as in `vidfeat models`. `@` and the 8 hex digits at the end of a checkpoint's file name choose among
+            several checkpoints of one name, and are allowed on every name.
+
+    Raises:
+        UsageError: there is none, with the nearest names; or its input is not a video.
+    """
+    entries = _entries_by_name()
+    if name in entries:
+        return entries[name]
+    where, kind = f"model {name[:100]!r}", _other_kind(name)
+    if kind is not None:
+        rgb_twin = name.replace("flow", "rgb")
+        raise UsageError(where, expected="a model whose input is RGB video", found=kind, do=_suggestion(rgb_twin))
+    expected = "the name of a released model, or the path of a config file"
+    raise UsageError(where, expected=expected, found="neither", do=_suggestion(name))
+
+
+@cache
+def _published() -> tuple[dict[str, str], ...]:
+    text = resources.files("vidfeat.mmaction.zoo").joinpath("released.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+@cache
+def _entries_by_name() -> dict[str, ZooEntry]:
+    with_hash = {f"{_plain(entry.name)}@{_hash(entry.checkpoint)}": entry for entry in released()}
+    return {**with_hash, **{entry.name: entry for entry in released()}}
+
+
+def _entry(published: Mapping[str, str], rows: Mapping[str, ModelRow]) -> ZooEntry:
+    name = published["name"]
+    return ZooEntry(
+        name=name,
+        line=cast(Line, published["line"]),
+        family=published["family"],
+        dataset=published["dataset"],
+        resolution=published["resolution"] or None,
+        checkpoint=_HOST + published["weights"],
+        top1=_number(published["top1"]),
+        top5=_number(published["top5"]),
+        mean_ap=_number(published["mean_ap"]),
+        gflop=_number(published["gflop"]),
+        row=rows[_plain(name)],
+    )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _plain(name: str) -> str:
+    return name.partition("@")[0]
+
+
+def _hash(checkpoint: str) -> str:
+    return checkpoint.removesuffix(".pth").rpartition("-")[2]
+
+
+def _other_kind(name: str) -> str | None:
+    """What a model of MMAction2 is that takes no RGB video; None for a name that no such model has."""
+    words = name.lower().replace("-", "_").split("_")
+    return next((kind for word, kind in _OTHER_INPUTS.items() if word in words), None)
+
+
+def _suggestion(name: str) -> str:
+    names = [entry.name for entry in released()]
+    near = difflib.get_close_matches(name, names, n=3) or [known for known in names if name and name in known][:3]
+    listing = "`vidfeat models` lists all."
+    return f"Did you mean {' or '.join(near)}? {listing}" if near else listing

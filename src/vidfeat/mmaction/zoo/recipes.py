@@ -1,0 +1,140 @@
+"""What a recipe of the zoo is made of, and how it is written as a config of either line of MMAction2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vidfeat.mmaction.zoo.networks import Network
+from vidfeat.recipe import Normalize
+
+Line = Literal["0.x", "1.x"]
+Step = dict[str, Any]
+Sampling = tuple[str, dict[str, Any]]
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+
+def frames(number: int) -> Sampling:
+    """`number` single frames spread over the video."""
+    return clips(1, 1, number)
+
+
+def frames_twice(number: int) -> Sampling:
+    """The same at two places of each segment."""
+    return clips(1, 1, number, twice_sample=True)
+
+
+def clips(clip_len: int, frame_interval: int, number: int, **options: Any) -> Sampling:
+    """`number` clips of `clip_len` frames spread over the video."""
+    return "SampleFrames", {"clip_len": clip_len, "frame_interval": frame_interval, "num_clips": number, **options}
+
+
+def dense(clip_len: int, frame_interval: int, number: int) -> Sampling:
+    """`number` clips inside 64 frames, at ten places."""
+    return "DenseSampleFrames", {"clip_len": clip_len, "frame_interval": frame_interval, "num_clips": number}
+
+
+def spread(clip_len: int, number: int = 1) -> Sampling:
+    """`number` clips whose frames are spread over the whole video."""
+    return "UniformSample", {"clip_len": clip_len, "num_clips": number}
+
+
+# --- crops ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Resize to `scale`, then cut squares of `size` pixels."""
+
+    type: Literal["CenterCrop", "ThreeCrop", "TenCrop"]
+    size: int
+    scale: tuple[int, int]
+
+
+def three(size: int) -> Crop:
+    """Three squares as high as the frame."""
+    return Crop("ThreeCrop", size, (-1, size))
+
+
+def ten(size: int, *, short: int) -> Crop:
+    """Corners and middle with their mirror images, of frames whose short edge is `short`."""
+    return Crop("TenCrop", size, (-1, short))
+
+
+def center(size: int, *, short: int) -> Crop:
+    """The middle of frames whose short edge is `short`."""
+    return Crop("CenterCrop", size, (-1, short))
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One recipe and the models that use it.
+
+    Attributes:
+        network, sampling, crop, normalize: the recipe.
+        names: the models, separated by white space.
+    """
+
+    network: Network
+    sampling: Sampling
+    crop: Crop
+    normalize: Normalize
+    names: str
+
+    def config(self, line: Line) -> dict[str, Any]:
+        """The recipe as the data of a config file of that line; the caller's own copy."""
+        return _CONFIGS[line](self)
+
+
+def _config_v0(row: ModelRow) -> dict[str, Any]:
+    mean_and_std = {"mean": list(row.normalize.mean), "std": list(row.normalize.std)}
+    pipeline = [*_pixels(row), {"type": "Normalize", **mean_and_std, "to_bgr": False}, _shape(row)]
+    return {"model": _model(row), "data": {"test": {"type": "VideoDataset", "pipeline": pipeline}}}
+
+
+def _config_v1(row: ModelRow) -> dict[str, Any]:
+    preprocessor = {
+        "type": "ActionDataPreprocessor",
+        "mean": list(row.normalize.mean),
+        "std": list(row.normalize.std),
+        "format_shape": row.network.layout,
+    }
+    dataset = {"type": "VideoDataset", "pipeline": [*_pixels(row), _shape(row), {"type": "PackActionInputs"}]}
+    return {"model": {**_model(row), "data_preprocessor": preprocessor}, "test_dataloader": {"dataset": dataset}}
+
+
+_CONFIGS = {"0.x": _config_v0, "1.x": _config_v1}
+
+
+def _model(row: ModelRow) -> dict[str, Any]:
+    network = row.network
+    neck = {} if network.neck is None else {"neck": _own(network.neck)}
+    test_cfg = {"test_cfg": {"fcn_test": True}} if network.fcn_test else {}
+    return {"type": network.recognizer, "backbone": _own(network.backbone), **neck, **test_cfg}
+
+
+def _pixels(row: ModelRow) -> list[Step]:
+    kind, options = row.sampling
+    return [
+        {"type": "DecordInit"},
+        {"type": kind, **options, "test_mode": True},
+        {"type": "DecordDecode"},
+        {"type": "Resize", "scale": row.crop.scale},
+        {"type": row.crop.type, "crop_size": row.crop.size},
+    ]
+
+
+def _shape(row: ModelRow) -> Step:
+    return {"type": "FormatShape", "input_format": row.network.layout}
+
+
+def _own(value: Any) -> Any:
+    """A copy, tuples turned into the lists that overrides can index."""
+    if isinstance(value, Mapping):
+        return {key: _own(item) for key, item in value.items()}
+    return [_own(item) for item in value] if isinstance(value, tuple) else value
