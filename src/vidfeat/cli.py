@@ -211,16 +211,12 @@ def _extract_pending(options: argparse.Namespace, setup: Setup, store: RunStore,
     if not pending:
         return
 
-    import torch
-
     from vidfeat.engine.local import run
     from vidfeat.engine.progress import Progress
-    from vidfeat.extract import Extractor
+    from vidfeat.extract import Extractor, usable_cores
 
-    if share.local_size > 1:
-        # The processes of one machine share its cores.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // share.local_size))
-    extractor = Extractor.from_setup(setup)
+    # The processes of one machine share its cores.
+    extractor = Extractor.from_setup(setup, threads=max(1, len(usable_cores()) // share.local_size))
     if extractor.match.ignored_heads and share.rank == 0 and not options.quiet:
         heads = ", ".join(extractor.match.heads)
         print(f"{extractor.match.ignored_heads} weights of {heads} are not needed for features", file=sys.stderr)

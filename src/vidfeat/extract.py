@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -33,8 +34,8 @@ Precision = Literal["fp32"]
 
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
 """Frames that pass through the network at once, by device. On a CPU few are faster than many, since a layer's output
-then still lies in the cache for the next; measured in `benchmarks/`. The number is fixed, not tuned per run: it
-decides the shape of every batch, and with it the last bit of every feature."""
+then still lies in the cache for the next. The number is fixed, not tuned per run: it decides the shape of every batch,
+and with it the last bit of every feature."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class Extractor:
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
         precision: number format of the network; "fp32" is exact.
         cfg_options: overrides, dotted key to value, as `--cfg-options` takes them.
+        threads: CPU cores to use; all that the process may use where None. Features do not depend on it.
         progress: whether a download shows a progress bar on stderr.
 
     Attributes:
@@ -196,6 +198,7 @@ class Extractor:
         device: str = "auto",
         precision: str = "fp32",
         cfg_options: Mapping[str, Any] | None = None,
+        threads: int | None = None,
         progress: bool = False,
     ) -> None:
         self._load(
@@ -206,20 +209,22 @@ class Extractor:
                 precision=precision,
                 cfg_options=cfg_options,
                 progress=progress,
-            )
+            ),
+            threads,
         )
 
     @classmethod
-    def from_setup(cls, setup: Setup) -> Extractor:
+    def from_setup(cls, setup: Setup, threads: int | None = None) -> Extractor:
         """An extractor from what `prepare` found."""
         extractor = cls.__new__(cls)
-        extractor._load(setup)
+        extractor._load(setup, threads)
         return extractor
 
-    def _load(self, setup: Setup) -> None:
+    def _load(self, setup: Setup, threads: int | None) -> None:
         self.recipe, self.weights = setup.recipe, setup.weights
         self.device, self.precision = setup.device, setup.precision
         self.model, self.match = load_model(self.recipe, self.weights, self.device)
+        self._lanes = open_lanes(self.device, threads)
 
     def extract(self, path: str | os.PathLike[str]) -> Features:
         """The features of one video.
@@ -232,7 +237,6 @@ class Extractor:
         """
         return self.compute(read_views(self.recipe, Path(path)), where=str(path))
 
-    @torch.inference_mode()
     def compute(self, views: Views, *, where: str = "video") -> Features:
         """The device half of the main path: normalise, run the network, pool.
 
@@ -243,23 +247,72 @@ class Extractor:
         Raises:
             VideoError: the result is not finite.
         """
-        dims = self.recipe.model.dims
-        rows = []
-        for batch in views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type]):
-            pixels = torch.from_numpy(batch).to(self.device)
-            rows.append(pool_views(self.model.forward_features(normalize(pixels, self.recipe.normalize, dims))))
-        all_rows = torch.cat(rows)
-        array = pool_video(all_rows).cpu().numpy()
+        return self.begin(views, where=where).result()
+
+    def begin(self, views: Views, *, where: str = "video") -> Computation:
+        """Start `compute`, and return at once; the next video may begin before this one is done."""
+        batches = views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type])
+        return Computation(where, views.frames, views.fps, [self._lanes.submit(self._rows, batch) for batch in batches])
+
+    @torch.inference_mode()
+    def _rows(self, batch: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """float32 `[views, C]` of one batch, on the host."""
+        pixels = torch.from_numpy(batch).to(self.device)
+        inputs = normalize(pixels, self.recipe.normalize, self.recipe.model.dims)
+        return pool_views(self.model.forward_features(inputs)).cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """The features of one video, under way.
+
+    Attributes:
+        where: the video's path.
+        frames, fps: as in `Features`.
+        rows: float32 `[views, C]` each, in the order of the plan.
+    """
+
+    where: str
+    frames: int
+    fps: float | None
+    rows: Sequence[Future[torch.Tensor]]
+
+    def result(self) -> Features:
+        """Wait, and take the mean over all views in their order, whichever was done first.
+
+        Raises:
+            VideoError: the result is not finite.
+        """
+        rows = torch.cat([row.result() for row in self.rows])
+        array = pool_video(rows).numpy()
         if not np.isfinite(array).all():
             raise VideoError(
-                where,
+                self.where,
                 stage="model",
                 kind="corrupt",
                 expected="finite features",
                 found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} values infinite or not a number",
                 do="Check that the checkpoint fits the config's normalisation.",
             )
-        return Features(array, frames=views.frames, fps=views.fps, views=len(all_rows))
+        return Features(array, frames=self.frames, fps=self.fps, views=len(rows))
+
+
+def open_lanes(device: torch.device, threads: int | None) -> ThreadPoolExecutor:
+    """Threads that run the network, one batch each, on one core each.
+
+    One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and the
+    last bits of a feature would depend on how many cores a machine, or a process of several, happens to have.
+    A GPU is fed by one thread.
+    """
+    count = 1 if device.type == "cuda" else threads or len(usable_cores())
+    return ThreadPoolExecutor(count, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def usable_cores() -> Collection[int]:
+    """The cores that this process may use; on a shared machine fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)
 
 
 def choose_device(name: str) -> torch.device:

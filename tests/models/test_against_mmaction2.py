@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from derived_weights import state_of
 
+from derived_weights import state_of
 from vidfeat.mmaction.backbones import compile_backbone
 from vidfeat.mmaction.node import Node
 from vidfeat.models import build, fold_norms

@@ -59,6 +59,13 @@ def journals_of(out: Path) -> list[Path]:
     return sorted(journal_folder(out).glob("rank-*.vfj"))
 
 
+def has_journal(out: Path) -> bool:
+    """Whether a run of the output was begun and not merged; an emptied journal is none."""
+    with contextlib.suppress(FileNotFoundError):  # another rank may just be removing them
+        return any(path.stat().st_size for path in journals_of(out))
+    return False
+
+
 class Journal:
     """One rank's journal, open for appending and locked against other processes. Not for use by several threads.
 
