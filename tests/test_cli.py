@@ -362,7 +362,7 @@ class TestMistakes:
             command += [] if value is None else [flag, value]
         done = vidfeat("extract", *command)
         assert done.returncode == 2, done.stderr
-        (message,) = [line for line in done.stderr.splitlines() if line.startswith("vidfeat: error:")]
+        assert len([line for line in done.stderr.splitlines() if line.startswith("vidfeat: error:")]) == 1
         assert all(word in done.stderr for word in words), done.stderr
         assert "Traceback" not in done.stderr
         assert sorted(folder.rglob("*")) == before

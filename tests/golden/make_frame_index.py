@@ -1,4 +1,4 @@
-"""Write frame_index.json: the frames that MMAction2 0.x's own samplers choose. Needs mmaction2 0.x; not run by tests."""
+"""Write frame_index.json: the frames that MMAction2 0.x's own samplers choose. Needs mmaction2 0.x; no test runs it."""
 
 import itertools
 import json

@@ -246,6 +246,9 @@ class RunStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and isinstance(self._state, _Session):
+            # A mistake that shows before the first video, such as weights of another network, leaves no trace.
+            self._state.journal.abandon()
         self.close()
 
     def _session(self, entry: Entry | None = None) -> _Session:
