@@ -24,13 +24,14 @@ import torch
 
 from vidfeat.engine.local import run
 from vidfeat.engine.progress import Progress
-from vidfeat.extract import Extractor, read_views
+from vidfeat.extract import Extractor
 from vidfeat.mmaction import compile_file
 from vidfeat.models import build
 from vidfeat.pooling import pool_video, pool_views
 from vidfeat.recipe import Recipe
 from vidfeat.store import Entry, RunIdentity, RunStore, scan
 from vidfeat.transforms import normalize
+from vidfeat.views import read_views
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = {

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from derived_weights import state_of
 from vidfeat import Extractor
-from vidfeat.extract import read_views
 from vidfeat.mmaction import compile_file
 from vidfeat.models import build
+from vidfeat.views import read_views
 
 SLOW = os.environ.get("VIDFEAT_SLOW") == "1"
 """All three configs on all clips take minutes; the default is the cheapest config on all clips."""

@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "checkpoint": {"errors"},
     "mmaction": {"errors", "recipe", "models"},
     "describe": {"errors", "recipe", "models", "sampling", "transforms"},
-    "extract": {"errors", "recipe", "models", "sampling", "transforms", "pooling", "checkpoint", "mmaction", "video"},
+    "views": {"errors", "recipe", "sampling", "transforms", "video"},
+    "extract": {"errors", "recipe", "models", "sampling", "transforms", "pooling", "checkpoint", "mmaction", "views"},
     "store": {"errors"},
-    "engine": {"errors", "recipe", "extract", "store", "cli"},
+    "engine": {"errors", "recipe", "extract", "views", "store", "cli"},
     "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""

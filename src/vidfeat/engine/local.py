@@ -9,9 +9,10 @@ from typing import Literal
 
 from vidfeat.engine.progress import Progress
 from vidfeat.errors import Kind, VideoError
-from vidfeat.extract import Computation, Extractor, Features, Views, read_views
+from vidfeat.extract import Computation, Extractor, Features
 from vidfeat.recipe import Recipe
 from vidfeat.store import Entry, RunStore
+from vidfeat.views import Views, read_views
 
 OnError = Literal["skip", "fail"]
 
