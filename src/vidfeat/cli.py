@@ -18,6 +18,7 @@ from vidfeat.errors import UsageError, VideoError, VidfeatError
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Share
     from vidfeat.extract import Setup
+    from vidfeat.mmaction import FeatureRequest
     from vidfeat.store import Entry, ManifestHeader, RunStore
 
 # torch, av and cv2 take seconds to import, so this module imports what uses them inside the functions: `--help` and a
@@ -86,6 +87,17 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("skip", "fail"), default="skip", help="go on after a broken video (default), or stop"
     )
+    parser.add_argument(
+        "--spatial-type", choices=("avg", "max", "keep"), default="avg", help="pooling over height and width"
+    )
+    parser.add_argument("--temporal-type", choices=("avg", "max", "keep"), default="avg", help="pooling over time")
+    parser.add_argument(
+        "--views",
+        choices=("mean", "keep", "per_clip", "few"),
+        default="mean",
+        help="the mean of all views (default), one row per view, one row per clip, or the mean of the few views that "
+        "MMAction2 1.x's script takes by default",
+    )
     parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
     parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
     parser.add_argument("-q", "--quiet", action="store_true", help="show failures only")
@@ -116,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
             "OUT.manifest.jsonl beside it says what became of every video."
         ),
     )
-    extract.add_argument("model", metavar="MODEL", help="path of an MMAction2 config")
+    extract.add_argument("model", metavar="MODEL", help="name of a released model, or path of an MMAction2 config")
     extract.add_argument("videos", nargs="*", type=Path, metavar="VIDEO_OR_FOLDER", help="videos, or folders of them")
     extract.add_argument("-o", "--out", required=True, metavar="OUT", help="output file or folder")
     extract.add_argument("--checkpoint", metavar="PATH_OR_URL", help="weights of the model")
@@ -128,11 +140,21 @@ def _parser() -> argparse.ArgumentParser:
         help="say what a model does to a video",
         description="Say in words what a model does to a video: frames, views, transforms, backbone, feature size.",
     )
-    inspect.add_argument("model", metavar="MODEL", help="path of an MMAction2 config")
+    inspect.add_argument("model", metavar="MODEL", help="name of a released model, or path of an MMAction2 config")
     inspect.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override")
     inspect.add_argument("--json", action="store_true", help="print the recipe as JSON")
     inspect.add_argument("--debug", action="store_true", help="show tracebacks")
     inspect.set_defaults(run=_inspect)
+
+    models = commands.add_parser(
+        "models",
+        help="list the released models",
+        description="List the released models: their names, data sets, feature sizes, cost and published accuracy.",
+    )
+    models.add_argument("--family", metavar="F", help="only this family, such as slowonly")
+    models.add_argument("--dataset", metavar="D", help="only this data set, such as kinetics-400")
+    models.add_argument("--debug", action="store_true", help="show tracebacks")
+    models.set_defaults(run=_models)
 
     verify = commands.add_parser(
         "verify",
@@ -176,6 +198,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         device=_device(options.device, share),
         precision=options.precision,
         cfg_options=_overrides(options.cfg_options),
+        request=_request(options),
         progress=not options.quiet,
     )
     identity = RunIdentity(
@@ -211,16 +234,12 @@ def _extract_pending(options: argparse.Namespace, setup: Setup, store: RunStore,
     if not pending:
         return
 
-    import torch
-
     from vidfeat.engine.local import run
     from vidfeat.engine.progress import Progress
-    from vidfeat.extract import Extractor
+    from vidfeat.extract import Extractor, usable_cores
 
-    if share.local_size > 1:
-        # The processes of one machine share its cores.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // share.local_size))
-    extractor = Extractor.from_setup(setup)
+    # The processes of one machine share its cores.
+    extractor = Extractor.from_setup(setup, threads=max(1, len(usable_cores()) // share.local_size))
     if extractor.match.ignored_heads and share.rank == 0 and not options.quiet:
         heads = ", ".join(extractor.match.heads)
         print(f"{extractor.match.ignored_heads} weights of {heads} are not needed for features", file=sys.stderr)
@@ -283,14 +302,34 @@ def _overrides(items: Sequence[str]) -> dict[str, Any]:
     return dict(parse_override(item) for item in items)
 
 
+def _request(options: argparse.Namespace) -> FeatureRequest:
+    from vidfeat.mmaction import FeatureRequest
+    from vidfeat.recipe import Pooling
+
+    few = options.views == "few"
+    pooling = Pooling(
+        space=options.spatial_type, time=options.temporal_type, views="mean" if few else options.views
+    )
+    return FeatureRequest(pooling=pooling, views="few" if few else "all")
+
+
+def _models(options: argparse.Namespace) -> int:
+    from vidfeat.mmaction.zoo import render, table
+
+    print(render(table(options.family, options.dataset)))
+    return 0
+
+
 def _inspect(options: argparse.Namespace) -> int:
     import json
 
     from vidfeat.describe import describe
-    from vidfeat.mmaction import compile_file
+    from vidfeat.mmaction import compile_model
 
-    recipe = compile_file(options.model, _overrides(options.cfg_options))
+    recipe, checkpoint = compile_model(options.model, _overrides(options.cfg_options))
     print(json.dumps(recipe.to_json(), indent=2) if options.json else describe(recipe))
+    if checkpoint and not options.json:
+        print(f"checkpoint    {checkpoint}")
     return 0
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,53 +22,20 @@ import torch
 
 from vidfeat.checkpoint import CheckpointFile, MatchReport, find, load_into, load_state
 from vidfeat.errors import DeviceError, UsageError, VideoError
-from vidfeat.mmaction import compile_file
+from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.pooling import pool_video, pool_views
-from vidfeat.recipe import ModelSpec, Recipe, WindowSampling
-from vidfeat.sampling import FrameIndex, plan_clips
-from vidfeat.transforms import FrameTransformer, normalize
-from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, with_exact_frames
+from vidfeat.recipe import Recipe, WindowSampling
+from vidfeat.transforms import normalize
+from vidfeat.sampling import FrameIndex
+from vidfeat.views import Views, read_views
 
 Precision = Literal["fp32"]
 
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
 """Frames that pass through the network at once, by device. On a CPU few are faster than many, since a layer's output
-then still lies in the cache for the next; measured in `benchmarks/`. The number is fixed, not tuned per run: it
-decides the shape of every batch, and with it the last bit of every feature."""
-
-
-@dataclass(frozen=True)
-class Views:
-    """All that the network needs of one video.
-
-    Attributes:
-        pixels: uint8 `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed.
-        clips: int64 `[clips, clip_len]`, values in `[0, U)`: which of those frames make which clip.
-        frames: frames in the video.
-        fps: frames per second, None where the file does not say.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    clips: FrameIndex
-    frames: int
-    fps: float | None
-
-    def batches(self, model: ModelSpec, frames_per_batch: int) -> Iterator[npt.NDArray[np.uint8]]:
-        """The network's inputs, crop by crop and clip by clip, as the original orders them.
-
-        Args:
-            model: for 2 dimensions, `[N, H, W, 3]` with a frame per row and N a multiple of `segments`; for 3,
-                `[N, T, H, W, 3]` with a clip per row.
-            frames_per_batch: at least one clip or group of segments, and otherwise at most this many frames, are in a
-                batch; all of them where `neck_joins_video`.
-        """
-        together = self.clips.reshape(-1, model.segments) if model.dims == 2 else self.clips
-        in_order = [(crop, frames) for crop in range(self.pixels.shape[1]) for frames in together]
-        per_batch = len(in_order) if model.neck_joins_video else max(1, frames_per_batch // together.shape[1])
-        for start in range(0, len(in_order), per_batch):
-            batch = np.stack([self.pixels[frames, crop] for crop, frames in in_order[start : start + per_batch]])
-            yield batch.reshape(-1, *batch.shape[2:]) if model.dims == 2 else batch
+then still lies in the cache for the next. The number is fixed, not tuned per run: it decides the shape of every batch,
+and with it the last bit of every feature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,42 +53,6 @@ class Features:
     frames: int
     fps: float | None
     views: int
-
-
-def read_views(recipe: Recipe, path: str | os.PathLike[str]) -> Views:
-    """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
-
-    Args:
-        recipe: what to sample and how to transform it.
-        path: the video.
-
-    Raises:
-        VideoError: the video cannot be read, or a crop does not fit into its frames.
-    """
-    info = with_exact_frames(probe(path))
-    try:
-        return _views_of(recipe, info)
-    except FrameCountError:
-        # The container promised a frame per packet and did not keep it: count by decoding, and plan again.
-        return _views_of(recipe, recount(info))
-
-
-def _views_of(recipe: Recipe, info: VideoInfo) -> Views:
-    plan = plan_clips(info.frames, recipe.sampling, info.fps)
-    wanted, clips = np.unique(plan, return_inverse=True)
-    transform = FrameTransformer(recipe.transforms)
-    crops = [transform(frame, where=info.path) for _, frame in decode(info.path, wanted, info)]
-    sizes = {crop.shape[1:3] for crop in crops}
-    if len(sizes) > 1:
-        raise VideoError(
-            info.path,
-            stage="decode",
-            kind="corrupt",
-            expected="frames of one size",
-            found=f"{len(sizes)} sizes",
-            do="Re-encode the video, or use a config that crops.",
-        )
-    return Views(np.stack(crops), clips.reshape(plan.shape), info.frames, info.fps)
 
 
 @dataclass(frozen=True)
@@ -141,35 +73,39 @@ class Setup:
 
 
 def prepare(
-    config: str | os.PathLike[str],
+    model: str | os.PathLike[str],
     *,
     checkpoint: str | os.PathLike[str] | None = None,
     device: str = "auto",
     precision: str = "fp32",
     cfg_options: Mapping[str, Any] | None = None,
+    request: FeatureRequest | None = None,
     progress: bool = False,
 ) -> Setup:
-    """Compile the config, find (or download) the checkpoint, choose the device; arguments as for `Extractor`."""
-    recipe = compile_file(config, cfg_options)
+    """Compile the model's config, find or download its checkpoint, choose the device; arguments as for `Extractor`."""
+    recipe, released = compile_model(model, cfg_options, request)
     chosen = choose_device(device)
     if precision != "fp32":
         raise UsageError("precision", expected="'fp32'", found=repr(precision))
-    if checkpoint is None:
+    source = checkpoint or released
+    if source is None:
         raise UsageError(
-            os.fspath(config), expected="a checkpoint", found="none", do="Give a path or a URL with --checkpoint."
+            os.fspath(model), expected="a checkpoint", found="none", do="Give a path or a URL with --checkpoint."
         )
-    return Setup(recipe, find(os.fspath(checkpoint), progress=progress), chosen, "fp32")
+    return Setup(recipe, find(os.fspath(source), progress=progress), chosen, "fp32")
 
 
 class Extractor:
     """A model ready to extract features.
 
     Args:
-        config: path of an MMAction2 config.
-        checkpoint: path or URL of its weights.
+        model: path of an MMAction2 config, or the name of a released model.
+        checkpoint: path or URL of its weights; a released model has its own.
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
         precision: number format of the network; "fp32" is exact.
         cfg_options: overrides, dotted key to value, as `--cfg-options` takes them.
+        request: other poolings, views or windows than the default, the mean over all views.
+        threads: CPU cores to use; all that the process may use where None. Features do not depend on it.
         progress: whether a download shows a progress bar on stderr.
 
     Attributes:
@@ -190,36 +126,41 @@ class Extractor:
 
     def __init__(
         self,
-        config: str | os.PathLike[str],
+        model: str | os.PathLike[str],
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "fp32",
         cfg_options: Mapping[str, Any] | None = None,
+        request: FeatureRequest | None = None,
+        threads: int | None = None,
         progress: bool = False,
     ) -> None:
         self._load(
             prepare(
-                config,
+                model,
                 checkpoint=checkpoint,
                 device=device,
                 precision=precision,
                 cfg_options=cfg_options,
+                request=request,
                 progress=progress,
-            )
+            ),
+            threads,
         )
 
     @classmethod
-    def from_setup(cls, setup: Setup) -> Extractor:
+    def from_setup(cls, setup: Setup, threads: int | None = None) -> Extractor:
         """An extractor from what `prepare` found."""
         extractor = cls.__new__(cls)
-        extractor._load(setup)
+        extractor._load(setup, threads)
         return extractor
 
-    def _load(self, setup: Setup) -> None:
+    def _load(self, setup: Setup, threads: int | None) -> None:
         self.recipe, self.weights = setup.recipe, setup.weights
         self.device, self.precision = setup.device, setup.precision
         self.model, self.match = load_model(self.recipe, self.weights, self.device)
+        self._lanes = open_lanes(self.device, threads)
 
     def extract(self, path: str | os.PathLike[str]) -> Features:
         """The features of one video.
@@ -232,7 +173,6 @@ class Extractor:
         """
         return self.compute(read_views(self.recipe, Path(path)), where=str(path))
 
-    @torch.inference_mode()
     def compute(self, views: Views, *, where: str = "video") -> Features:
         """The device half of the main path: normalise, run the network, pool.
 
@@ -243,32 +183,64 @@ class Extractor:
         Raises:
             VideoError: the result is not finite.
         """
-        dims = self.recipe.model.dims
-        rows = []
-        for batch in views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type]):
-            pixels = torch.from_numpy(batch).to(self.device)
-            maps = self.model.forward_features(normalize(pixels, self.recipe.normalize, dims))
-            rows.append(pool_views(maps, self.recipe.pooling))
-        all_rows = torch.cat(rows)
-        crops, per_view = views.pixels.shape[1], frames_per_view(self.recipe, views.clips)
+        return self.begin(views, where=where).result()
+
+    def begin(self, views: Views, *, where: str = "video") -> Computation:
+        """Start `compute`, and return at once; the next video may begin before this one is done."""
+        batches = views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type])
+        rows = [self._lanes.submit(self._rows, batch) for batch in batches]
+        return Computation(self.recipe, where, views, rows)
+
+    @torch.inference_mode()
+    def _rows(self, batch: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """float32 `[views, C]` of one batch, on the host."""
+        pixels = torch.from_numpy(batch).to(self.device)
+        inputs = normalize(pixels, self.recipe.normalize, self.recipe.model.dims)
+        return pool_views(self.model.forward_features(inputs), self.recipe.pooling).cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """The features of one video, under way.
+
+    Attributes:
+        recipe: what is computed.
+        where: the video's path.
+        views: what it is computed from.
+        rows: float32 `[rows, C]` each, plus the axes that are kept, in the order of the plan.
+    """
+
+    recipe: Recipe
+    where: str
+    views: Views
+    rows: Sequence[Future[torch.Tensor]]
+
+    def result(self) -> Features:
+        """Wait, and pool the rows in their order, whichever was done first.
+
+        Raises:
+            VideoError: the result is not finite.
+        """
+        rows = torch.cat([row.result() for row in self.rows])
+        clips, crops = self.views.clips, self.views.pixels.shape[1]
+        per_view = _frames_per_view(self.recipe, clips)
         if per_view is not None:
             # TSM's temporal pooling returns fewer rows than it takes frames.
-            per_view = per_view * len(all_rows) // (crops * views.clips.size)
-        features = pool_video(all_rows, self.recipe.pooling, crops=crops, frames_per_view=per_view)
-        array = features.cpu().numpy()
+            per_view = per_view * len(rows) // (crops * clips.size)
+        array = pool_video(rows, self.recipe.pooling, crops=crops, frames_per_view=per_view).numpy()
         if not np.isfinite(array).all():
             raise VideoError(
-                where,
+                self.where,
                 stage="model",
                 kind="corrupt",
                 expected="finite features",
                 found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} values infinite or not a number",
                 do="Check that the checkpoint fits the config's normalisation.",
             )
-        return Features(array, frames=views.frames, fps=views.fps, views=len(all_rows))
+        return Features(array, frames=self.views.frames, fps=self.views.fps, views=len(rows))
 
 
-def frames_per_view(recipe: Recipe, clips: FrameIndex) -> int | None:
+def _frames_per_view(recipe: Recipe, clips: FrameIndex) -> int | None:
     """How many rows of an image network make a view, as `Pooling` defines it; None where each row is a view already."""
     model = recipe.model
     if model.dims == 3 or model.neck is not None:
@@ -276,6 +248,24 @@ def frames_per_view(recipe: Recipe, clips: FrameIndex) -> int | None:
     if model.segments > 1:
         return model.segments
     return clips.shape[1] if isinstance(recipe.sampling, WindowSampling) else clips.size
+
+
+def open_lanes(device: torch.device, threads: int | None) -> ThreadPoolExecutor:
+    """Threads that run the network, one batch each, on one core each.
+
+    One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and the
+    last bits of a feature would depend on how many cores a machine, or a process of several, happens to have.
+    A GPU is fed by one thread.
+    """
+    count = 1 if device.type == "cuda" else threads or len(usable_cores())
+    return ThreadPoolExecutor(count, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def usable_cores() -> Collection[int]:
+    """The cores that this process may use; on a shared machine fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)
 
 
 def choose_device(name: str) -> torch.device:
@@ -309,10 +299,3 @@ def load_model(recipe: Recipe, weights: CheckpointFile, device: torch.device) ->
     fold_norms(model)
     channels_last(model)
     return model.to(device), match
-
-
-def count_views(recipe: Recipe) -> int:
-    """Rows that the mean of a video (at least one clip long) is taken over."""
-    clips, clip_len = plan_clips(10**6, recipe.sampling).shape
-    crops = FrameTransformer(recipe.transforms).crops
-    return math.prod((clips, crops, clip_len if recipe.model.dims == 2 else 1))

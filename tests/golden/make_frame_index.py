@@ -1,4 +1,4 @@
-"""Write frame_index.json: the frames that MMAction2 0.x's own samplers choose. Needs mmaction2 0.x; not run by tests."""
+"""Write frame_index.json: the frames that MMAction2 0.x's own samplers choose. Needs mmaction2 0.x; no test runs it."""
 
 import itertools
 import json
@@ -15,8 +15,14 @@ STEPS += [{**STEPS[number], "out_of_bound_opt": "repeat_last"} for number in (2,
 STEPS += [{**STEPS[number], "twice_sample": True} for number in (1, 2)]
 STEPS += [
     {"type": "DenseSampleFrames", "clip_len": 1, "num_clips": 8},
-    {"type": "DenseSampleFrames", "clip_len": 4, "frame_interval": 2, "num_clips": 2, "sample_range": 30,
-     "num_sample_positions": 3},
+    {
+        "type": "DenseSampleFrames",
+        "clip_len": 4,
+        "frame_interval": 2,
+        "num_clips": 2,
+        "sample_range": 30,
+        "num_sample_positions": 3,
+    },
 ]
 
 

@@ -5,12 +5,11 @@ import json
 import sys
 from pathlib import Path
 
+import mmaction.models  # noqa: F401  (fills the registry)
 import numpy as np
 import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
-
-import mmaction.models  # noqa: F401  (fills the registry)
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -29,23 +28,55 @@ CASES = {
         {"type": "ResNet", "depth": 18, "strides": [1, 2, 2, 1], "dilations": [1, 1, 1, 2]},
         [1, 3, 64, 64],
     ),
-    "resnet18-stages": ({"type": "ResNet", "depth": 18, "num_stages": 3, "out_indices": [2],
-                         "strides": [1, 2, 2], "dilations": [1, 1, 1]}, [1, 3, 64, 64]),
+    "resnet18-stages": (
+        {
+            "type": "ResNet",
+            "depth": 18,
+            "num_stages": 3,
+            "out_indices": [2],
+            "strides": [1, 2, 2],
+            "dilations": [1, 1, 1],
+        },
+        [1, 3, 64, 64],
+    ),
     "slowonly18": ({**SLOWONLY, "depth": 18}, [1, 3, 4, 64, 64]),
     "slowonly50": ({**SLOWONLY, "depth": 50}, [1, 3, 4, 64, 64]),
-    "slowonly50-pools": ({**SLOWONLY, "depth": 50, "with_pool1": False, "with_pool2": True,
-                          "inflate_style": "3x3x3"}, [1, 3, 4, 48, 48]),
-    "slowonly50-strides": ({**SLOWONLY, "depth": 50, "temporal_strides": [1, 2, 1, 2], "conv1_stride_t": 2,
-                            "pool1_stride_t": 2, "out_indices": [2, 3]}, [1, 3, 16, 48, 48]),
-    "slowonly50-caffe": ({**SLOWONLY, "depth": 50, "style": "caffe", "dilations": [1, 1, 1, 2],
-                          "spatial_strides": [1, 2, 2, 1]}, [1, 3, 4, 48, 48]),
-    "slowonly50-embedded": ({**SLOWONLY, "depth": 50, "non_local": STAGES, "non_local_cfg": NON_LOCAL},
-                            [1, 3, 4, 64, 64]),
-    "slowonly50-gaussian": ({**SLOWONLY, "depth": 50, "non_local": STAGES,
-                             "non_local_cfg": {**NON_LOCAL, "mode": "gaussian"}}, [1, 3, 4, 64, 64]),
-    "slowonly50-dot": ({**SLOWONLY, "depth": 50, "non_local": STAGES,
-                        "non_local_cfg": {**NON_LOCAL, "mode": "dot_product", "sub_sample": False}},
-                       [1, 3, 4, 64, 64]),
+    "slowonly50-pools": (
+        {**SLOWONLY, "depth": 50, "with_pool1": False, "with_pool2": True, "inflate_style": "3x3x3"},
+        [1, 3, 4, 48, 48],
+    ),
+    "slowonly50-strides": (
+        {
+            **SLOWONLY,
+            "depth": 50,
+            "temporal_strides": [1, 2, 1, 2],
+            "conv1_stride_t": 2,
+            "pool1_stride_t": 2,
+            "out_indices": [2, 3],
+        },
+        [1, 3, 16, 48, 48],
+    ),
+    "slowonly50-caffe": (
+        {**SLOWONLY, "depth": 50, "style": "caffe", "dilations": [1, 1, 1, 2], "spatial_strides": [1, 2, 2, 1]},
+        [1, 3, 4, 48, 48],
+    ),
+    "slowonly50-embedded": (
+        {**SLOWONLY, "depth": 50, "non_local": STAGES, "non_local_cfg": NON_LOCAL},
+        [1, 3, 4, 64, 64],
+    ),
+    "slowonly50-gaussian": (
+        {**SLOWONLY, "depth": 50, "non_local": STAGES, "non_local_cfg": {**NON_LOCAL, "mode": "gaussian"}},
+        [1, 3, 4, 64, 64],
+    ),
+    "slowonly50-dot": (
+        {
+            **SLOWONLY,
+            "depth": 50,
+            "non_local": STAGES,
+            "non_local_cfg": {**NON_LOCAL, "mode": "dot_product", "sub_sample": False},
+        },
+        [1, 3, 4, 64, 64],
+    ),
 }
 
 

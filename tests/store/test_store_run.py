@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from store_worker import HEADER, commit, entries_of, error_of, features_of, identity_of
 
-from vidfeat.errors import OutputError, UsageError, VideoError, WriteError
+from vidfeat.errors import OutputError, UsageError, VideoError
 from vidfeat.store import Entry, RunStore, verify
 from vidfeat.store.journal import journal_folder, journal_path
 from vidfeat.store.manifest import manifest_path
@@ -219,6 +219,20 @@ def test_a_folder_that_is_not_ours_keeps_its_files(tmp_path):
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_a_video_that_fails_has_no_file_of_an_earlier_run(tmp_path):
+    out = tmp_path / "feats"
+    run(out, entries_of(3))
+    run(out, entries_of(3), fails=(1,), restart=True)
+    assert set(files(out)) == {"folder 0/clip 0.npy", "folder 2/clip 2.npy"}
+    assert verify(out) == []
+
+
+def test_a_rank_beyond_the_last_is_refused(tmp_path):
+    entries = entries_of(3)
+    with pytest.raises(UsageError, match="a rank from 0 to 1; found 2"):
+        RunStore.open(tmp_path / "feats", identity_of(entries), entries, rank=2, world_size=2)
+
+
 def test_a_deleted_output_is_computed_again(tmp_path):
     out = tmp_path / "feats.pkl"
     entries = entries_of(2)
@@ -248,14 +262,14 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path):
     locked.mkdir(mode=0o500)
     entries = entries_of(1)
     for name in ("feats.pkl", "feats", "new/feats.pkl"):
-        with pytest.raises(WriteError, match="Permission denied"):
+        with pytest.raises(OutputError, match="Permission denied"):
             RunStore.open(locked / name, identity_of(entries), entries)
 
 
 def test_a_file_in_place_of_the_folder_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     entries = entries_of(1)
-    with pytest.raises(WriteError, match="expected a folder to write to"):
+    with pytest.raises(OutputError, match="expected a folder to write to"):
         RunStore.open(tmp_path / "file" / "feats.pkl", identity_of(entries), entries)
     with pytest.raises(UsageError, match="found a file"):
         RunStore.open(tmp_path / "file", identity_of(entries), entries)
@@ -421,15 +435,15 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
 
 def test_the_wait_is_as_long_as_somebody_commits(tmp_path):
     out = tmp_path / "feats.pkl"
-    other = start(out, 12, tmp_path / "log", rank=1, world_size=2, pause=0.25)
+    other = start(out, 12, tmp_path / "log", rank=1, world_size=2, pause=0.2)
     entries = entries_of(12)
     other.stdout.readline()
     with RunStore.open(out, identity_of(entries), entries, world_size=2) as store:
         for entry in store.pending():
             commit(store, entry)
         begin = time.monotonic()
-        assert store.finish(HEADER, timeout=1.0, poll=0.01).videos == 12
-        assert time.monotonic() - begin > 1.0
+        assert store.finish(HEADER, timeout=0.8, poll=0.01).videos == 12
+        assert time.monotonic() - begin > 0.8
     assert wait(other) == (0, "")
 
 
@@ -513,7 +527,7 @@ def test_killed_before_any_change_to_a_folder_the_run_goes_on(tmp_path, name):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no file size limits")
-@pytest.mark.parametrize("name", ["feats.pkl", "feats.json", "feats"])
+@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
 def test_a_limit_on_file_sizes_stops_the_run_with_a_clear_error_and_it_goes_on_without(tmp_path, name):
     entries = entries_of(30)
     run(tmp_path / "whole" / name, entries)
@@ -549,13 +563,13 @@ def test_a_limit_on_file_sizes_stops_the_run_with_a_clear_error_and_it_goes_on_w
 
 @pytest.mark.parametrize("encode", [pickled, as_json, as_yaml])
 def test_writing_holds_one_batch_in_memory(encode):
-    rows = (np.full(64, index, np.float32) for index in range(5000))
+    rows = (np.full(64, index, np.float32) for index in range(4000))
     tracemalloc.start()
     size = sum(map(len, encode(rows)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert size > 1_250_000
-    assert peak < 700_000
+    assert size > 1_000_000
+    assert peak < 100_000
 
 
 def test_a_merge_of_many_rows_needs_little_memory(tmp_path, monkeypatch):
@@ -581,11 +595,12 @@ def test_the_manifest_to_the_byte(tmp_path):
         store.commit_done(entries[0], np.array([1, 2], np.float32), frames=250, fps=29.97, seconds=float("inf"))
         store.commit_failed(entries[1], error_of(entries[1]))
         store.finish(HEADER)
+    identity = identity_of(entries)
     lines = [
-        '{"vidfeat_manifest": 1, "recipe": {"schema": 1}, "recipe_digest": "%s", "checkpoint": {"source": "model.pth", '
-        '"sha256": "%s"}, "precision": "fp32", "device": "cpu", "versions": {"vidfeat": "0", "python": "3"}, '
-        '"list_digest": "%s", "videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}'
-        % ("a" * 64, "b" * 64, identity_of(entries).list_digest),
+        f'{{"vidfeat_manifest": 1, "recipe": {{"schema": 1}}, "recipe_digest": "{identity.recipe_digest}", '
+        f'"checkpoint": {{"source": "model.pth", "sha256": "{identity.checkpoint_sha256}"}}, "precision": "fp32", '
+        '"device": "cpu", "versions": {"vidfeat": "0", "python": "3"}, '
+        f'"list_digest": "{identity.list_digest}", "videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}}',
         '{"index": 0, "name": "\\u00e9 \\"1\\".mp4", "status": "done", "shape": [2], "dtype": "float32", '
         '"frames": 250, "fps": 29.97, "seconds": null, '
         '"sha256": "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37", "error": null}',

@@ -180,8 +180,6 @@ def test_npy_to_the_byte(tmp_path):
 
 @pytest.fixture(params=["feats.pkl", "feats.json", "feats.yaml", "feats"])
 def finished(tmp_path, request):
-    from test_store_run import run
-
     out = tmp_path / request.param
     entries = entries_of(3)
     with RunStore.open(out, identity_of(entries), entries) as store:

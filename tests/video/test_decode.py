@@ -189,7 +189,8 @@ def replace_packet(source: Path, target: Path, index: int, data: bytes) -> None:
             sent = packet
             if number == index:
                 sent = av.Packet(data)
-                sent.pts, sent.dts, sent.time_base = packet.pts, packet.dts, packet.time_base
+                sent.pts, sent.dts, sent.duration = packet.pts, packet.dts, packet.duration
+                sent.time_base = packet.time_base
             sent.stream = copy
             writing.mux(sent)
 

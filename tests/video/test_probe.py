@@ -160,7 +160,7 @@ def write_with_cover(path: Path, *, video: bool) -> Path:
     with av.open(str(path), "w") as container:
         cover = container.add_stream("mjpeg", rate=25)
         cover.width, cover.height, cover.pix_fmt = 512, 512, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic.value  # PyAV 17 takes only the number
         moving = container.add_stream("libx264", rate=25) if video else None
         if moving is not None:
             moving.width, moving.height, moving.pix_fmt = 64, 48, "yuv420p"

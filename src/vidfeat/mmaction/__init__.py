@@ -13,7 +13,7 @@ from vidfeat.mmaction.feature_script import FeatureRequest, LongVideo, apply_req
 from vidfeat.mmaction.pyconfig import read_config
 from vidfeat.recipe import Recipe
 
-__all__ = ["FeatureRequest", "LongVideo", "compile_config", "compile_file"]
+__all__ = ["FeatureRequest", "LongVideo", "compile_config", "compile_file", "compile_model"]
 
 
 def compile_file(
@@ -33,6 +33,34 @@ def compile_file(
     config = read_config(os.fspath(path), overrides)
     recipe = compile_config(config.data, file=os.fspath(path), variables=config.variables)
     return recipe if request is None else apply_request(recipe, request)
+
+
+def compile_model(
+    model: str | os.PathLike[str],
+    overrides: Mapping[str, Any] | None = None,
+    request: FeatureRequest | None = None,
+) -> tuple[Recipe, str | None]:
+    """Compile a config file, or the config of a released model.
+
+    Args:
+        model: a path, or a name such as `tsn_r50_320p_1x1x3_100e_kinetics400_rgb`; see `vidfeat models`.
+        overrides, request: as for `compile_file`.
+
+    Returns:
+        The recipe, and the address of the released checkpoint; None for a config file.
+
+    Raises:
+        UsageError: no released model of that name; the nearest ones are named.
+        ConfigError: as for `compile_file`.
+    """
+    from vidfeat.mmaction.zoo import find_model, is_name  # it imports this package's compilers
+
+    name = os.fspath(model)
+    if not is_name(name):
+        return compile_file(name, overrides, request), None
+    entry = find_model(name)
+    recipe = entry.recipe(overrides)
+    return (recipe if request is None else apply_request(recipe, request)), entry.checkpoint
 
 
 def compile_config(config: dict[str, Any], *, file: str, variables: Collection[str] = ()) -> Recipe:

@@ -48,6 +48,25 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        WriteError: the system refused.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        pass  # a file is where its folder would be, so it is not there either
+    except OSError as error:
+        raise WriteError(
+            str(path),
+            expected="to remove what is to be replaced",
+            found=error.strerror or str(error),
+            do="Correct the permissions, then run the same command again: finished videos are kept.",
+        ) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make new names in a folder survive a crash of the machine, where the system can do that."""
     if sys.platform == "win32":

@@ -59,6 +59,13 @@ def journals_of(out: Path) -> list[Path]:
     return sorted(journal_folder(out).glob("rank-*.vfj"))
 
 
+def has_journal(out: Path) -> bool:
+    """Whether a run of the output was begun and not merged; an emptied journal is none."""
+    with contextlib.suppress(FileNotFoundError):  # another rank may just be removing them
+        return any(path.stat().st_size for path in journals_of(out))
+    return False
+
+
 class Journal:
     """One rank's journal, open for appending and locked against other processes. Not for use by several threads.
 
@@ -88,6 +95,7 @@ class Journal:
     ) -> None:
         self.path = journal_path(out, rank)
         self._usable = True
+        self._begun = False  # whether it holds more than its opening record
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open_file(self.path)
@@ -97,8 +105,10 @@ class Journal:
             _lock(self._file, self.path)
             self._end = 0 if restart else self._recover(identity)
             self._file.truncate(self._end)
+            self._begun = self._end > 0
             if self._end == 0:
                 self.append(Opened(identity.to_json(), rank, world_size))
+                self._begun = False
                 sync_folder(self.path.parent)
         except OSError as error:
             self._file.close()
@@ -129,12 +139,22 @@ class Journal:
             self._cut_back()
             raise _refused(self.path, error) from error
         self._end += len(data)
+        self._begun = True
 
     def close(self) -> None:
         """Release the file and its lock; harmless when repeated."""
         if not self._file.closed:
             _unlock(self._file)
             self._file.close()
+
+    def abandon(self) -> None:
+        """Close, and leave nothing behind if nothing was ever committed."""
+        if not self._begun:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()
+        self.close()
 
     def __enter__(self) -> Journal:
         return self

@@ -14,13 +14,15 @@ from types import TracebackType
 
 import numpy as np
 
-from vidfeat.errors import OutputError, VideoError, WriteError
+from vidfeat.errors import OutputError, UsageError, VideoError
+from vidfeat.store.atomic import remove
 from vidfeat.store.identity import RunIdentity
 from vidfeat.store.journal import (
     AppendFile,
     Journal,
     OpenFile,
     clear_idle_journals,
+    has_journal,
     journals_of,
     other_run,
     remove_journals,
@@ -120,13 +122,15 @@ class RunStore:
             open_file: opens the journal; tests put faulty files in its place.
 
         Raises:
-            UsageError: the output has an unknown suffix, or the videos' names do not fit a folder.
+            UsageError: the output has an unknown suffix, the videos' names do not fit a folder, or the rank is none.
             OutputError: what stands there is of another run, or is not vidfeat's, or is open in another process, or
                 is damaged.
             WriteError: the system refuses to write there.
         """
         output_format = open_format(out)
         output_format.check_names(entries)
+        if not 0 <= rank < world_size:
+            raise UsageError("the call", expected=f"a rank from 0 to {world_size - 1}", found=str(rank))
         share = _Share(rank, world_size)
         summary = None if restart else _finished_run(output_format.out, identity)
         if summary is not None and not (retry_failed and summary.failed):
@@ -194,6 +198,7 @@ class RunStore:
             WriteError, OutputError: as in `commit_done`.
         """
         session = self._session(entry)
+        self._format.drop(entry.name)
         message = str(error)[:_LONGEST_MESSAGE]
         session.journal.append(Failed(entry.index, entry.name, error.stage, error.kind, message))
 
@@ -241,6 +246,9 @@ class RunStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and isinstance(self._state, _Session):
+            # A mistake that shows before the first video, such as weights of another network, leaves no trace.
+            self._state.journal.abandon()
         self.close()
 
     def _session(self, entry: Entry | None = None) -> _Session:
@@ -301,7 +309,7 @@ class RunStore:
             failed=failed,
         )
         # An earlier manifest must not stand beside a later output, should the process be killed in between.
-        _unlink(manifest)
+        remove(manifest)
         self._format.assemble(_features(ledger, entry.index) for entry in self._entries)
         lines = (video_line(ledger.body(entry.index)) for entry in self._entries)
         write_manifest(manifest, itertools.chain([first], lines))
@@ -346,7 +354,7 @@ class _Session:
             )
             undo.enter_context(journal)
             if restart and share.rank == 0:
-                _unlink(manifest_path(out))
+                remove(manifest_path(out))
                 clear_idle_journals(out)
             # A restart of all ranks takes a while; till then the others' journals may be of the run to be replaced.
             own_only = restart and share.rank > 0
@@ -378,8 +386,7 @@ def _finished_run(out: Path, identity: RunIdentity) -> ManifestSummary | None:
 
 def _require_ours(out: Path) -> None:
     """Refuse a file that no run of vidfeat wrote. A folder may hold anything: only the videos' files are replaced."""
-    begun = manifest_path(out).exists() or any(path.stat().st_size for path in journals_of(out))
-    if out.is_file() and not begun:
+    if out.is_file() and not manifest_path(out).exists() and not has_journal(out):
         raise OutputError(
             str(out),
             expected="a new file, or one with a manifest beside it",
@@ -428,10 +435,3 @@ def _finite(value: float | None) -> float | None:
 def _some(items: Sequence[object]) -> str:
     more = f" and {len(items) - _NAMED_IN_ERRORS} more" if len(items) > _NAMED_IN_ERRORS else ""
     return ", ".join(map(str, items[:_NAMED_IN_ERRORS])) + more
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise WriteError(str(path), expected="to replace the file", found=error.strerror or str(error)) from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.store import streams
-from vidfeat.store.atomic import replacing
+from vidfeat.store.atomic import remove, replacing
 from vidfeat.store.listing import VIDEO_SUFFIXES, Entry
 from vidfeat.store.streams import Features, Rows
 
@@ -42,6 +42,14 @@ class Format(ABC):
     @abstractmethod
     def keep(self, name: str, features: Features) -> bytes:
         """Take one video's features: write them where they belong and return b"", or return what to keep till the end.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """See that there is no output of a video that failed, such as one of an earlier run.
 
         Raises:
             WriteError: the system refused.
@@ -102,11 +110,14 @@ class FileFormat(Format):
 
     def prepare(self) -> None:
         """Create the folder that the file goes into."""
-        _make_folder(self.out.parent)
+        _require_writable(self.out.parent)
 
     def keep(self, name: str, features: Features) -> bytes:
         """Everything is kept till the end."""
         return streams.as_little_endian(features)
+
+    def drop(self, name: str) -> None:
+        """Nothing to do: the file is written as a whole."""
 
     def holds(self, name: str) -> bool:
         """The journal holds it."""
@@ -157,20 +168,22 @@ class FolderFormat(Format):
 
     def prepare(self) -> None:
         """Create the folder and see that it takes files."""
-        _make_folder(self.out)
-        try:
-            with tempfile.TemporaryFile(dir=self.out):
-                pass
-        except OSError as error:
-            raise _cannot_make(self.out, error) from error
+        _require_writable(self.out)
 
     def keep(self, name: str, features: Features) -> bytes:
         """Write the file of one video."""
         path = self.path_of(name)
-        _make_folder(path.parent)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refused(WriteError, path.parent, error) from error
         with replacing(path) as file:
             np.lib.format.write_array(file, features.astype("<f4", copy=False), version=(1, 0), allow_pickle=False)
         return b""
+
+    def drop(self, name: str) -> None:
+        """Remove the file of one video."""
+        remove(self.path_of(name))
 
     def holds(self, name: str) -> bool:
         """Whether the file of one video is there."""
@@ -230,15 +243,18 @@ def _npy_name(name: str) -> str:
     return f"{path.with_suffix('') if path.suffix.lower() in VIDEO_SUFFIXES else path}.npy"
 
 
-def _make_folder(folder: Path) -> None:
+def _require_writable(folder: Path) -> None:
+    """Create a folder where there is none, and see that it takes files: told before any work, not after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise _cannot_make(folder, error) from error
+        raise _refused(OutputError, folder, error) from error
 
 
-def _cannot_make(folder: Path, error: OSError) -> WriteError:
-    return WriteError(
+def _refused(error_class: type[OutputError], folder: Path, error: OSError) -> OutputError:
+    return error_class(
         str(folder),
         expected="a folder to write to, or to create",
         found=error.strerror or str(error),

@@ -103,7 +103,7 @@ def with_exact_frames(info: VideoInfo) -> VideoInfo:
 
 def recount(info: VideoInfo) -> VideoInfo:
     """The same video with its frames counted by decoding all of them."""
-    from .decode import count_frames
+    from vidfeat.video.decode import count_frames
 
     return dataclasses.replace(info, frames=count_frames(info.path), frames_from="decoding")
 

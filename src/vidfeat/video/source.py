@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
 
 from vidfeat.errors import Kind, Stage, VideoError
 
@@ -181,7 +181,7 @@ def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoSt
         )
     check_frame_size(context.width, context.height, where, stage)
     context.options = {"max_pixels": str(MAX_PIXELS)}
-    return stream  # type: ignore[no-any-return]
+    return cast("VideoStream", stream)
 
 
 def check_frame_size(width: int, height: int, where: str, stage: Stage) -> None:

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs vidfeat with its development tools into a virtual environment of its own, and runs the tests.
+# usage: scripts/test.sh [pytest arguments]; VENV chooses the folder (default .venv-test), PYTHON the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${VENV:-.venv-test}
+[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+exec "$venv/bin/python" -m pytest "$@"
