@@ -98,6 +98,12 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         help="the mean of all views (default), one row per view, one row per clip, or the mean of the few views that "
         "MMAction2 1.x's script takes by default",
     )
+    parser.add_argument("--multi-view", action="store_true", help="the same as --views keep")
+    parser.add_argument(
+        "--long-video-mode", action="store_true", help="a row for every window of a video, in place of one vector"
+    )
+    parser.add_argument("--clip-interval", type=int, metavar="N", help="frames between the centres of windows")
+    parser.add_argument("--frame-interval", type=int, metavar="N", help="frames between the frames of a window")
     parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
     parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
     parser.add_argument("-q", "--quiet", action="store_true", help="show failures only")
@@ -303,14 +309,23 @@ def _overrides(items: Sequence[str]) -> dict[str, Any]:
 
 
 def _request(options: argparse.Namespace) -> FeatureRequest:
-    from vidfeat.mmaction import FeatureRequest
+    from vidfeat.mmaction import FeatureRequest, LongVideo
     from vidfeat.recipe import Pooling
 
-    few = options.views == "few"
-    pooling = Pooling(
-        space=options.spatial_type, time=options.temporal_type, views="mean" if few else options.views
-    )
-    return FeatureRequest(pooling=pooling, views="few" if few else "all")
+    if options.long_video_mode is not (options.clip_interval is not None):
+        raise UsageError(
+            "--long-video-mode",
+            expected="--long-video-mode together with --clip-interval",
+            found="one of them",
+            do="--clip-interval says how many frames lie between the centres of windows.",
+        )
+    long_video = LongVideo(options.clip_interval, options.frame_interval) if options.long_video_mode else None
+    views = "keep" if options.multi_view else options.views
+    few = views == "few" or (long_video is not None and views == "mean")
+    # A long video has a row for every window: the mean is that over the crops of each.
+    kept = ("per_clip" if long_video else "mean") if few else views
+    pooling = Pooling(space=options.spatial_type, time=options.temporal_type, views=kept)
+    return FeatureRequest(pooling=pooling, views="few" if few else "all", long_video=long_video)
 
 
 def _models(options: argparse.Namespace) -> int:

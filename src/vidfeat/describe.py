@@ -117,9 +117,18 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def _backbone_in_words(config: Any) -> str:
     """The family, and every option that differs from its default."""
-    changed = [
-        f"{field.name} {getattr(config, field.name)}"
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default and field.name != "non_local_block"
-    ]
-    return " ".join([type(config).__name__.removesuffix("Config"), ", ".join(changed)])
+    return " ".join([type(config).__name__.removesuffix("Config"), ", ".join(_changed(config))])
+
+
+def _changed(config: Any) -> list[str]:
+    words = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if value == default:
+            continue
+        if dataclasses.is_dataclass(value):
+            words.append(f"{field.name} ({', '.join(_changed(value))})")
+        else:
+            words.append(f"{field.name} {value}")
+    return words

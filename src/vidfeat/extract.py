@@ -8,7 +8,6 @@ Single calls, the engine and the cluster all run these two functions; they diffe
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +25,8 @@ from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.pooling import pool_video, pool_views
 from vidfeat.recipe import Recipe, WindowSampling
-from vidfeat.transforms import normalize
 from vidfeat.sampling import FrameIndex
+from vidfeat.transforms import normalize
 from vidfeat.views import Views, read_views
 
 Precision = Literal["fp32"]

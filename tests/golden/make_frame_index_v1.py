@@ -20,8 +20,14 @@ RESAMPLED = [
 ]
 DENSE = [
     {"type": "DenseSampleFrames", "clip_len": 1, "num_clips": 8},
-    {"type": "DenseSampleFrames", "clip_len": 4, "frame_interval": 2, "num_clips": 2, "sample_range": 30,
-     "num_sample_positions": 3},
+    {
+        "type": "DenseSampleFrames",
+        "clip_len": 4,
+        "frame_interval": 2,
+        "num_clips": 2,
+        "sample_range": 30,
+        "num_sample_positions": 3,
+    },
 ]
 UNIFORM = [
     {"type": "UniformSample", "clip_len": clip_len, "num_clips": clips}

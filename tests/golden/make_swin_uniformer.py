@@ -14,8 +14,18 @@ SWIN = {
 }
 V1 = {"type": "UniFormer", "depth": [2, 1, 2, 1], "embed_dim": [16, 24, 40, 64], "head_dim": 8}
 V2 = {
-    "type": "UniFormerV2", "clip_pretrained": False, "input_resolution": 64, "patch_size": 16, "width": 48,
-    "layers": 4, "heads": 4, "t_size": 4, "return_list": [1, 3], "n_layers": 2, "n_dim": 48, "n_head": 6,
+    "type": "UniFormerV2",
+    "clip_pretrained": False,
+    "input_resolution": 64,
+    "patch_size": 16,
+    "width": 48,
+    "layers": 4,
+    "heads": 4,
+    "t_size": 4,
+    "return_list": [1, 3],
+    "n_layers": 2,
+    "n_dim": 48,
+    "n_head": 6,
     "mlp_dropout": [0.5, 0.5],
 }
 
@@ -28,10 +38,21 @@ CASES = {
     "swin-short": (SWIN, [1, 3, 4, 48, 40]),
     "swin-narrow": (SWIN, [1, 3, 16, 20, 8]),
     "swin-one-window": ({**SWIN, "window_size": [8, 7, 7]}, [1, 3, 6, 24, 20]),
-    "swin-stages": ({**SWIN, "out_indices": [0, 2], "qkv_bias": False, "qk_scale": 0.2, "patch_norm": False,
-                     "norm_cfg": {"type": "LN", "eps": 1e-3}}, [1, 3, 8, 40, 40]),
-    "swin-downsampled": ({**SWIN, "out_indices": [0, 1, 2], "out_after_downsample": True, "mlp_ratio": 2.5,
-                          "patch_size": [1, 4, 4]}, [1, 3, 5, 36, 36]),
+    "swin-stages": (
+        {
+            **SWIN,
+            "out_indices": [0, 2],
+            "qkv_bias": False,
+            "qk_scale": 0.2,
+            "patch_norm": False,
+            "norm_cfg": {"type": "LN", "eps": 1e-3},
+        },
+        [1, 3, 8, 40, 40],
+    ),
+    "swin-downsampled": (
+        {**SWIN, "out_indices": [0, 1, 2], "out_after_downsample": True, "mlp_ratio": 2.5, "patch_size": [1, 4, 4]},
+        [1, 3, 5, 36, 36],
+    ),
     "swin-tiny": ({"type": "SwinTransformer3D", "arch": "tiny"}, [1, 3, 8, 64, 64]),
     "uniformer": (V1, [2, 3, 8, 64, 64]),
     "uniformer-odd": ({**V1, "qkv_bias": False, "qk_scale": 0.5, "mlp_ratio": 3}, [1, 3, 5, 70, 100]),

@@ -168,7 +168,7 @@ class RunStore:
 
         Args:
             entry: the video. If it was committed before, this replaces it.
-            array: float32, finite, of shape `[C]`, or `[windows, C]` for a row per window.
+            array: float32, finite, of shape `[C]`; with further axes where views, windows or positions are kept.
             frames: frames in the video.
             fps: its average frames per second, None where unknown.
             seconds: its duration, None where unknown.
@@ -410,10 +410,10 @@ def _features(ledger: Ledger, index: int) -> Features | None:
 
 
 def _require_features(entry: Entry, array: Features) -> None:
-    if array.dtype != np.float32 or array.ndim not in (1, 2) or not array.size:
+    if array.dtype != np.float32 or not array.ndim or not array.size:
         raise OutputError(
             entry.name,
-            expected="float32 features of shape [C] or [windows, C]",
+            expected="float32 features of shape [C], or with further axes",
             found=f"{array.dtype} of shape {list(array.shape)}",
         )
     if not np.isfinite(array).all():
