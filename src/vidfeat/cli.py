@@ -323,7 +323,7 @@ def _request(options: argparse.Namespace) -> FeatureRequest:
     views = "keep" if options.multi_view else options.views
     few = views == "few" or (long_video is not None and views == "mean")
     # A long video has a row for every window: the mean is that over the crops of each.
-    kept = ("per_clip" if long_video else "mean") if few else views
+    kept: Any = ("per_clip" if long_video else "mean") if few else views
     pooling = Pooling(space=options.spatial_type, time=options.temporal_type, views=kept)
     return FeatureRequest(pooling=pooling, views="few" if few else "all", long_video=long_video)
 
