@@ -294,7 +294,7 @@ def choose_device(name: str) -> torch.device:
 def load_model(recipe: Recipe, weights: CheckpointFile, device: torch.device) -> tuple[Recognizer, MatchReport]:
     """Build the network, load its weights strictly, and make it ready for inference on a device."""
     model = build(recipe.model)
-    match = load_into(model, load_state(weights), source=weights.source)
+    match = load_into(model, load_state(weights), source=weights.source, computed=model.computed)
     fold_norms(model)
     channels_last(model)
     return model.to(device), match

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,9 @@ class _Mismatch:
         )
 
 
-def load_into(model: nn.Module, state: dict[str, Tensor], *, source: str) -> MatchReport:
+def load_into(
+    model: nn.Module, state: dict[str, Tensor], *, source: str, computed: Collection[str] = ()
+) -> MatchReport:
     """Copy weights into a model; all of them, or none and an error.
 
     Names are MMAction2's (`backbone.*`, `neck.*`). Each parameter and buffer of the model must be there, with the same
@@ -64,6 +66,8 @@ def load_into(model: nn.Module, state: dict[str, Tensor], *, source: str) -> Mat
         model: the network, on any device.
         state: weight name -> tensor, from `load_state`.
         source: where the weights come from, for the error.
+        computed: names of buffers that the model fills by itself, such as position codes made of sines; they may be
+            missing, too.
 
     Raises:
         CheckpointError: names or shapes do not fit, all listed at once with a guess at the reason; or a value is
@@ -72,7 +76,7 @@ def load_into(model: nn.Module, state: dict[str, Tensor], *, source: str) -> Mat
     targets = model.state_dict()
     heads = _heads_beside(targets, state)
     weights = {name: tensor for name, tensor in state.items() if _top(name) not in heads}
-    mismatch = _compare(targets, weights)
+    mismatch = _compare(targets, weights, computed)
     if mismatch.missing or mismatch.unexpected or mismatch.misfits:
         raise CheckpointError(
             source,
@@ -81,7 +85,7 @@ def load_into(model: nn.Module, state: dict[str, Tensor], *, source: str) -> Mat
             do=_guess(targets, weights) + "Give the config and the checkpoint of the same model.",
         )
     _check_finite(targets, weights, source)
-    model.load_state_dict(weights, strict=False)  # not strict only for num_batches_tracked: the rest was compared
+    model.load_state_dict(weights, strict=False)  # not strict only for what may be missing: the rest was compared
     return MatchReport(loaded=len(weights), ignored_heads=len(state) - len(weights), heads=heads)
 
 
@@ -95,9 +99,10 @@ def _heads_beside(targets: Iterable[str], state: Iterable[str]) -> tuple[str, ..
     return tuple(sorted(prefix for prefix in foreign if re.fullmatch(r"(.+_)?head", prefix)))
 
 
-def _compare(targets: dict[str, Tensor], weights: dict[str, Tensor]) -> _Mismatch:
+def _compare(targets: dict[str, Tensor], weights: dict[str, Tensor], computed: Collection[str]) -> _Mismatch:
+    absent = [name for name in targets if name not in weights and name not in computed]
     return _Mismatch(
-        missing=[name for name in targets if name not in weights and not name.endswith("num_batches_tracked")],
+        missing=[name for name in absent if not name.endswith("num_batches_tracked")],
         unexpected=[name for name in weights if name not in targets],
         misfits=[
             f"{name} ({_kind(weights[name])}, the model has {_kind(target)})"

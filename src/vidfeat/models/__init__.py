@@ -77,11 +77,17 @@ class _Backbone(Protocol):
 
 
 class Recognizer(nn.Module):
-    """A backbone, and a neck where there is one, under the names that checkpoints give them."""
+    """A backbone, and a neck where there is one, under the names that checkpoints give them.
+
+    Attributes:
+        spec: what it was built from.
+        computed: names of buffers that the network fills by itself; checkpoints may lack them.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.computed: frozenset[str] = frozenset()
         self.backbone = BACKBONES[type(spec.backbone)](spec.backbone)
         if spec.neck is not None:
             self.neck = NECKS[type(spec.neck)](spec.neck)
@@ -109,6 +115,7 @@ def build(spec: ModelSpec) -> Recognizer:
     """
     with torch.device("meta"):
         model = Recognizer(spec)
+    model.computed = frozenset(name for name, buffer in model.named_buffers() if not buffer.is_meta)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             memory = torch.empty_like(parameter, device="cpu")
