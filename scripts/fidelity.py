@@ -50,19 +50,20 @@ LIMITS = {"CNN": 1e-5, "transformer": 1e-4}
 NOTES = """
 ## Where MMAction2 is wrong, and this differs
 
-- **0.x, networks that return vectors** (TimeSformer, C3D): MMAction2 returns a row per view. Here, as for all others, the
-  mean of them.
-- **0.x, TPN on TSM**: its script takes the 6 time steps that the neck leaves for channels and returns 12288 numbers, a
-  number that changes with the number of frames. Here the mean over time, 2048, as 1.x does.
-- **0.x, TSM with temporal pooling**: four rows of 2048 are reshaped into eight of 1024 before the mean. Here the mean of
-  the four rows; the mean of its two halves equals theirs.
-- **1.x, switches**: `--spatial-type max` raises and `--temporal-type max` returns a tuple there; `--multi-view` of an image
-  network returns the mean all the same. Here each does what it says.
-- **1.x's script cannot do** MViT, OmniResNet, dense TSM and TSM with 16 segments. Here MViT's feature is the class token
-  that its head reads, OmniResNet's is the pooled map of its video path, and TSM's frames are grouped by its segments.
-- **1.x, TSM R50 1x1x16 on Something-Something V2**: the released config puts its test pipeline one level too high, where
-  MMAction2's loader cannot use it; the record was made with the inherited one (8 segments, twice). A config file is read as
-  it was meant (16 segments, twice).
+- **0.x, networks that return vectors** (TimeSformer, C3D): MMAction2 returns a row per view. Here, as for all
+  others, the mean of them.
+- **0.x, TPN on TSM**: its script takes the 6 time steps that the neck leaves for channels and returns 12288
+  numbers, a number that changes with the number of frames. Here the mean over time, 2048, as 1.x does.
+- **0.x, TSM with temporal pooling**: four rows of 2048 are reshaped into eight of 1024 before the mean. Here the
+  mean of the four rows; the mean of its two halves equals theirs.
+- **1.x, switches**: `--spatial-type max` raises and `--temporal-type max` returns a tuple there; `--multi-view` of
+  an image network returns the mean all the same. Here each does what it says.
+- **1.x's script cannot do** MViT, OmniResNet, dense TSM and TSM with 16 segments. Here MViT's feature is the class
+  token that its head reads, OmniResNet's is the pooled map of its video path, and TSM's frames are grouped by its
+  segments.
+- **1.x, TSM R50 1x1x16 on Something-Something V2**: the released config puts its test pipeline one level too high,
+  where MMAction2's loader cannot use it; the record was made with the inherited one (8 segments, twice). A config
+  file is read as it was meant (16 segments, twice).
 """
 
 TRANSFORMERS = ("TimeSformer", "MViT", "VisionTransformer", "SwinTransformer3D", "UniFormer", "UniFormerV2")
