@@ -52,10 +52,9 @@ NOTES = """
 
 - **0.x, networks that return vectors** (TimeSformer, C3D): MMAction2 returns a row per view. Here, as for all
   others, the mean of them.
-- **0.x, TPN on TSM**: its script takes the 6 time steps that the neck leaves for channels and returns 12288
-  numbers, a number that changes with the number of frames. Here the mean over time, 2048, as 1.x does.
-- **0.x, TSM with temporal pooling**: four rows of 2048 are reshaped into eight of 1024 before the mean. Here the
-  mean of the four rows; the mean of its two halves equals theirs.
+- **0.x, TPN on TSM** counts the 6 time steps that the neck leaves for channels (12288 numbers), and **TSM with temporal
+  pooling** cuts four rows of 2048 into eight of 1024 before the mean. Odd as they are, these are the vectors that
+  people have: the recipes of 0.x give them (`Pooling.row_length`). 1.x's give the mean over time, 2048 numbers.
 - **1.x, switches**: `--spatial-type max` raises and `--temporal-type max` returns a tuple there; `--multi-view` of
   an image network returns the mean all the same. Here each does what it says.
 - **1.x's script cannot do** MViT, OmniResNet, dense TSM and TSM with 16 segments. Here MViT's feature is the class
@@ -134,15 +133,9 @@ def with_derived_weights(recipe: Recipe, model: Recognizer, gamma: float, folder
 
 
 def distance(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:
-    """Relative L2 distance.
-
-    Where 0.x took numbers of several time steps for channels (see the notes in the table), theirs are brought into
-    the form of one row first.
-    """
-    if len(theirs) > len(ours) and len(theirs) % len(ours) == 0:
-        theirs = theirs.reshape(len(ours), -1).mean(1)
-    elif len(ours) > len(theirs):
-        ours = ours.reshape(-1, len(theirs)).mean(0)
+    """Relative L2 distance; infinite where the lengths differ."""
+    if ours.shape != theirs.shape:
+        return float("inf")
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 

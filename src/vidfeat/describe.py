@@ -43,7 +43,7 @@ def describe(recipe: Recipe) -> str:
         "backbone": f"{_backbone_in_words(recipe.model.backbone)}, {parameters / 1e6:.1f} M parameters",
         "input": layout,
         "pooling": _pooling_in_words(recipe.pooling),
-        "feature size": f"{recipe.model.feature_size} (float32)",
+        "feature size": f"{recipe.feature_size} (float32)",
         "digest": recipe.digest,
     }
     return "\n".join(f"{name:<13} {text}" for name, text in lines.items())

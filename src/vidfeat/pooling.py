@@ -39,6 +39,8 @@ def pool_views(maps: torch.Tensor | tuple[torch.Tensor, ...], pooling: Pooling =
     maps = maps.float()
     if maps.dim() <= 2:
         return maps
+    if pooling.row_length is not None:
+        return maps.mean((-2, -1)).flatten(1)
     if pooling.space == pooling.time == "avg":
         return maps.flatten(2).mean(2)  # at once, rather than axis by axis
     pooled = _REDUCE[pooling.space](maps, (-2, -1))
@@ -59,6 +61,8 @@ def pool_video(
     Returns:
         float32 `[C]` for the mean over all views; `[rows, C]` otherwise; plus the axes that are kept.
     """
+    if pooling.row_length is not None:
+        return rows.reshape(-1, pooling.row_length).mean(0)
     if frames_per_view is not None:
         rows = _REDUCE[pooling.time](rows.reshape(-1, frames_per_view, *rows.shape[1:]), (1,))
     if pooling.views == "keep":

@@ -253,6 +253,9 @@ class Pooling:
         space: over height and width: the mean, the maximum, or all positions kept.
         time: over the positions in time inside a view (its frames, for image networks), in the same way.
         views: the mean over all views; one row per clip, the mean over its crops; or one row per view, crop by crop.
+        row_length: for the two kinds of image networks whose features MMAction2 0.x lays out in its own way (TPN on
+            TSM, and TSM with temporal pooling): after the pooling over space, all numbers of a video are cut into rows
+            of this length, and those are averaged. None: rows are as the network gives them.
 
     The default gives one row of shape `[C]`. What is kept adds axes: `[views or clips, C, T, H, W]` for clip
     networks, `[views or clips, T, C, H, W]` for image networks, as MMAction2 1.x orders them. Networks that return
@@ -262,6 +265,7 @@ class Pooling:
     space: Literal["avg", "max", "keep"] = "avg"
     time: Literal["avg", "max", "keep"] = "avg"
     views: Literal["mean", "per_clip", "keep"] = "mean"
+    row_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -281,6 +285,11 @@ class Recipe:
     normalize: Normalize
     model: ModelSpec
     pooling: Pooling = Pooling()
+
+    @property
+    def feature_size(self) -> int:
+        """Length C of a feature vector."""
+        return self.pooling.row_length or self.model.feature_size
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data: each part a dict whose `type` is its class name."""

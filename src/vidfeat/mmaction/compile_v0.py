@@ -6,6 +6,7 @@ that concern training, and ignored, or an error that names the key. A misspelt o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -15,12 +16,24 @@ from vidfeat.mmaction.pipeline import (
     DECODING_CHECKS,
     OUT_OF_BOUND,
     Dialect,
+    Pipeline,
     compile_pipeline,
     dense_sample_frames,
     refuse_random,
 )
 from vidfeat.mmaction.recognizer import compile_model
-from vidfeat.recipe import Recipe, Sampling, SegmentSampling
+from vidfeat.models.tpn import TPNConfig
+from vidfeat.models.tsm import TSMConfig
+from vidfeat.recipe import (
+    DenseSampling,
+    ModelSpec,
+    Pooling,
+    Recipe,
+    Sampling,
+    SegmentSampling,
+    TenCrop,
+    ThreeCrop,
+)
 
 TRAINING_KEYS = frozenset(
     """
@@ -81,7 +94,34 @@ def compile_v0(config: dict[str, Any], *, file: str, variables: Collection[str] 
     data.refuse_rest("test and loader settings")
     spec = compile_model(model)
     pipeline = compile_pipeline(_dataset(test), _DIALECT, spec)
-    return Recipe(pipeline.sampling, pipeline.transforms, pipeline.normalize, spec)
+    pooling = Pooling(row_length=_row_length(spec, pipeline))
+    return Recipe(pipeline.sampling, pipeline.transforms, pipeline.normalize, spec, pooling)
+
+
+def _row_length(spec: ModelSpec, pipeline: Pipeline) -> int | None:
+    """Length of 0.x's row where it is not the network's own; None where it is.
+
+    0.x cuts all numbers that an image network gives for a video into as many rows as there are frames, or into one row
+    with a neck. It reckons with one row per frame, and without time steps after a neck.
+    """
+    if spec.dims == 2 and isinstance(spec.neck, TPNConfig):
+        steps = -(-_frames(pipeline) // spec.neck.temporal_scales[0])
+        return spec.feature_size * steps if steps > 1 else None
+    if isinstance(spec.backbone, TSMConfig) and spec.backbone.temporal_pool:
+        return spec.feature_size // 2
+    return None
+
+
+def _frames(pipeline: Pipeline) -> int:
+    """Frames that are sampled of a video, under all crops."""
+    sampling = pipeline.sampling
+    assert isinstance(sampling, SegmentSampling | DenseSampling), "0.x has no other"
+    if isinstance(sampling, DenseSampling):
+        clips = sampling.num_clips * sampling.num_sample_positions
+    else:
+        clips = sampling.num_clips * (2 if sampling.twice_sample else 1)
+    crops = math.prod({ThreeCrop: 3, TenCrop: 10}.get(type(step), 1) for step in pipeline.transforms)
+    return clips * sampling.clip_len * crops
 
 
 def _dataset(node: Node) -> list[Node]:

@@ -80,7 +80,9 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
     if request.long_video is not None:
         sampling = _windows(sampling, model, request.long_video)
         model = replace(model, neck_joins_video=False)  # A neck takes window by window.
-    return replace(recipe, sampling=sampling, transforms=transforms, model=model, pooling=request.pooling)
+    # A config's own layout of rows stands as long as nothing else is asked for.
+    pooling = recipe.pooling if request == FeatureRequest() else request.pooling
+    return replace(recipe, sampling=sampling, transforms=transforms, model=model, pooling=pooling)
 
 
 def _fewer_clips(sampling: Sampling, dims: Literal[2, 3]) -> Sampling:

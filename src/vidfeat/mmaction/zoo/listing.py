@@ -62,7 +62,7 @@ def _key(name: str) -> str:
 
 def _feature_size(model: ZooEntry) -> int | None:
     try:
-        return model.recipe().model.feature_size
+        return model.recipe().feature_size
     except ConfigError:
         return None
 
