@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-from vidfeat.mmaction.backbones.options import frozen, make, rgb
+from vidfeat.mmaction.backbones.options import flags, frozen, integers, layer_norm_eps, make, rgb
 from vidfeat.mmaction.node import Node
 from vidfeat.models.mvit import ARCHITECTURES, MViTConfig
 from vidfeat.models.timesformer import TimeSformerConfig
@@ -18,11 +17,11 @@ def timesformer(node: Node) -> BackboneConfig:
         raise node.error("transformer_layers", expected="None: the blocks of the paper", found="blocks of its own")
     node.ignore({"dropout_ratio"})
     given = {
-        **_positive(node, ("embed_dims", "num_heads", "num_transformer_layers", "in_channels")),
+        **integers(node, ("embed_dims", "num_heads", "num_transformer_layers", "in_channels")),
         "num_frames": node.positive("num_frames"),
         "img_size": node.pair("img_size"),
         "patch_size": node.positive("patch_size"),
-        "norm_eps": _layer_norm_eps(node),
+        "norm_eps": layer_norm_eps(node, 1e-6),
     }
     if "attention_type" in node.data:
         given["attention_type"] = node.text("attention_type")
@@ -39,12 +38,12 @@ def vision_transformer(node: Node) -> BackboneConfig:
     # The original takes any other value, 1 among them, for "no layer scale"; its size is only where training starts.
     layer_scale = node.value("init_values", 0.0)
     given = {
-        **_positive(node, integers),
-        **_flags(node, ("qkv_bias", "use_learnable_pos_emb", "use_mean_pooling")),
+        **integers(node, integers),
+        **flags(node, ("qkv_bias", "use_learnable_pos_emb", "use_mean_pooling")),
         "mlp_ratio": _factor(node, "mlp_ratio", 4.0),
         "qk_scale": _factor(node, "qk_scale", None) if node.value("qk_scale", None) else None,
         "layer_scale": type(layer_scale) is float and layer_scale > 0,
-        "norm_eps": _layer_norm_eps(node),
+        "norm_eps": layer_norm_eps(node, 1e-6),
     }
     config: VisionTransformerConfig = make(VisionTransformerConfig, node, given)
     rgb(node, config.in_channels)
@@ -60,12 +59,12 @@ def mvit(node: Node) -> BackboneConfig:
     """.split()
     given = {
         **_mvit_architecture(node),
-        **_positive(node, integers),
-        **_flags(node, flags),
+        **integers(node, integers),
+        **flags(node, flags),
         **{name: _three(node, name) for name in ("pool_kernel", "adaptive_kv_stride") if name in node.data},
         **(_mvit_patches(node.dict("patch_cfg")) if "patch_cfg" in node.data else {}),
         "mlp_ratio": _factor(node, "mlp_ratio", 4.0),
-        "norm_eps": _layer_norm_eps(node),
+        "norm_eps": layer_norm_eps(node, 1e-6),
     }
     if "interpolate_mode" in node.data:
         given["interpolate_mode"] = node.text("interpolate_mode")
@@ -111,32 +110,8 @@ def _three(node: Node, key: str, least: int = 1) -> tuple[int, ...]:
     return three
 
 
-def _positive(node: Node, names: Collection[str]) -> dict[str, Any]:
-    """Those options that are given, each an integer above 0."""
-    return {name: node.positive(name) for name in names if name in node.data}
-
-
-def _flags(node: Node, names: Collection[str]) -> dict[str, Any]:
-    """Those options that are given, each True or False."""
-    return {name: node.flag(name, False) for name in names if name in node.data}
-
-
 def _factor(node: Node, key: str, default: float | None) -> float:
     value = node.value(key, default)
     if type(value) not in (int, float) or not 0 < value < float("inf"):
         raise node.error(key, expected="a number above 0", found=f"{value!r}")
     return float(value)
-
-
-def _layer_norm_eps(node: Node) -> float:
-    """Epsilon of the layer normalisations: the backbones' own default without `norm_cfg`, PyTorch's with a bare one."""
-    if "norm_cfg" not in node.data:
-        return 1e-6
-    norm = node.dict("norm_cfg")
-    norm.choice("type", {"LN": None})
-    norm.ignore({"requires_grad"})
-    eps = norm.value("eps", 1e-5)
-    if type(eps) is not float or not 0 < eps < 1:
-        raise norm.error("eps", expected="a small number above 0", found=f"{eps!r}")
-    norm.refuse_rest("type, requires_grad and eps")
-    return eps
