@@ -34,11 +34,11 @@ def vision_transformer(node: Node) -> BackboneConfig:
     if node.flag("return_feat_map", False):
         raise node.error("return_feat_map", expected="False: maps are for detection", found="True")
     node.ignore({"attn_drop_rate", "drop_path_rate", "drop_rate"})
-    integers = "img_size patch_size in_channels embed_dims depth num_heads num_frames tubelet_size".split()
+    numbers = "img_size patch_size in_channels embed_dims depth num_heads num_frames tubelet_size".split()
     # The original takes any other value, 1 among them, for "no layer scale"; its size is only where training starts.
     layer_scale = node.value("init_values", 0.0)
     given = {
-        **integers(node, integers),
+        **integers(node, numbers),
         **flags(node, ("qkv_bias", "use_learnable_pos_emb", "use_mean_pooling")),
         "mlp_ratio": _factor(node, "mlp_ratio", 4.0),
         "qk_scale": _factor(node, "qk_scale", None) if node.value("qk_scale", None) else None,
@@ -53,14 +53,14 @@ def vision_transformer(node: Node) -> BackboneConfig:
 def mvit(node: Node) -> BackboneConfig:
     # The first two say how training starts; the third leaves layers out in training.
     node.ignore({"pretrained_type", "rel_pos_zero_init", "drop_path_rate"})
-    integers = "spatial_size temporal_size in_channels dim_mul head_mul".split()
-    flags = """
+    numbers = "spatial_size temporal_size in_channels dim_mul head_mul".split()
+    switches = """
     use_abs_pos_embed rel_pos_embed residual_pooling dim_mul_in_attention with_cls_token output_cls_token qkv_bias
     """.split()
     given = {
         **_mvit_architecture(node),
-        **integers(node, integers),
-        **flags(node, flags),
+        **integers(node, numbers),
+        **flags(node, switches),
         **{name: _three(node, name) for name in ("pool_kernel", "adaptive_kv_stride") if name in node.data},
         **(_mvit_patches(node.dict("patch_cfg")) if "patch_cfg" in node.data else {}),
         "mlp_ratio": _factor(node, "mlp_ratio", 4.0),
