@@ -75,7 +75,7 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
     """
     sampling, transforms, model = recipe.sampling, recipe.transforms, recipe.model
     if request.views == "few":
-        sampling = _fewer_clips(sampling, model.dims)
+        sampling = _fewer_clips(sampling, model)
         transforms = tuple(_one_crop(step) for step in transforms)
     if request.long_video is not None:
         sampling = _windows(sampling, model, request.long_video)
@@ -85,11 +85,19 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
     return replace(recipe, sampling=sampling, transforms=transforms, model=model, pooling=pooling)
 
 
-def _fewer_clips(sampling: Sampling, dims: Literal[2, 3]) -> Sampling:
+def _fewer_clips(sampling: Sampling, model: ModelSpec) -> Sampling:
     if not isinstance(sampling, SegmentSampling | SpreadSampling):
         return sampling
     # The clips of an image network are its frames: they stay.
-    return replace(sampling, twice_sample=False, num_clips=1 if dims == 3 else sampling.num_clips)
+    fewer = replace(sampling, twice_sample=False, num_clips=1 if model.dims == 3 else sampling.num_clips)
+    if model.dims == 2 and fewer.num_clips * fewer.clip_len % model.segments:
+        raise UsageError(
+            "--views few",
+            expected=f"a multiple of the network's {model.segments} segments",
+            found=f"{fewer.num_clips * fewer.clip_len} frames, once the second sampling is left out",
+            do="Take all views.",
+        )
+    return fewer
 
 
 def _one_crop(step: FrameTransform) -> FrameTransform:
