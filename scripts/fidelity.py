@@ -44,8 +44,8 @@ MODES = {
     "multi": FeatureRequest(Pooling(views="keep")),
     "long": FeatureRequest(Pooling(views="keep"), views="few", long_video=LongVideo(64, 8)),
 }
-"""How the records were made: 0.x's script, and the modes of 1.x's. A record's pipeline is the one that was run: views that
-a mode leaves out are not in it."""
+"""How the records were made: 0.x's script, and the modes of 1.x's. A record's pipeline is the one that was run, without
+the views that a mode leaves out."""
 
 LIMITS = {"CNN": 1e-5, "transformer": 1e-4}
 NOTES = """
