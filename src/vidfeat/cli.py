@@ -1,6 +1,7 @@
 """The command line: flags map one to one onto the library, and errors become one line and an exit code.
 
-Exit codes: 0 all done, 1 something unforeseen, 2 usage or configuration, 3 some videos failed.
+Exit codes: 0 all done, 1 something unforeseen, 2 usage or configuration, 3 some videos failed, 4 the output could not
+be written (a full disk, a quota).
 """
 
 from __future__ import annotations
@@ -104,10 +105,33 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clip-interval", type=int, metavar="N", help="frames between the centres of windows")
     parser.add_argument("--frame-interval", type=int, metavar="N", help="frames between the frames of a window")
+    parser.add_argument(
+        "--on-corrupt",
+        choices=("fail", "salvage"),
+        default="fail",
+        help="a truncated or corrupt video fails (default), or gives features of the frames that decode, marked so",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="time that reading any video may take (default: 60); more is added for large files and long videos",
+    )
     parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
     parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
     parser.add_argument("-q", "--quiet", action="store_true", help="show failures only")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0; found {text!r}")
+    return seconds
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,7 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vidfeat",
         description="Feature vectors from videos with pretrained action-recognition models.",
-        epilog="Exit codes: 0 all done, 1 unforeseen, 2 usage or configuration, 3 some videos failed.",
+        epilog=(
+            "Exit codes: 0 all done, 1 unforeseen, 2 usage or configuration, 3 some videos failed, "
+            "4 the output could not be written (a full disk, a quota)."
+        ),
     )
     parser.add_argument("--version", action="version", version=f"vidfeat {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -242,16 +269,27 @@ def _extract_pending(options: argparse.Namespace, setup: Setup, store: RunStore,
 
     from vidfeat.engine.local import run
     from vidfeat.engine.progress import Progress
+    from vidfeat.engine.readers import ReaderOptions, processes_for
     from vidfeat.extract import Extractor, usable_cores
 
     # The processes of one machine share its cores.
-    extractor = Extractor.from_setup(setup, threads=max(1, len(usable_cores()) // share.local_size))
+    cores = max(1, len(usable_cores()) // share.local_size)
+    reading = ReaderOptions(processes_for(cores), timeout_seconds=options.timeout)
+    extractor = Extractor.from_setup(setup, threads=cores)
     if extractor.match.ignored_heads and share.rank == 0 and not options.quiet:
         heads = ", ".join(extractor.match.heads)
         print(f"{extractor.match.ignored_heads} weights of {heads} are not needed for features", file=sys.stderr)
     mine = len(range(share.rank, videos, share.world_size))
     with Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress:
-        run(extractor, pending, store, progress, on_error=options.on_error)
+        run(
+            extractor,
+            pending,
+            store,
+            progress,
+            on_error=options.on_error,
+            on_corrupt=options.on_corrupt,
+            reading=reading,
+        )
 
 
 def _device(name: str, share: Share) -> str:

@@ -59,7 +59,12 @@ class VidfeatError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: expected {self.expected}; found {self.found}."
-        return f"{text} {self.do}" if self.do else text
+        return _printable(f"{text} {self.do}" if self.do else text)
+
+
+def _printable(text: str) -> str:
+    """The text on one line, with escapes for what a terminal would obey: names in it may come from strangers."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
 class UsageError(VidfeatError):
@@ -95,7 +100,7 @@ class OutputError(VidfeatError):
 class WriteError(OutputError):
     """The system refused a write: a full disk, a quota, a faulty device. Finished work is kept; run again to go on."""
 
-    exit_code = 1
+    exit_code = 4
 
 
 class VideoError(VidfeatError):

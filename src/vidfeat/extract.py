@@ -1,16 +1,18 @@
 """The main path: one video in, one feature vector out.
 
-    probe -> plan -> decode -> transform          the host half, `read_views`: uint8 crops
-    -> normalize -> network -> pool               the device half, `Extractor.compute`: one row
+    probe -> plan -> decode -> transform          the host half, `read_chunks`: uint8 crops, a run of clips at a time
+    -> normalize -> network -> pool               the device half, `Extractor.begin`: one row
 
 Single calls, the engine and the cluster all run these two functions; they differ only in who calls them when.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import os
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,9 +27,8 @@ from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.pooling import pool_video, pool_views
 from vidfeat.recipe import Recipe, WindowSampling
-from vidfeat.sampling import FrameIndex
 from vidfeat.transforms import normalize
-from vidfeat.views import Views, read_views
+from vidfeat.views import OnCorrupt, Views, ViewSpec, read_chunks
 
 Precision = Literal["fp32"]
 
@@ -46,12 +47,16 @@ class Features:
         frames: frames in the video.
         fps: frames per second, None where the file does not say.
         views: how many rows of the network, one per clip or frame and crop, it is made of.
+        salvaged: whether the video is broken, and `frames` counts those that decode all the same.
+        frames_declared: frames that a salvaged video's container announces; None where it does not, and for others.
     """
 
     array: npt.NDArray[np.float32]
     frames: int
     fps: float | None
     views: int
+    salvaged: bool = False
+    frames_declared: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,16 +166,23 @@ class Extractor:
         self.model, self.match = load_model(self.recipe, self.weights, self.device)
         self._lanes = open_lanes(self.device, threads)
 
-    def extract(self, path: str | os.PathLike[str]) -> Features:
+    def extract(self, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail") -> Features:
         """The features of one video.
 
         Args:
             path: a video file.
+            on_corrupt: "salvage" takes the frames that decode of a truncated or corrupt video; see
+                `Features.salvaged`.
 
         Raises:
             VideoError: the video cannot be turned into features; `stage` and `kind` say why.
         """
-        return self.compute(read_views(self.recipe, Path(path)), where=str(path))
+        computation = self.begin(where=str(path))
+        for views in read_chunks(ViewSpec.of(self.recipe, on_corrupt), Path(path)):
+            # The network works on one chunk while the next is read; a third would only take memory.
+            computation.wait()
+            computation.add(views)
+        return computation.result()
 
     def compute(self, views: Views, *, where: str = "video") -> Features:
         """The device half of the main path: normalise, run the network, pool.
@@ -182,71 +194,130 @@ class Extractor:
         Raises:
             VideoError: the result is not finite.
         """
-        return self.begin(views, where=where).result()
+        computation = self.begin(where=where)
+        computation.add(views)
+        return computation.result()
 
-    def begin(self, views: Views, *, where: str = "video") -> Computation:
-        """Start `compute`, and return at once; the next video may begin before this one is done."""
-        batches = views.batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type])
-        rows = [self._lanes.submit(self._rows, batch) for batch in batches]
-        return Computation(self.recipe, where, views, rows)
+    def begin(self, *, where: str = "video") -> Computation:
+        """The device half of one video, before its views are there: `add` them to it as they come."""
+        return Computation(self.recipe, where, self._submit)
+
+    def _submit(self, views: Views) -> list[Future[torch.Tensor]]:
+        batches = views.lazy_batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type])
+        return [self._lanes.submit(self._rows, batch) for batch in batches]
 
     @torch.inference_mode()
-    def _rows(self, batch: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def _rows(self, batch: Callable[[], npt.NDArray[np.uint8]]) -> torch.Tensor:
         """float32 `[views, C]` of one batch, on the host."""
-        pixels = torch.from_numpy(batch).to(self.device)
+        pixels = torch.from_numpy(batch()).to(self.device)
         inputs = normalize(pixels, self.recipe.normalize, self.recipe.model.dims)
         return pool_views(self.model.forward_features(inputs), self.recipe.pooling).cpu()
 
 
-@dataclass(frozen=True, eq=False)
 class Computation:
-    """The features of one video, under way.
+    """The features of one video, under way. Not for use by several threads.
 
-    Attributes:
+    Args:
         recipe: what is computed.
-        where: the video's path.
-        views: what it is computed from.
-        rows: float32 `[rows, C]` each, plus the axes that are kept, in the order of the plan.
+        where: the video's path, for errors.
+        submit: starts the network on some views; the futures give float32 `[N, C]` each, plus the axes that are kept,
+            crop by crop.
     """
 
-    recipe: Recipe
-    where: str
-    views: Views
-    rows: Sequence[Future[torch.Tensor]]
+    def __init__(self, recipe: Recipe, where: str, submit: Callable[[Views], list[Future[torch.Tensor]]]) -> None:
+        self._recipe = recipe
+        self._where = where
+        self._submit = submit
+        self._chunks: list[_Rows] = []
+        self._finish: Callable[..., Features] = Features
+
+    def add(self, views: Views) -> list[Future[torch.Tensor]]:
+        """Start the network on the next views, and return at once.
+
+        Args:
+            views: the next of the video in the order of its plan, or its first again: what was added before is then
+                void, as when a video is read anew.
+
+        Returns:
+            What is done when the views are no longer needed.
+        """
+        if views.first_clip == 0:
+            self.cancel()
+        rows = self._submit(views)
+        # A network that joins all views of a video into one row leaves no crops to put in order.
+        self._chunks.append(_Rows(1 if self._recipe.model.neck_joins_video else views.crops, views.clips.shape, rows))
+        self._finish = functools.partial(
+            Features,
+            frames=views.frames,
+            fps=views.fps,
+            salvaged=views.salvaged,
+            frames_declared=views.frames_declared,
+        )
+        return rows
+
+    @property
+    def idle(self) -> bool:
+        """Whether the network is done with everything that was added."""
+        return all(future.done() for chunk in self._chunks for future in chunk.batches)
+
+    def wait(self) -> None:
+        """Return when the network is done with everything that was added."""
+        wait([future for chunk in self._chunks for future in chunk.batches])
+
+    def cancel(self) -> None:
+        """Forget everything that was added; what has not begun will not."""
+        for chunk in self._chunks:
+            for future in chunk.batches:
+                future.cancel()
+        self._chunks.clear()
 
     def result(self) -> Features:
-        """Wait, and pool the rows in their order, whichever was done first.
+        """Wait, and pool all rows in the order of the plan, crop by crop, whichever was done first.
 
         Raises:
             VideoError: the result is not finite.
         """
-        rows = torch.cat([row.result() for row in self.rows])
-        clips, crops = self.views.clips, self.views.pixels.shape[1]
-        per_view = _frames_per_view(self.recipe, clips)
+        rows = torch.cat([chunk.result() for chunk in self._chunks], dim=1).flatten(0, 1)
+        crops, clips = self._chunks[0].crops, (sum(chunk.clips[0] for chunk in self._chunks), self._chunks[0].clips[1])
+        per_view = _frames_per_view(self._recipe, clips)
         if per_view is not None:
             # TSM's temporal pooling returns fewer rows than it takes frames.
-            per_view = per_view * len(rows) // (crops * clips.size)
-        array = pool_video(rows, self.recipe.pooling, crops=crops, frames_per_view=per_view).numpy()
+            per_view = per_view * len(rows) // (crops * math.prod(clips))
+        array = pool_video(rows, self._recipe.pooling, crops=crops, frames_per_view=per_view).numpy()
         if not np.isfinite(array).all():
             raise VideoError(
-                self.where,
+                self._where,
                 stage="model",
                 kind="corrupt",
                 expected="finite features",
                 found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} values infinite or not a number",
                 do="Check that the checkpoint fits the config's normalisation.",
             )
-        return Features(array, frames=self.views.frames, fps=self.views.fps, views=len(rows))
+        return self._finish(array, views=len(rows))
 
 
-def _frames_per_view(recipe: Recipe, clips: FrameIndex) -> int | None:
+def _frames_per_view(recipe: Recipe, clips: tuple[int, int]) -> int | None:
     """How many rows of an image network make a view, as `Pooling` defines it; None where each row is a view already."""
     model = recipe.model
     if model.dims == 3 or model.neck is not None:
         return None
     if model.segments > 1:
         return model.segments
-    return clips.shape[1] if isinstance(recipe.sampling, WindowSampling) else clips.size
+    return clips[1] if isinstance(recipe.sampling, WindowSampling) else math.prod(clips)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The network's output for one chunk, to come: of how many crops, and of how many clips of how many frames."""
+
+    crops: int
+    clips: tuple[int, ...]
+    batches: list[Future[torch.Tensor]]
+
+    def result(self) -> torch.Tensor:
+        """float32 `[crops, N, C, ...]`, so that chunks can be joined along the clips."""
+        rows = torch.cat([batch.result() for batch in self.batches])
+        return rows.reshape(self.crops, -1, *rows.shape[1:])
 
 
 def open_lanes(device: torch.device, threads: int | None) -> ThreadPoolExecutor:

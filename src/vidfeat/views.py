@@ -5,35 +5,83 @@ Knows no model and does not import torch, so that the processes that decode star
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import VideoError
-from vidfeat.recipe import ModelSpec, Recipe
+from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, Sampling
 from vidfeat.sampling import FrameIndex, plan_clips
-from vidfeat.transforms import FrameTransformer
-from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, with_exact_frames
+from vidfeat.transforms import FrameTransformer, Image
+from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, salvage
+
+OnCorrupt = Literal["fail", "salvage"]
+
+FRAMES_PER_CHUNK = 256
+"""Distinct frames of a video that are handed over at once. Fixed, not tuned per run: a chunk ends a batch, and the
+shape of a batch decides the last bit of a feature."""
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How a video becomes views: what the host half needs of a recipe. Unlike a recipe it holds nothing of a model, so
+    that a process can unpickle it without importing torch.
+
+    Attributes:
+        sampling: which frames make which clip.
+        transforms: what is done to each frame.
+        segments: frames that the network looks at together, as in `ModelSpec`; they stay in one chunk.
+        in_one_piece: whether the network looks at a whole video at once, as in `ModelSpec.neck_joins_video`.
+        on_corrupt: what to do with a video that is truncated or corrupt: raise, or plan over the frames that decode.
+    """
+
+    sampling: Sampling
+    transforms: tuple[FrameTransform, ...]
+    segments: int = 1
+    in_one_piece: bool = False
+    on_corrupt: OnCorrupt = "fail"
+
+    @classmethod
+    def of(cls, recipe: Recipe, on_corrupt: OnCorrupt = "fail") -> ViewSpec:
+        """The host half's share of a recipe."""
+        model = recipe.model
+        return cls(recipe.sampling, recipe.transforms, model.segments, model.neck_joins_video, on_corrupt)
 
 
 @dataclass(frozen=True)
 class Views:
-    """All that the network needs of one video.
+    """What the network needs of one video, or of a run of its clips.
 
     Attributes:
         pixels: uint8 `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed.
         clips: int64 `[clips, clip_len]`, values in `[0, U)`: which of those frames make which clip.
         frames: frames in the video.
         fps: frames per second, None where the file does not say.
+        salvaged: whether the video is broken, and the clips are made of the frames that decode all the same.
+        frames_declared: frames that a salvaged video's container announces; None where it does not, and for others.
+        first_clip: position of the first of these clips in the video's plan. 0 begins the video, or begins it anew:
+            what came before is void.
     """
 
     pixels: npt.NDArray[np.uint8]
     clips: FrameIndex
     frames: int
     fps: float | None
+    salvaged: bool = False
+    frames_declared: int | None = None
+    first_clip: int = 0
+
+    @property
+    def crops(self) -> int:
+        """Crops of every frame."""
+        return self.pixels.shape[1]
 
     def batches(self, model: ModelSpec, frames_per_batch: int) -> Iterator[npt.NDArray[np.uint8]]:
         """The network's inputs, crop by crop and clip by clip, as the original orders them.
@@ -44,45 +92,155 @@ class Views:
             frames_per_batch: at least one clip or group of segments, and otherwise at most this many frames, are in a
                 batch; all of them where `neck_joins_video`.
         """
+        return (batch() for batch in self.lazy_batches(model, frames_per_batch))
+
+    def lazy_batches(self, model: ModelSpec, frames_per_batch: int) -> Iterator[Callable[[], npt.NDArray[np.uint8]]]:
+        """`batches` whose pixels are gathered when they are called for, in whichever thread and order."""
         together = self.clips.reshape(-1, model.segments) if model.dims == 2 else self.clips
-        in_order = [(crop, frames) for crop in range(self.pixels.shape[1]) for frames in together]
+        in_order = [(crop, frames) for crop in range(self.crops) for frames in together]
         per_batch = len(in_order) if model.neck_joins_video else max(1, frames_per_batch // together.shape[1])
         for start in range(0, len(in_order), per_batch):
-            batch = np.stack([self.pixels[frames, crop] for crop, frames in in_order[start : start + per_batch]])
-            yield batch.reshape(-1, *batch.shape[2:]) if model.dims == 2 else batch
+            yield _Batch(self.pixels, in_order[start : start + per_batch], flat=model.dims == 2)
 
 
-def read_views(recipe: Recipe, path: str | os.PathLike[str]) -> Views:
-    """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Rows of a batch, not yet copied together: a crop and the frames of a clip or group each."""
+
+    pixels: npt.NDArray[np.uint8]
+    rows: list[tuple[int, npt.NDArray[np.int64]]]
+    flat: bool
+
+    def __call__(self) -> npt.NDArray[np.uint8]:
+        batch = np.stack([self.pixels[frames, crop] for crop, frames in self.rows])
+        return batch.reshape(-1, *batch.shape[2:]) if self.flat else batch
+
+
+def read_views(recipe: Recipe, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail") -> Views:
+    """All views of a video in one piece, with all their frames in memory: `read_chunks` without its bound.
 
     Args:
         recipe: what to sample and how to transform it.
         path: the video.
+        on_corrupt: as in `ViewSpec`.
 
     Raises:
-        VideoError: the video cannot be read, or a crop does not fit into its frames.
+        VideoError: as `read_chunks` does.
     """
-    info = with_exact_frames(probe(path))
+    *_, views = read_chunks(ViewSpec.of(recipe, on_corrupt), path, max_frames=sys.maxsize)
+    return views
+
+
+def read_chunks(
+    spec: ViewSpec,
+    path: str | os.PathLike[str],
+    max_frames: int = FRAMES_PER_CHUNK,
+    *,
+    on_info: Callable[[VideoInfo], object] = lambda info: None,
+) -> Iterator[Views]:
+    """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
+
+    Args:
+        spec: what to sample and how to transform it.
+        path: the video.
+        max_frames: distinct frames of a chunk; more only where a single clip, or group of segments, has more.
+        on_info: called with what the probe finds, before the long work begins.
+
+    Yields:
+        The clips in the order of the plan, in runs. The video is decoded once and from front to back: a frame is kept
+        from when it is decoded until the last chunk that needs it, so that memory is bounded for plans whose clips
+        move forward. Should the file turn out to hold another number of frames than it says, the clips begin again with
+        `first_clip` 0, and those before are void.
+
+    Raises:
+        VideoError: the video cannot be read, or a crop does not fit into its frames. Chunks before it are void.
+    """
     try:
-        return _views_of(recipe, info)
-    except FrameCountError:
-        # The container promised a frame per packet and did not keep it: count by decoding, and plan again.
-        return _views_of(recipe, recount(info))
+        yield from _read_sound(spec, path, max_frames, on_info)
+    except VideoError as error:
+        if spec.on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
+            raise
+        try:
+            info = salvage(path)
+        except VideoError:
+            raise error from None  # nothing decodes: what is wrong with the whole file says more
+        yield from _chunks_of(spec, info, max_frames)
 
 
-def _views_of(recipe: Recipe, info: VideoInfo) -> Views:
-    plan = plan_clips(info.frames, recipe.sampling, info.fps)
-    wanted, clips = np.unique(plan, return_inverse=True)
-    transform = FrameTransformer(recipe.transforms)
-    crops = [transform(frame, where=info.path) for _, frame in decode(info.path, wanted, info)]
-    sizes = {crop.shape[1:3] for crop in crops}
-    if len(sizes) > 1:
-        raise VideoError(
-            info.path,
-            stage="decode",
-            kind="corrupt",
-            expected="frames of one size",
-            found=f"{len(sizes)} sizes",
-            do="Re-encode the video, or use a config that crops.",
-        )
-    return Views(np.stack(crops), clips.reshape(plan.shape), info.frames, info.fps)
+def _read_sound(
+    spec: ViewSpec, path: str | os.PathLike[str], max_frames: int, on_info: Callable[[VideoInfo], object]
+) -> Iterator[Views]:
+    info = probe(path)
+    on_info(info)
+    try:
+        yield from _chunks_of(spec, info, max_frames)
+    except FrameCountError as error:
+        # The container promised a frame per packet and did not keep it, or the estimate was wrong: plan again.
+        yield from _chunks_of(spec, recount(info, error.frames), max_frames)
+
+
+def _chunks_of(spec: ViewSpec, info: VideoInfo, max_frames: int) -> Iterator[Views]:
+    plan = plan_clips(info.frames, spec.sampling, info.fps)
+    groups = group_clips(plan, spec.segments, sys.maxsize if spec.in_one_piece else max_frames)
+    waiting = deque(groups)
+    last_group = {int(frame): group for group in groups for frame in plan[group].flat}
+    transform = FrameTransformer(spec.transforms)
+    kept: dict[int, Image] = {}
+    shape: tuple[int, ...] = ()
+    for index, frame in decode(info.path, np.unique(plan), info, to_end=not info.frames_exact):
+        kept[index] = transform(frame, where=info.path)
+        shape = shape or kept[index].shape
+        _require_shape(info.path, kept[index], shape)
+        while waiting and plan[waiting[0]].max() <= index:
+            group = waiting.popleft()
+            yield _gather(kept, plan, group, info)
+            kept = {number: crops for number, crops in kept.items() if last_group[number].start > group.start}
+
+
+def group_clips(plan: FrameIndex, segments: int, max_frames: int) -> list[slice]:
+    """Cut a plan into runs of clips with a bounded number of distinct frames.
+
+    Args:
+        plan: int64 `[clips, clip_len]`.
+        segments: frames that belong together, across neighbouring clips; no cut parts them.
+        max_frames: bound on the distinct frames of a run, unless the least possible run has more.
+
+    Returns:
+        Slices of the plan's rows, in order, none empty, together the whole plan. Each is as long as it can be.
+    """
+    step = segments // math.gcd(segments, plan.shape[1])
+    cuts, distinct = [0], set[int]()
+    for start in range(0, len(plan), step):
+        frames = set(plan[start : start + step].flat)
+        if distinct and len(distinct) + len(frames - distinct) > max_frames:
+            cuts.append(start)
+            distinct = set()
+        distinct |= frames
+    return [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(plan)], strict=True)]
+
+
+def _gather(kept: dict[int, Image], plan: FrameIndex, group: slice, info: VideoInfo) -> Views:
+    wanted, clips = np.unique(plan[group], return_inverse=True)
+    return Views(
+        np.stack([kept[index] for index in wanted]),
+        clips.reshape(plan[group].shape),
+        info.frames,
+        info.fps,
+        salvaged=info.frames_from == "salvage",
+        frames_declared=info.frames_declared,
+        first_clip=group.start,
+    )
+
+
+def _require_shape(path: str, crops: Image, shape: tuple[int, ...]) -> None:
+    if crops.shape == shape:
+        return
+    sizes = [f"{width}x{height}" for _, height, width, _ in (shape, crops.shape)]
+    raise VideoError(
+        path,
+        stage="decode",
+        kind="corrupt",
+        expected="frames of one size",
+        found=f"{sizes[0]}, then {sizes[1]}",
+        do="Re-encode the video, or use a config that crops.",
+    )

@@ -1,5 +1,6 @@
 """Lists, names and outputs made by somebody who wishes us ill."""
 
+import hashlib
 import os
 import pickle
 import sys
@@ -134,7 +135,8 @@ def entries_of(*names):
 
 
 def begin(out, entries, **options):
-    return RunStore.open(out, RunIdentity("a", "b", "fp32", list_digest(entries)), entries, **options)
+    recipe = hashlib.sha256(b"{}").hexdigest()
+    return RunStore.open(out, RunIdentity(recipe, "b", "fp32", list_digest(entries)), entries, **options)
 
 
 @pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "..", "", ".", "a\0.mp4", "//x/y.mp4"])
@@ -213,8 +215,8 @@ def test_verify_runs_no_code_from_a_pickle(tmp_path, capsys, data):
         store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
         store.finish(HEADER)
     out.write_bytes(data)
-    with pytest.raises(OutputError, match="an output that can be read"):
-        verify(out)
+    (found,) = verify(out)
+    assert "expected an output that can be read" in found
     assert "boom" not in capsys.readouterr().out
 
 
@@ -227,8 +229,8 @@ def test_verify_runs_no_code_from_npy_or_yaml(tmp_path, capsys):
     np.save(tmp_path / "feats" / "a.npy", np.array([Boom()], dtype=object), allow_pickle=True)
     (tmp_path / "feats.yaml").write_text("- !!python/object/apply:print ['boom']\n")
     for name in ("feats", "feats.yaml"):
-        with pytest.raises(OutputError, match="an output that can be read"):
-            verify(tmp_path / name)
+        (found,) = verify(tmp_path / name)
+        assert "be read" in found
     assert "boom" not in capsys.readouterr().out
 
 
@@ -250,11 +252,9 @@ def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
         (found,) = verify(out)
         assert problem in found
     out.write_text("{}")
-    with pytest.raises(OutputError, match="expected a list with a row per video; found dict"):
-        verify(out)
+    assert "expected a list with a row per video; found dict" in verify(out)[0]
     out.write_text("[" * 100_000)
-    with pytest.raises(OutputError, match="an output that can be read"):
-        verify(out)
+    assert "expected an output that can be read" in verify(out)[0]
 
 
 def test_a_message_in_any_encoding_is_kept_and_shown(tmp_path):

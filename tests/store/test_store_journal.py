@@ -13,7 +13,17 @@ from vidfeat.errors import OutputError, WriteError
 from vidfeat.store import RunIdentity, RunStore, verify
 from vidfeat.store.identity import differences
 from vidfeat.store.journal import AppendFile, Journal, JournalReader, journal_path
-from vidfeat.store.records import Done, Failed, Opened, Settled, encode, find_record, read_payload, read_records
+from vidfeat.store.records import (
+    Done,
+    Failed,
+    Opened,
+    Settled,
+    encode,
+    find_record,
+    read_payload,
+    read_record,
+    read_records,
+)
 
 IDENTITY = RunIdentity("a", "b", "fp32", "c")
 DONE = Done(0, "é.mp4", (2,), "ff", 250, 25.0, None)
@@ -33,12 +43,24 @@ def bodies(path):
 def test_a_record_to_the_byte():
     # magic | bytes of header | bytes of payload | CRC of payload | CRC of all before, four zeros and the header
     assert encode(DONE, np.array([1, 2], "<f4").tobytes()).hex() == (
+        "56464a31" "aa000000" "08000000" "76a53f2e" "ca406ad1"
+        "7b227265636f7264223a22646f6e65222c22696e646578223a302c226e616d65223a225c75303065392e6d7034222c22736861706522"
+        "3a5b325d2c22736861323536223a226666222c226672616d6573223a3235302c22667073223a32352e302c227365636f6e6473223a6e"
+        "756c6c2c226474797065223a22666c6f61743332222c2273616c7661676564223a66616c73652c226672616d65735f6465636c617265"
+        "64223a6e756c6c7d"
+        "0000803f00000040"
+    )  # fmt: skip
+
+
+def test_a_record_from_before_videos_could_be_salvaged_is_read():
+    data = bytes.fromhex(
         "56464a31" "82000000" "08000000" "76a53f2e" "e197e85c"
         "7b227265636f7264223a22646f6e65222c22696e646578223a302c226e616d65223a225c75303065392e6d7034222c22736861706522"
         "3a5b325d2c22736861323536223a226666222c226672616d6573223a3235302c22667073223a32352e302c227365636f6e6473223a6e"
         "756c6c2c226474797065223a22666c6f61743332227d"
         "0000803f00000040"
     )  # fmt: skip
+    assert read_record(io.BytesIO(data), 0, size=len(data)).body == DONE
 
 
 def test_a_journal_to_the_byte(tmp_path):
@@ -66,6 +88,8 @@ records = st.one_of(
         frames=st.integers(0, 10**9),
         fps=st.none() | st.floats(0, 1e6),
         seconds=st.none() | st.floats(0, 1e9),
+        salvaged=st.booleans(),
+        frames_declared=st.none() | st.integers(0, 10**9),
     ),
     st.builds(Failed, index=st.integers(0, 10**9), name=texts, stage=texts, kind=texts, message=texts),
     st.builds(Settled, through=st.dictionaries(texts, st.integers(0, 2**60), max_size=3)),
@@ -254,7 +278,7 @@ def test_after_a_fault_at_any_write_the_run_goes_on(tmp_path, fault, at, can_cut
     committed = []
     with pytest.raises(WriteError, match=r"No space left|bytes were taken|Input/output error") as caught:
         session(open_file=faulty)
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 4
     assert "run the same command again" in str(caught.value)
     before = len(committed)
     session()

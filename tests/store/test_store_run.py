@@ -602,10 +602,11 @@ def test_the_manifest_to_the_byte(tmp_path):
         '"device": "cpu", "versions": {"vidfeat": "0", "python": "3"}, '
         f'"list_digest": "{identity.list_digest}", "videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}}',
         '{"index": 0, "name": "\\u00e9 \\"1\\".mp4", "status": "done", "shape": [2], "dtype": "float32", '
-        '"frames": 250, "fps": 29.97, "seconds": null, '
+        '"frames": 250, "frames_declared": null, "salvaged": false, "fps": 29.97, "seconds": null, '
         '"sha256": "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37", "error": null}',
         '{"index": 1, "name": "b\\udcff.mp4", "status": "failed", "shape": null, "dtype": null, "frames": null, '
-        '"fps": null, "seconds": null, "sha256": null, "error": {"stage": "decode", "kind": "corrupt", "message": '
+        '"frames_declared": null, "salvaged": null, "fps": null, "seconds": null, "sha256": null, "error": '
+        '{"stage": "decode", "kind": "corrupt", "message": '
         '"b: expected frames; found none."}}',
         "",
     ]

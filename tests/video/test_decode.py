@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import struct
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from video_files import plain_linear_decode, write_video
 
 from vidfeat.errors import UsageError, VideoError
 from vidfeat.video import FrameCountError, count_frames, decode, probe, recount, with_exact_frames
+from vidfeat.video.packets import plan_feed
 
 
 def assert_equals_truth(path: Path, truth: list[np.ndarray]) -> None:
@@ -172,6 +175,173 @@ def test_upright_is_what_opencv_shows(tmp_path: Path, matrix: tuple[int, int, in
     assert np.abs(frame.astype(int) - shown).mean() < 1
 
 
+# --- decoding little --------------------------------------------------------------------------------------------------
+
+
+def x264(parameters: str) -> dict[str, str]:
+    return {"x264-params": f"scenecut=0:{parameters}"}
+
+
+def x265(parameters: str) -> dict[str, str]:
+    return {"x265-params": f"log-level=none:scenecut=0:{parameters}"}
+
+
+STREAMS: dict[str, tuple[str, dict[str, str]]] = {
+    "b_pyramid.mp4": ("libx264", x264("keyint=12:bframes=3:b-pyramid=normal")),
+    "strict_pyramid.mkv": ("libx264", x264("keyint=24:bframes=7:b-pyramid=strict:b-adapt=0:ref=5")),
+    "open_gop.mp4": ("libx264", x264("open-gop=1:keyint=12:bframes=3:b-adapt=0")),
+    "intra_refresh.mp4": ("libx264", x264("intra-refresh=1:keyint=10:bframes=2")),
+    "refs.mp4": ("libx264", x264("ref=16:bframes=5:keyint=48")),
+    "gop_250.mkv": ("libx264", x264("keyint=250:bframes=3")),
+    "weighted.mp4": ("libx264", x264("weightp=2:weightb=1:bframes=4:keyint=30")),
+    "interlaced.mp4": ("libx264", x264("tff=1:bframes=3:keyint=20")),
+    "slices.mp4": ("libx264", x264("slices=3:bframes=3:keyint=20")),
+    "temporal_direct.mp4": ("libx264", x264("cabac=0:direct=temporal:bframes=3:b-adapt=0:keyint=20")),
+    "repeated_headers.mp4": ("libx264", x264("repeat-headers=1:bframes=2:keyint=10")),
+    "intra_only.mp4": ("libx264", x264("keyint=1")),
+    "fragments.mp4": ("libx264", x264("keyint=12:bframes=2")),
+    "hevc.mp4": ("libx265", x265("keyint=12:bframes=4:open-gop=0")),
+    "hevc_open.mp4": ("libx265", x265("keyint=12:bframes=4:open-gop=1")),
+    "hevc_layers.mkv": ("libx265", x265("keyint=24:bframes=4:open-gop=0:temporal-layers=3:b-adapt=0")),
+    "hevc_radl.mp4": ("libx265", x265("keyint=16:bframes=4:open-gop=0:radl=2:b-adapt=0")),
+    "vp9.webm": ("libvpx-vp9", {"cpu-used": "8", "lag-in-frames": "16", "auto-alt-ref": "1", "g": "12"}),
+    "vp8.webm": ("libvpx", {"cpu-used": "8", "lag-in-frames": "16", "auto-alt-ref": "1", "g": "12"}),
+    "av1.mp4": ("libsvtav1", {"preset": "12", "svtav1-params": "keyint=12:irefresh-type=2"}),
+    "mpeg4.avi": ("mpeg4", {"bf": "2", "g": "12"}),
+    "mpeg4.mkv": ("mpeg4", {"bf": "2", "g": "12"}),
+}
+ALL_FED = {"vp8.webm", "mpeg4.avi", "mpeg4.mkv"}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_any_wanted_frames_equal_a_plain_linear_decode(tmp_path: Path, name: str) -> None:
+    codec, options = STREAMS[name]
+    fragments = {"movflags": "frag_keyframe+empty_moov"} if name.startswith("frag") else None
+    path = write_video(tmp_path / name, codec, frames=60, options=options, container_options=fragments)
+    truth = plain_linear_decode(path)
+    info = with_exact_frames(probe(path))
+    assert info.frames == len(truth) == 60
+    assert (info.packets is None) == (name in ALL_FED)
+    rng = np.random.default_rng(0)
+    for wanted in ([0], [59], range(0, 60, 7), [30, 31], rng.integers(0, 60, 5), rng.integers(0, 60, 2), range(60)):
+        for threads in (1, 3):
+            decoded = dict(decode(path, wanted, info, threads=threads))
+            assert list(decoded) == sorted(set(wanted))
+            assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    """Six groups of ten pictures, I P b P b P b P b P."""
+    path = tmp_path_factory.mktemp("groups") / "a.mp4"
+    write_video(path, frames=60, size=(128, 96), options=x264("keyint=10:bframes=1:b-adapt=0:weightp=0"))
+    return path, plain_linear_decode(path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fed"),
+    [([0], 1), ([9], 6), ([8], 5), ([10], 2), ([59], 7), ([0, 59], 7), ([25], 6), ([2, 32], 4), ([21], 4)],
+)
+def test_how_little_is_decoded(groups: tuple[Path, list[np.ndarray]], wanted: list[int], fed: int) -> None:
+    """The first packet, and of a group the pictures that are referred to, up to the wanted one."""
+    info = probe(groups[0])
+    assert info.packets is not None
+    assert list(np.flatnonzero(info.packets.entry)) == [0, 10, 20, 30, 40, 50]
+    assert plan_feed(info.packets, wanted).fed.sum() == fed
+
+
+def damage(source: Path, target: Path, index: int) -> Path:
+    """A copy with most of one packet overwritten."""
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    position, size = packets[index].pos, packets[index].size
+    assert position is not None
+    data[position + 40 : position + size - 8] = b"\xff" * (size - 48)
+    target.write_bytes(data)
+    return target
+
+
+def test_damage_where_nothing_is_decoded_is_not_seen(groups: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    source, truth = groups
+    path = damage(source, tmp_path / "a.mp4", 21)  # the second picture of the third group
+    info = probe(path)
+    ((_, frame),) = decode(path, [45], info)
+    assert np.array_equal(frame, truth[45])
+    for wanted in ([29], [25, 45], [3, 22]):
+        with pytest.raises(VideoError) as caught:
+            list(decode(path, wanted, info))
+        assert caught.value.kind == "corrupt"
+
+
+@pytest.mark.parametrize("change", ["pts", "depth", "size"])
+def test_any_doubt_decodes_from_the_start(groups: tuple[Path, list[np.ndarray]], change: str) -> None:
+    """A table that does not fit the file, as if the file had changed after the probe."""
+    path, truth = groups
+    info = probe(path)
+    table = info.packets
+    assert table is not None
+    changed = {
+        "pts": dataclasses.replace(table, pts=table.pts + (np.arange(60) > 33)),
+        "depth": dataclasses.replace(table, pts=np.sort(table.pts)[::-1]),
+        # Would give other pixels, if it were believed.
+        "size": dataclasses.replace(table, spare=np.arange(60) % 10 == 1),
+    }[change]
+    info = dataclasses.replace(info, packets=changed, bytes=info.bytes + (change == "size"))
+    decoded = dict(decode(path, [5, 35, 59], info))
+    assert list(decoded) == [5, 35, 59]
+    assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
+
+
+def test_what_only_the_first_packet_says_holds_for_later_groups(tmp_path: Path) -> None:
+    """It names the encoder, and FFmpeg decodes the 4:4:4 of an x264 before build 151 in another way."""
+    path = write_video(tmp_path / "a.mp4", frames=30, pix_fmt="yuv444p", options=x264("keyint=10:bframes=2:8x8dct=1"))
+    new = plain_linear_decode(path)
+    path.write_bytes(re.sub(rb"x264 - core \d{3}", b"x264 - core 120", path.read_bytes()))
+    old = plain_linear_decode(path)
+    assert not np.array_equal(old[29], new[29])
+    ((_, frame),) = decode(path, [29])
+    assert np.array_equal(frame, old[29])
+
+
+# --- counting on the way ----------------------------------------------------------------------------------------------
+
+
+def test_a_plan_on_an_estimate_that_holds(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", "mpeg4", options={"bf": "2"})
+    info = probe(path)
+    assert (info.frames, info.frames_from) == (30, "estimate")
+    truth = plain_linear_decode(path)
+    decoded = dict(decode(path, [3, 20], info, to_end=True))
+    assert list(decoded) == [3, 20]
+    assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
+
+
+@pytest.mark.parametrize(("estimate", "taken"), [(29, [3, 20]), (31, [3, 20]), (7, [3, 20]), (99, [3])])
+def test_an_estimate_that_is_wrong_is_told_at_the_end(tmp_path: Path, estimate: int, taken: list[int]) -> None:
+    path = write_video(tmp_path / "a.avi", "mpeg4", options={"bf": "2"})
+    info = dataclasses.replace(probe(path), frames=estimate)
+    frames = decode(path, [3, 20 if estimate < 99 else 80], info, to_end=True)
+    assert [next(frames)[0] for _ in taken] == taken
+    with pytest.raises(FrameCountError, match="30 frames") as caught:
+        next(frames)
+    assert caught.value.frames == 30
+    again = recount(info, caught.value.frames)
+    assert (again.frames, again.frames_from, again.frames_exact) == (30, "decoding", True)
+
+
+def test_damage_after_the_last_wanted_frame_is_seen_on_the_way_to_the_end(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "whole.avi", size=(128, 96), options=x264("bframes=0"))
+    path = damage(source, tmp_path / "a.avi", 25)
+    info = probe(path)
+    assert info.frames_from == "estimate"
+    assert [index for index, _ in decode(path, [0, 2], info)] == [0, 2]
+    frames = decode(path, [0, 2], info, to_end=True)
+    assert [next(frames)[0], next(frames)[0]] == [0, 2]
+    with pytest.raises(VideoError):
+        next(frames)
+
+
 # --- broken streams ---------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +394,7 @@ def test_a_packet_without_a_frame_at_the_end_is_noticed_where_it_matters(tmp_pat
 
 
 def test_bits_that_the_decoder_reports_are_corrupt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = write_video(tmp_path / "a.mp4", size=(128, 96), options={"x264-params": "keyint=30:bframes=0"})
+    path = write_video(tmp_path / "a.mp4", size=(128, 96), options={"x264-params": "keyint=30:bframes=0:scenecut=0"})
     with av.open(str(path)) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     position, size = packets[12]

@@ -139,6 +139,9 @@ STAND_INS: dict[str, Any] = {
 }
 """Names of inert metadata, as Python 3 spells them, and what PyTorch is given instead."""
 
+LONGEST_NAME_TOLD = 120
+"""How much of a name from the file goes into a message."""
+
 # Only for the wording of the error: what exploits use. Everything in no table is refused alike.
 _RUNS_CODE = re.compile(
     r"(os|posix|nt|subprocess|sys|shutil|socket|pty|commands|runpy|importlib|ctypes|webbrowser|asyncio|timeit)\..*"
@@ -196,7 +199,8 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
         raise CheckpointError(
             where,
             expected=ONLY_TENSORS,
-            found=f"_codecs.encode together with the codec {min(codecs)!r}, with which a small file fills the memory",
+            found=f"_codecs.encode together with the codec {short(min(codecs))!r}, "
+            "with which a small file fills the memory",
             do="Get the checkpoint from its publisher.",
         )
     if protocol != 2:
@@ -219,7 +223,7 @@ def _check_name(argument: str, where: str) -> str:
     raise CheckpointError(
         where,
         expected=ONLY_TENSORS,
-        found=f"the name {dotted}, which is not known to be harmless: the file may contain code",
+        found=f"the name {short(dotted)}, which is not known to be harmless: the file may contain code",
         do="Where you trust the file, load it in the program that made it and save only the weights: "
         "torch.save({'state_dict': model.state_dict()}, path).",
     )
@@ -230,9 +234,14 @@ def _refuse_if_it_runs_code(dotted: str, where: str) -> None:
         raise CheckpointError(
             where,
             expected=ONLY_TENSORS,
-            found=f"a call of {dotted}: loading the file would run commands on this machine",
+            found=f"a call of {short(dotted)}: loading the file would run commands on this machine",
             do="Do not load it with anything. Delete it, and get the checkpoint from its publisher.",
         )
+
+
+def short(name: str) -> str:
+    """A name from the file, as a message can hold it."""
+    return name if len(name) <= LONGEST_NAME_TOLD else f"{name[:LONGEST_NAME_TOLD]}..."
 
 
 def _is_bytes_codec(text: str) -> bool:

@@ -125,16 +125,18 @@ def _check_archive(path: Path) -> None:
             raise _not_a_checkpoint(where, "a zip file with parts that lie over one another")
         damaged = archive.testzip()  # PyTorch's own reader does not look at the check sums
         if damaged is not None:
-            raise _not_a_checkpoint(where, f"a damaged PyTorch file: the check sum of its part {damaged} is wrong")
+            part = pickles.short(damaged)
+            raise _not_a_checkpoint(where, f"a damaged PyTorch file: the check sum of its part {part} is wrong")
         pickles.check(io.BytesIO(archive.read(f"{roots[0]}/data.pkl")), where=where)
 
 
 def _check_entry(entry: zipfile.ZipInfo, root: str, where: str) -> None:
     name = entry.orig_filename
+    told = pickles.short(name)
     if not name.startswith(f"{root}/") or ".." in name.split("/") or "\\" in name or "\x00" in name:
-        raise _not_a_checkpoint(where, f"a zip file with a part named {name!r}, outside the folder {root!r}")
+        raise _not_a_checkpoint(where, f"a zip file with a part named {told!r}, outside the folder that holds them")
     if entry.compress_type != zipfile.ZIP_STORED:
-        raise _not_a_checkpoint(where, f"a zip file whose part {name!r} is compressed, which torch.save never does")
+        raise _not_a_checkpoint(where, f"a zip file whose part {told!r} is compressed, which torch.save never does")
 
 
 def _check_legacy(path: Path, head: bytes) -> None:
@@ -191,7 +193,7 @@ def _weights_of(content: object, where: str) -> dict[str, torch.Tensor]:
     _check_weights(weights, where)
     renamed = {name.removeprefix("module."): tensor.detach() for name, tensor in weights.items()}
     if len(renamed) != len(weights):
-        doubled = sorted(name for name in weights if f"module.{name}" in weights)
+        doubled = sorted(pickles.short(name) for name in weights if f"module.{name}" in weights)
         raise CheckpointError(
             where, expected="each weight once", found=f"weights with and without `module.`: {_first(doubled)}"
         )

@@ -1,27 +1,25 @@
-"""One process: videos are read ahead in threads while the network works on the ones before."""
+"""One machine: videos are read in processes of their own while the network works on those that were read before."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Literal, Union
 
+from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Progress
-from vidfeat.errors import Kind, VideoError
-from vidfeat.extract import Computation, Extractor, Features
-from vidfeat.recipe import Recipe
+from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers, processes_for
+from vidfeat.errors import VideoError
+from vidfeat.extract import Computation, Extractor, Features, usable_cores
 from vidfeat.store import Entry, RunStore
-from vidfeat.views import Views, read_views
+from vidfeat.views import OnCorrupt, ViewSpec
 
 OnError = Literal["skip", "fail"]
-
-READING = 2
-"""Videos that are read, or wait with their frames in memory, at once. Decoding and resizing release the interpreter
-lock, so threads suffice; more of them only take cores from the network."""
-
-COMPUTING = 2
-"""Videos in the network at once: the next one begins before the last batches of one end."""
+Outcome = Union[Features, VideoError]
 
 
 def run(
@@ -31,86 +29,150 @@ def run(
     progress: Progress,
     *,
     on_error: OnError = "skip",
+    on_corrupt: OnCorrupt = "fail",
+    reading: ReaderOptions | None = None,
 ) -> None:
-    """Extract and commit the features of every entry, in order.
+    """Extract and commit the features of every entry, each as soon as it is done.
 
     Args:
         extractor: the model.
         entries: what to do.
         store: where each result is committed as soon as it is there.
         progress: told of every video.
-        on_error: whether a broken video is recorded and left behind, or ends the run.
+        on_error: whether a broken video is recorded and left behind, or the first one in the list ends the run.
+        on_corrupt: whether a truncated or corrupt video is broken, or gives features from the frames that decode.
+        reading: how many processes read the videos, and what they may use. Features do not depend on it.
 
     Raises:
         VideoError: a video failed and `on_error` is "fail"; it is recorded all the same.
         OutputError: a result could not be written.
+        VidfeatError: no process that reads videos can be started.
     """
-    for entry, outcome in _outcomes(extractor, entries):
-        if isinstance(outcome, VideoError):
-            store.commit_failed(entry, outcome)
-            progress.failed(str(outcome))
-            if on_error == "fail":
+    spec = ViewSpec.of(extractor.recipe, on_corrupt)
+    reading = reading or ReaderOptions(processes_for(len(usable_cores())))
+    with contextlib.closing(_outcomes(extractor, entries, spec, reading)) as outcomes:
+        for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
+            _commit(entries[index], outcome, store, progress)
+            if on_error == "fail" and isinstance(outcome, VideoError):
                 raise outcome
-        else:
-            store.commit_done(
-                entry,
-                outcome.array,
-                frames=outcome.frames,
-                fps=outcome.fps,
-                seconds=outcome.frames / outcome.fps if outcome.fps else None,
-            )
-            progress.done()
 
 
-def _outcomes(extractor: Extractor, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Features | VideoError]]:
-    """What becomes of every entry, in order."""
-    waiting = iter(entries)
-    reading: deque[tuple[Entry, Future[Views | VideoError]]] = deque()
-    computing: deque[tuple[Entry, Computation | VideoError]] = deque()
-    with ThreadPoolExecutor(READING, thread_name_prefix="read") as pool:
-        while True:
-            while len(reading) < READING and (entry := next(waiting, None)) is not None:
-                reading.append((entry, pool.submit(_read, extractor.recipe, entry)))
-            if reading and len(computing) < COMPUTING:
-                entry, views = reading.popleft()
-                computing.append((entry, _begin(extractor, entry, views.result())))
-            elif computing:
-                entry, computation = computing.popleft()
-                yield entry, _finish(entry, computation)
-            else:
-                return
+def _commit(entry: Entry, outcome: Outcome, store: RunStore, progress: Progress) -> None:
+    if isinstance(outcome, VideoError):
+        store.commit_failed(entry, outcome)
+        progress.failed(str(outcome))
+        return
+    if outcome.salvaged:
+        progress.say(_salvaged(entry, outcome))
+    store.commit_done(
+        entry,
+        outcome.array,
+        frames=outcome.frames,
+        fps=outcome.fps,
+        seconds=outcome.frames / outcome.fps if outcome.fps else None,
+        salvaged=outcome.salvaged,
+        frames_declared=outcome.frames_declared,
+    )
+    progress.done()
 
 
-def _read(recipe: Recipe, entry: Entry) -> Views | VideoError:
+def _salvaged(entry: Entry, features: Features) -> str:
+    declared = f" of {features.frames_declared}" if features.frames_declared is not None else ""
+    return f"{entry.path}: broken, and salvaged: features of the {features.frames}{declared} frames that decode"
+
+
+@dataclass
+class _Video:
+    """A video that is being read or computed."""
+
+    computation: Computation
+    read: bool = False
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """The network is done with a piece of video `index`."""
+
+    index: int
+
+
+def _outcomes(
+    extractor: Extractor, entries: Sequence[Entry], spec: ViewSpec, reading: ReaderOptions
+) -> Generator[tuple[int, Outcome], None, None]:
+    """What becomes of every entry, by its position, in the order in which they are done."""
+    inbox: SimpleQueue[Event | _Computed] = SimpleQueue()
+    videos: dict[int, _Video] = {}
     try:
-        return read_views(recipe, entry.path)
-    except Exception as error:
-        return _as_video_error(entry, "decode", error)
+        with Readers(spec, [entry.path for entry in entries], inbox.put, reading):
+            left = len(entries)
+            while left:
+                event = inbox.get()
+                if isinstance(event, Broken):
+                    raise event.error
+                outcome = _take(event, extractor, entries[event.index], videos, inbox)
+                if outcome is not None:
+                    left -= 1
+                    yield event.index, outcome
+    finally:
+        for video in videos.values():
+            video.computation.cancel()
 
 
-def _begin(extractor: Extractor, entry: Entry, views: Views | VideoError) -> Computation | VideoError:
-    return views if isinstance(views, VideoError) else extractor.begin(views, where=str(entry.path))
+def _take(
+    event: Piece | Complete | Failed | _Computed,
+    extractor: Extractor,
+    entry: Entry,
+    videos: dict[int, _Video],
+    inbox: SimpleQueue[Event | _Computed],
+) -> Outcome | None:
+    """Act on one event; returns what becomes of its video, once that is known."""
+    index = event.index
+    if isinstance(event, _Computed) and index not in videos:  # its video failed later on
+        return None
+    video = videos.setdefault(index, _Video(extractor.begin(where=str(entry.path))))
+    if isinstance(event, Failed):
+        videos.pop(index).computation.cancel()
+        return event.error
+    if isinstance(event, Piece):
+        release = event.release
+
+        def done() -> None:
+            release()
+            inbox.put(_Computed(index))
+
+        _when_all_done(video.computation.add(event.views), done)
+    if isinstance(event, Complete):
+        video.read = True
+    if not (video.read and video.computation.idle):
+        return None
+    return _result(entry, videos.pop(index).computation)
 
 
-def _finish(entry: Entry, computation: Computation | VideoError) -> Features | VideoError:
-    if isinstance(computation, VideoError):
-        return computation
+def _result(entry: Entry, computation: Computation) -> Outcome:
     try:
         return computation.result()
     except Exception as error:
-        return _as_video_error(entry, "model", error)
+        return as_video_error(entry.path, "model", error)
 
 
-def _as_video_error(entry: Entry, stage: Literal["decode", "model"], error: Exception) -> VideoError:
-    """One video must not end a run: what no reader foresaw is its failure too."""
-    if isinstance(error, VideoError):
-        return error
-    kind: Kind = "out_of_memory" if isinstance(error, MemoryError) else "crashed"
-    return VideoError(
-        str(entry.path),
-        stage=stage,
-        kind=kind,
-        expected="a video that can be processed",
-        found=f"{type(error).__name__}: {error}",
-        do="If the video plays elsewhere, please report this.",
-    )
+def _when_all_done(futures: Sequence[Future[Any]], call: Callable[[], None]) -> None:
+    """Call once, in any thread, when all futures are done or cancelled."""
+    left = itertools.count(len(futures) - 1, -1)
+
+    def one_done(_: Future[Any]) -> None:
+        if next(left) == 0:
+            call()
+
+    for future in futures:
+        future.add_done_callback(one_done)
+
+
+def _in_list_order(outcomes: Iterable[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
+    """The same outcomes, each after those of the videos before it."""
+    held: dict[int, Outcome] = {}
+    following = 0
+    for index, outcome in outcomes:
+        held[index] = outcome
+        while following in held:
+            yield following, held.pop(following)
+            following += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -132,9 +132,18 @@ def scan(paths: Sequence[Path]) -> list[Entry]:
 
 def list_digest(entries: Sequence[Entry]) -> str:
     """SHA-256, as 64 hex digits, over the names in order, each followed by a zero byte."""
+    return digest_of_names(entry.name for entry in entries)
+
+
+def digest_of_names(names: Iterable[str]) -> str:
+    """`list_digest` of the names alone.
+
+    Raises:
+        UnicodeEncodeError: a name that no file can have.
+    """
     digest = hashlib.sha256()
-    for entry in entries:
-        digest.update(entry.name.encode("utf-8", "surrogateescape") + b"\0")
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
 
 

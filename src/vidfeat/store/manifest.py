@@ -83,6 +83,8 @@ def video_line(body: Done | Failed) -> dict[str, Any]:
         "shape": list(done.shape) if done else None,
         "dtype": done.dtype if done else None,
         "frames": done.frames if done else None,
+        "frames_declared": done.frames_declared if done else None,
+        "salvaged": done.salvaged if done else None,
         "fps": done.fps if done else None,
         "seconds": done.seconds if done else None,
         "sha256": done.sha256 if done else None,
@@ -108,16 +110,32 @@ def read_summary(path: Path) -> ManifestSummary | None:
         OutputError: the file is no manifest, or one of another version.
     """
     try:
-        with path.open("rb") as file:
-            line = json.loads(file.readline())
+        line = _first_line(path)
         if line["vidfeat_manifest"] != MANIFEST_VERSION:
             raise ValueError(f"version {line['vidfeat_manifest']!r}")
         identity = RunIdentity.from_json({**line, "checkpoint_sha256": line["checkpoint"]["sha256"]})
         return ManifestSummary(identity, int(line["videos"]), int(line["failed"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise no_manifest(path, str(error)) from error
+
+
+def read_recipe(path: Path) -> Any:
+    """The recipe that the first line tells, as JSON data.
+
+    Raises:
+        OutputError: the file is no manifest.
+    """
+    try:
+        return _first_line(path)["recipe"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise no_manifest(path, str(error)) from error
+
+
+def _first_line(path: Path) -> Any:
+    with path.open("rb") as file:
+        return json.loads(file.readline())
 
 
 def read_videos(path: Path) -> Iterator[dict[str, Any]]:
@@ -134,7 +152,7 @@ def read_videos(path: Path) -> Iterator[dict[str, Any]]:
                 if not isinstance(video, dict):
                     raise ValueError(f"a line that is no object: {line[:40]!r}")
                 yield video
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise no_manifest(path, str(error)) from error
 
 

@@ -44,10 +44,12 @@ class Done:
         index, name: as in `Entry`.
         shape: of the features.
         sha256: of the features' bytes, float32, little endian, in C order; 64 hex digits.
-        frames: frames in the video.
+        frames: frames in the video; of a salvaged one, those that decode.
         fps: average frames per second, or None where unknown.
         seconds: duration of the video, or None where unknown.
         dtype: always `"float32"`.
+        salvaged: whether the video is broken, and the features are of the frames that decode all the same.
+        frames_declared: frames that a salvaged video's container announces; None where it does not, and for others.
     """
 
     tag: ClassVar[str] = "done"
@@ -59,6 +61,8 @@ class Done:
     fps: float | None
     seconds: float | None
     dtype: str = "float32"
+    salvaged: bool = False
+    frames_declared: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON has lists

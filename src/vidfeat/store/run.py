@@ -162,7 +162,15 @@ class RunStore:
         return [entry for entry in self._entries[self._share.slice] if not self._is_kept(ledger, entry)]
 
     def commit_done(
-        self, entry: Entry, array: Features, *, frames: int, fps: float | None, seconds: float | None
+        self,
+        entry: Entry,
+        array: Features,
+        *,
+        frames: int,
+        fps: float | None,
+        seconds: float | None,
+        salvaged: bool = False,
+        frames_declared: int | None = None,
     ) -> None:
         """Keep the features of one video. When this returns, they survive a crash of the machine.
 
@@ -172,6 +180,8 @@ class RunStore:
             frames: frames in the video.
             fps: its average frames per second, None where unknown.
             seconds: its duration, None where unknown.
+            salvaged: whether it is broken, and `frames` counts those that decode all the same.
+            frames_declared: frames that a salvaged video's container announces, None where unknown.
 
         Raises:
             VideoError: a value is not finite; commit the failure and go on.
@@ -188,6 +198,8 @@ class RunStore:
             frames=frames,
             fps=_finite(fps),
             seconds=_finite(seconds),
+            salvaged=salvaged,
+            frames_declared=frames_declared,
         )
         session.journal.append(done, self._format.keep(entry.name, array))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, final
 
 import numpy as np
+import numpy.typing as npt
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.store import streams
@@ -68,12 +70,21 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def load(self, names: Sequence[str]) -> Iterator[Any]:
+    def load(self, names: Iterable[str]) -> Iterator[Any]:
         """What the output holds, in its order; nothing about the values is checked. Runs no code from files.
 
+        An `Unreadable` stands for what cannot be read while the rest can.
+
         Raises:
-            OutputError: the output cannot be read.
+            OutputError: nothing of the output can be read.
         """
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for the features of a video that cannot be read, and tells why."""
+
+    reason: str
 
 
 def open_format(out: Path | str) -> Format:
@@ -129,7 +140,7 @@ class FileFormat(Format):
         with replacing(self.out) as file:
             file.writelines(encode(rows))
 
-    def load(self, names: Sequence[str]) -> Iterator[Any]:
+    def load(self, names: Iterable[str]) -> Iterator[Any]:
         """The rows of the file."""
         decode = _DECODERS[self.name]
         try:
@@ -192,14 +203,14 @@ class FolderFormat(Format):
     def assemble(self, rows: Rows) -> None:
         """Nothing to do: every file is where it belongs."""
 
-    def load(self, names: Sequence[str]) -> Iterator[Any]:
-        """The array of each name, None where there is no file."""
+    def load(self, names: Iterable[str]) -> Iterator[Any]:
+        """The array of each name, None where there is no file. Holds one in memory at a time."""
         for name in names:
-            path = self.path_of(name)
             try:
-                yield np.load(path, allow_pickle=False) if path.is_file() else None
-            except (OSError, ValueError, EOFError) as error:
-                raise _unreadable(path, error) from error
+                path = self.path_of(name)
+                yield _read_npy(path) if path.is_file() else None
+            except (OSError, ValueError, UsageError, OutputError) as error:
+                yield Unreadable(f"cannot be read: {error}")
 
     def path_of(self, name: str) -> Path:
         """The file of a video.
@@ -218,6 +229,24 @@ class FolderFormat(Format):
                 do="Remove the link or choose another output folder.",
             )
         return path
+
+
+def _read_npy(path: Path) -> npt.NDArray[Any]:
+    """What `FolderFormat.keep` wrote; `ValueError` for anything else, before it costs memory."""
+    with path.open("rb") as file:
+        try:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("version 1.0 was expected")
+            shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # of many types: numpy has Python's own tokenizer look at a damaged header
+            raise ValueError(f"no .npy header: {error}") from error
+        size = math.prod(shape) * dtype.itemsize
+        there = os.fstat(file.fileno()).st_size - file.tell()
+        if dtype.hasobject or in_columns:
+            raise ValueError(f"an array of {dtype}, with its columns first" if in_columns else "an array of objects")
+        if there != size:
+            raise ValueError(f"{there} bytes of numbers instead of {size}")
+        return np.frombuffer(file.read(), dtype).reshape(shape)
 
 
 def _named(path: Path) -> Path:

@@ -2,5 +2,6 @@
 
 from vidfeat.video.decode import FrameCountError, count_frames, decode
 from vidfeat.video.probe import VideoInfo, probe, recount, with_exact_frames
+from vidfeat.video.salvage import salvage
 
-__all__ = ["FrameCountError", "VideoInfo", "count_frames", "decode", "probe", "recount", "with_exact_frames"]
+__all__ = ["FrameCountError", "VideoInfo", "count_frames", "decode", "probe", "recount", "salvage", "with_exact_frames"]

@@ -1,7 +1,8 @@
 """Frames of a video as RGB arrays.
 
 Frame i is the i-th frame that the decoder puts out when the whole stream is decoded from its start: never the result of
-a seek, a time stamp or a header.
+a seek, a time stamp or a header. Where it is certain that the same frames come out, packets that the wanted frames do
+not need are left out (see `vidfeat.video.packets`); on any doubt the stream is decoded again, from its start.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.errors import UsageError, VideoError
+from vidfeat.errors import Kind, UsageError, VideoError
+from vidfeat.video.packets import FeedPlan, plan_feed
 from vidfeat.video.probe import VideoInfo, codec_name, gives_frame, probe, upright_quarter_turns
+from vidfeat.video.salvage import sound_frames
 from vidfeat.video.source import OpenVideo, check_frame_size, open_video
+from vidfeat.video.sparse import DoubtError, needed_frames
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -29,10 +34,20 @@ Frame = npt.NDArray[np.uint8]
 
 
 class FrameCountError(VideoError):
-    """The stream does not give one frame per packet, although `VideoInfo.frames_from` was `packets`.
+    """`VideoInfo.frames` is not the number of frames that decoding gives.
 
-    The video may be sound: plan again with `recount(info)`, and drop the frames already taken.
+    The video may be sound: plan again with `recount(info, error.frames)`, and drop the frames already taken.
+
+    Args:
+        where, kind, expected, found, do: as in `VideoError`; the stage is `decode`.
+        frames: the true number, where all of the stream was decoded.
     """
+
+    def __init__(
+        self, where: str, *, kind: Kind, expected: str, found: str, do: str = "", frames: int | None = None
+    ) -> None:
+        self.frames = frames
+        super().__init__(where, stage="decode", kind=kind, expected=expected, found=found, do=do)
 
 
 def decode(
@@ -41,27 +56,31 @@ def decode(
     info: VideoInfo | None = None,
     *,
     threads: int = 1,
+    to_end: bool = False,
 ) -> Iterator[tuple[int, Frame]]:
-    """Decode the wanted frames of a video.
+    """Decode the wanted frames of a video, and of the others only those that they depend on.
 
     Args:
         path: the file.
         frame_index: the wanted frames, counted from 0, in any order, shape and with repetitions.
         info: what `probe` said; probed again where it is None.
         threads: decoder threads; 1 is best where many videos are decoded at once. The frames are the same.
+        to_end: decode everything, also after the last wanted frame, to see whether `info.frames` is right. With it, a
+            plan may rest on an estimate.
 
     Yields:
-        `(index, frame)` by rising index, each wanted index once; `frame` is uint8 RGB [H, W, 3], upright. H and W are
-        those of `info`, unless the stream itself changes its size. Decoding ends after the last wanted frame.
+        `(index, frame)` by rising index, each wanted index once; `frame` is uint8 RGB [H, W, 3], upright. H and W XX
 
     Raises:
         UsageError: at once, for an index below 0 or one that is no whole number.
-        FrameCountError: `info.frames` turns out to be wrong.
-        VideoError: of stage `decode`. `corrupt`: the decoder reports an error up to the last wanted frame.
-            `truncated`: the stream ends before it. And those of `probe`.
+        FrameCountError: `info.frames` turns out to be wrong; with `to_end` possibly after the last frame.
+        VideoError: of stage `decode`. `corrupt`: the decoder reports an error in what has to be decoded up to the last
+            wanted frame. Damage in groups of pictures without a wanted frame, and in pictures that nothing refers to,
+            is not seen where they are left out. `truncated`: the stream ends before that frame. And those of `probe`.
+            With the `info` of `salvage`, errors are stepped over, and the frames are those that it counted.
     """
     wanted = _sorted_indices(frame_index)
-    return _decode(os.fspath(path), wanted, info, threads) if wanted else iter(())
+    return _decode(os.fspath(path), wanted, info, threads, to_end) if wanted else iter(())
 
 
 def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
@@ -70,8 +89,9 @@ def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
     Raises:
         VideoError: of stage `decode`, as `decode` does.
     """
-    with open_video(path, "decode") as video:
-        return sum(1 for _ in _all_frames(video, os.fspath(path), threads))
+    where = os.fspath(path)
+    with _open(where, threads) as video:
+        return sum(1 for _ in _all_frames(video, where))
 
 
 def _sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> list[int]:
@@ -86,38 +106,95 @@ def _sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> lis
     return [int(index) for index in np.unique(indices)]
 
 
-def _decode(path: str, wanted: list[int], info: VideoInfo | None, threads: int) -> Iterator[tuple[int, Frame]]:
+def _decode(
+    path: str, wanted: list[int], info: VideoInfo | None, threads: int, to_end: bool
+) -> Iterator[tuple[int, Frame]]:
     from av.video.reformatter import VideoReformatter
 
     info = info or probe(path)
     reformatter = VideoReformatter()
+    plan = None if to_end else _plan(info, wanted)
+    done = 0
+    if plan is not None:
+        try:
+            for index, frame in _sparse(path, wanted, info, plan, threads):
+                yield index, _to_rgb(frame, reformatter, path)
+                done += 1
+        except (DoubtError, VideoError):
+            pass  # the decode from the start will tell what is wrong, if anything is
+    if done < len(wanted):
+        for index, frame in _linear(path, wanted[done:], info, threads, to_end):
+            yield index, _to_rgb(frame, reformatter, path)
+
+
+def _plan(info: VideoInfo, wanted: list[int]) -> FeedPlan | None:
+    """The packets to decode; None where nothing can be spared."""
+    if info.packets is None or info.frames_from != "packets" or wanted[-1] >= len(info.packets.pts):
+        return None
+    plan = plan_feed(info.packets, wanted)
+    return plan if plan.spares_any else None
+
+
+def _sparse(
+    path: str, wanted: list[int], info: VideoInfo, plan: FeedPlan, threads: int
+) -> Iterator[tuple[int, VideoFrame]]:
+    remaining = iter(wanted)
+    target = next(remaining)
+    with _open(path, threads) as video:
+        if video.container.size != info.bytes:
+            raise DoubtError
+        for index, frame in needed_frames(video, plan):
+            if index == target:
+                yield index, frame
+                if index == wanted[-1]:
+                    return
+                target = next(remaining)
+
+
+def _linear(
+    path: str, wanted: list[int], info: VideoInfo, threads: int, to_end: bool
+) -> Iterator[tuple[int, VideoFrame]]:
     remaining = iter(wanted)
     target = next(remaining)
     index = -1
+    with _open(path, threads) as video:
+        for index, frame in enumerate(_frames_of(video, info, path)):
+            if index == target:
+                yield index, frame
+                if index == wanted[-1] and not to_end:
+                    return
+                target = next(remaining, -1)
+    _check_end(path, target, index + 1, info, to_end)
+
+
+@contextmanager
+def _open(path: str, threads: int) -> Iterator[OpenVideo]:
     with open_video(path, "decode") as video:
-        order = _PacketOrder(video, path) if info.frames_from == "packets" else None
-        for index, frame in enumerate(_all_frames(video, path, threads, order)):
-            if index != target:
-                continue
-            yield index, _to_rgb(frame, reformatter, path)
-            if index == wanted[-1]:
-                return
-            target = next(remaining)
-    raise _missing_frame(path, target, index + 1, info)
+        context = video.stream.codec_context
+        context.thread_count = threads
+        if threads != 1:
+            context.thread_type = "AUTO"
+        yield video
 
 
-def _missing_frame(path: str, target: int, frames: int, info: VideoInfo) -> VideoError:
-    error = FrameCountError if frames != info.frames and info.frames_from == "packets" else VideoError
-    return error(
-        path, stage="decode", kind="truncated", expected=f"frame {target}", found=f"a video of {frames} frames"
-    )
+def _check_end(path: str, target: int, frames: int, info: VideoInfo, to_end: bool) -> None:
+    """The stream has ended after `frames` frames; `target` is the one that was waited for, -1 for none."""
+    expected = f"frame {target}" if target >= 0 else f"{info.frames} frames"
+    found = f"a video of {frames} frames"
+    if 0 < frames != info.frames and (to_end or info.frames_from == "packets"):
+        raise FrameCountError(path, kind="truncated", expected=expected, found=found, frames=frames)
+    if target >= 0:
+        raise VideoError(path, stage="decode", kind="truncated", expected=expected, found=found)
 
 
-def _all_frames(video: OpenVideo, path: str, threads: int, order: _PacketOrder | None = None) -> Iterator[VideoFrame]:
-    context = video.stream.codec_context
-    context.thread_count = threads
-    if threads != 1:
-        context.thread_type = "AUTO"
+def _frames_of(video: OpenVideo, info: VideoInfo, path: str) -> Iterator[VideoFrame]:
+    if info.frames_from == "salvage":
+        return sound_frames(video, path)
+    order = _PacketOrder(video, path) if info.frames_from == "packets" else None
+    return _all_frames(video, path, order)
+
+
+def _all_frames(video: OpenVideo, path: str, order: _PacketOrder | None = None) -> Iterator[VideoFrame]:
     index = 0
     for packet in video.container.demux(video.stream):
         if order is not None:
@@ -158,7 +235,6 @@ class _PacketOrder:
             return
         raise FrameCountError(
             self._path,
-            stage="decode",
             kind="corrupt",
             expected="one frame per packet",
             found=f"another order at frame {index}",

@@ -15,16 +15,24 @@ _MOV_FIRST_BOXES = _MOV_BOXES | {b"uuid", b"meta"}
 _AVI_SLACK = 8  # some writers count the chunk header twice, or the padding byte that they then leave out
 _EBML_HEADER = 0x1A45DFA3
 _EBML_MAX_WALK = 1_000_000
+_FLV_MAX_WALK = 1_000_000
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_FLV_TAGS = frozenset((8, 9, 18))  # sound, pictures, data
+_PACK = b"\x00\x00\x01\xba"
+_PACK_SEARCH_BYTES = 1 << 18
+_TS_SYNC = 0x47
+_TS_LAYOUTS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and where in it the sync byte lies
+_TS_PACKETS_CHECKED = 4
 _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 
 
 def find_shortfall(file: BinaryIO, size: int) -> str | None:
     """What the container in `file` declares that its `size` bytes do not hold, in words; None where nothing is missing.
 
-    Knows MP4/MOV, AVI, Matroska/WebM and ASF/WMV by their first bytes; other formats declare no length. The file's
-    position is left anywhere.
+    Knows MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, MPEG transport and program streams by their first bytes; other
+    formats declare no length. The file's position is left anywhere. Of the last three only a cut inside a packet shows:
+    they have no length as a whole, and end wherever they end.
     """
     file.seek(0)
     head = file.read(16)
@@ -36,7 +44,11 @@ def find_shortfall(file: BinaryIO, size: int) -> str | None:
         return _matroska_shortfall(file, size)
     if head == _ASF_HEADER:
         return _asf_shortfall(file, size)
-    return None
+    if head[:3] == b"FLV":
+        return _flv_shortfall(file, size, int.from_bytes(head[5:9], "big"))
+    if head[:4] == _PACK:
+        return _program_stream_shortfall(file, size)
+    return _transport_stream_shortfall(file, size)
 
 
 def _past_end(part: str, start: int, end: int, size: int) -> str:
@@ -129,3 +141,53 @@ def _asf_shortfall(file: BinaryIO, size: int) -> str | None:
         seen.add(guid)
         start += length
     return None if _ASF_DATA in seen else f"{size} bytes without the data object"
+
+
+def _flv_shortfall(file: BinaryIO, size: int, start: int) -> str | None:
+    """Walk the tags; four bytes with the length of the one before come before each."""
+    start += 4
+    for _ in range(_FLV_MAX_WALK):
+        file.seek(start)
+        header = file.read(11)
+        if len(header) < 11:
+            return f"{size} bytes, which end inside the header of a tag" if header else None
+        if header[0] & 0x1F not in _FLV_TAGS:
+            return None
+        end = start + 11 + int.from_bytes(header[1:4], "big")
+        if end > size:
+            return _past_end("tag", start, end, size)
+        start = end + 4
+    return None
+
+
+def _program_stream_shortfall(file: BinaryIO, size: int) -> str | None:
+    """Step over the packets from the last pack header on."""
+    begin = max(0, size - _PACK_SEARCH_BYTES)
+    file.seek(begin)
+    tail = file.read(_PACK_SEARCH_BYTES)
+    place = tail.rfind(_PACK)
+    if place < 0 or len(tail) < place + 14:
+        return None
+    first = tail[place + 4]
+    place += 14 + (tail[place + 13] & 7) if first >> 6 == 1 else 12  # MPEG-2, else MPEG-1
+    while place + 6 <= len(tail) and tail[place : place + 3] == b"\x00\x00\x01" and tail[place + 3] > _PACK[3]:
+        end = place + 6 + int.from_bytes(tail[place + 4 : place + 6], "big")
+        if end > len(tail):
+            return _past_end("packet", begin + place, begin + end, size)
+        place = end
+    return None
+
+
+def _transport_stream_shortfall(file: BinaryIO, size: int) -> str | None:
+    """See whether the last packet, which starts with its sync byte as all do, is whole."""
+    for length, offset in _TS_LAYOUTS:
+        file.seek(0)
+        head = file.read(length * _TS_PACKETS_CHECKED)
+        rest = size % length
+        if len(head) < length * _TS_PACKETS_CHECKED or any(sync != _TS_SYNC for sync in head[offset::length]):
+            continue
+        file.seek(size - rest + offset)
+        if rest > offset and file.read(1)[0] == _TS_SYNC:
+            return f"{size} bytes, of which the last {rest} begin a packet of {length} bytes"
+        return None
+    return None

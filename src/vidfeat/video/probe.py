@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from vidfeat.errors import Kind, VideoError
+from vidfeat.video.bitstream import picture_reader
 from vidfeat.video.extent import find_shortfall
+from vidfeat.video.packets import PacketTable, TableBuilder
 from vidfeat.video.source import OpenVideo, check_frame_size, open_file, open_video
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-FramesFrom = Literal["packets", "decoding", "estimate"]
+FramesFrom = Literal["packets", "decoding", "estimate", "salvage"]
 
 _ONE_PACKET_PER_FRAME = frozenset(
     (container, codec)
@@ -44,7 +46,12 @@ class VideoInfo:
         frames: number of frames that decoding gives, as far as it is known; at least 1.
         frames_from: how `frames` is known. `packets`: counted in the container, for formats with one frame per packet;
             `decode` watches that this holds. `decoding`: all frames were decoded and counted. `estimate`: counted in
-            the container, but this format or file may give another number; see `with_exact_frames`.
+            the container, but this format or file may give another number; plan with it and decode `to_end`, or call
+            `with_exact_frames` first. `salvage`: the file is broken, and only the frames that decode all the same
+            count; see `vidfeat.video.salvage`.
+        frames_declared: for `salvage`, the number of frames that the container announces, or that follows from its
+            duration; None where it tells neither, and for videos that are not broken.
+        packets: what the packets say, with which `decode` spares itself some of them; None where that is not clear.
     """
 
     path: str
@@ -60,6 +67,8 @@ class VideoInfo:
     duration_seconds: float | None
     frames: int
     frames_from: FramesFrom
+    frames_declared: int | None = None
+    packets: PacketTable | None = field(default=None, repr=False, compare=False)
 
     @property
     def frames_exact(self) -> bool:
@@ -89,7 +98,9 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         packets, first = _read_packets(video, where)
         if packets.count == 0 or first is None:
             raise _broken(where, "corrupt", "at least one frame", "none that decodes")
-        return _describe(video, where, size, packets, first)
+        sure = (_family(video), codec_name(video.stream)) in _ONE_PACKET_PER_FRAME and packets.each_gives_a_frame
+        info = describe_stream(video, where, first, frames=packets.count, frames_from="packets" if sure else "estimate")
+        return dataclasses.replace(info, packets=packets.builder.table()) if sure else info
 
 
 def with_exact_frames(info: VideoInfo) -> VideoInfo:
@@ -101,11 +112,17 @@ def with_exact_frames(info: VideoInfo) -> VideoInfo:
     return info if info.frames_exact else recount(info)
 
 
-def recount(info: VideoInfo) -> VideoInfo:
-    """The same video with its frames counted by decoding all of them."""
+def recount(info: VideoInfo, frames: int | None = None) -> VideoInfo:
+    """The same video with the number of frames that decoding gives.
+
+    Args:
+        info: the video as it was thought to be.
+        frames: the number where it is known already, as `FrameCountError.frames`; None counts by decoding all.
+    """
     from vidfeat.video.decode import count_frames
 
-    return dataclasses.replace(info, frames=count_frames(info.path), frames_from="decoding")
+    frames = count_frames(info.path) if frames is None else frames
+    return dataclasses.replace(info, frames=frames, frames_from="decoding")
 
 
 def gives_frame(packet: Packet[VideoStream], codec: str) -> bool:
@@ -133,6 +150,7 @@ def upright_quarter_turns(frame: VideoFrame) -> int:
 class _Packets:
     """What the packets of a stream tell."""
 
+    builder: TableBuilder
     count: int = 0
     cut: int = 0
     starts_with_key: bool = False
@@ -141,12 +159,19 @@ class _Packets:
     def add(self, packet: Packet[VideoStream], codec: str) -> None:
         if packet.is_discard:
             self.cut += 1
+        if packet.size:
+            self._describe(packet)
         if not gives_frame(packet, codec):
             return
         if self.count == 0:
             self.starts_with_key = packet.is_keyframe
         self.count += 1
         self.pts.append(packet.pts)
+
+    def _describe(self, packet: Packet[VideoStream]) -> None:
+        if packet.has_sidedata("new_extradata"):  # the codec is configured anew
+            self.builder.give_up()
+        self.builder.add(memoryview(packet), packet.pts)
 
     @property
     def each_gives_a_frame(self) -> bool:
@@ -158,7 +183,7 @@ class _Packets:
 def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | None]:
     codec = codec_name(video.stream)
     video.stream.codec_context.thread_count = 1
-    packets = _Packets()
+    packets = _Packets(TableBuilder(picture_reader(codec, video.stream.codec_context.extradata)))
     first = None
     for packet in video.container.demux(video.stream):
         if packet.is_corrupt and "mpegts" not in video.container.format.name:
@@ -177,20 +202,20 @@ def _check_index(stream: VideoStream, where: str, size: int) -> None:
         raise _broken(where, "truncated", f"at least {end} bytes, as its index says", f"{size} bytes")
 
 
-def _describe(video: OpenVideo, where: str, size: int, packets: _Packets, first: VideoFrame) -> VideoInfo:
+def describe_stream(
+    video: OpenVideo, where: str, first: VideoFrame, *, frames: int, frames_from: FramesFrom
+) -> VideoInfo:
+    """What an open video says of itself, with its first frame and the number of frames from whoever counted them."""
     check_frame_size(first.width, first.height, where, "open")
-    stream, container = video.stream, video.container
-    codec = codec_name(stream)
+    stream = video.stream
     turns = upright_quarter_turns(first)
     width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
-    family = container.format.name.split(",")[0]
-    sure = (family, codec) in _ONE_PACKET_PER_FRAME and packets.each_gives_a_frame
     rate = stream.average_rate or stream.guessed_rate
     return VideoInfo(
         path=where,
-        bytes=size,
-        container=container.format.name,
-        codec=codec,
+        bytes=video.container.size,
+        container=video.container.format.name,
+        codec=codec_name(stream),
         pixel_format=first.format.name,
         width=width,
         height=height,
@@ -198,9 +223,13 @@ def _describe(video: OpenVideo, where: str, size: int, packets: _Packets, first:
         fps=float(rate) if rate else None,
         start_seconds=_seconds(stream, stream.start_time),
         duration_seconds=_duration_seconds(video),
-        frames=packets.count,
-        frames_from="packets" if sure else "estimate",
+        frames=frames,
+        frames_from=frames_from,
     )
+
+
+def _family(video: OpenVideo) -> str:
+    return video.container.format.name.split(",")[0]
 
 
 def _duration_seconds(video: OpenVideo) -> float | None:

@@ -181,6 +181,10 @@ def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoSt
         )
     check_frame_size(context.width, context.height, where, stage)
     context.options = {"max_pixels": str(MAX_PIXELS)}
+    if context.codec.canonical_name == "mjpeg":
+        # Of a damaged picture FFmpeg gives what decodes, on top of whatever was in the memory before: another one each
+        # time. Other decoders conceal damage from the frames before, always in the same way.
+        context.options["err_detect"] = "explode"
     return cast("VideoStream", stream)
 
 

@@ -1,0 +1,99 @@
+"""What still decodes of a broken video.
+
+The rules are turned round here: errors of the decoder are stepped over, and so are frames of which it had to make up a
+part. Frame i is the i-th frame that is left. Only those who ask for it get any of this: see `--on-corrupt salvage`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vidfeat.errors import VideoError
+from vidfeat.video.probe import VideoInfo, describe_stream
+from vidfeat.video.source import OpenVideo, check_frame_size, open_video
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+def salvage(path: str | os.PathLike[str]) -> VideoInfo:
+    """Describe what decodes of a video that `probe` or `decode` refused, by decoding all of it.
+
+    The same bytes give the same frames every time, and `decode` gives those that are counted here.
+
+    Returns:
+        The video, with `frames_from` set to `salvage`, `frames` to what decodes, and `frames_declared` to what the
+        container announces.
+
+    Raises:
+        VideoError: of stage `decode`. `corrupt`: no frame decodes. And those of `probe` about files that cannot be
+            opened, or must not be.
+    """
+    where = os.fspath(path)
+    with open_video(path, "decode") as video:
+        declared = _frames_declared(video)
+        frames = sound_frames(video, where)
+        first = next(frames, None)
+        if first is None:
+            raise VideoError(
+                where,
+                stage="decode",
+                kind="corrupt",
+                expected="at least one frame that decodes",
+                found="none, even where errors are stepped over",
+                do="Get the video again.",
+            )
+        count = 1 + sum(1 for _ in frames)
+        info = describe_stream(video, where, first, frames=count, frames_from="salvage")
+    return dataclasses.replace(info, frames_declared=declared)
+
+
+def sound_frames(video: OpenVideo, path: str) -> Iterator[VideoFrame]:
+    """The frames that decode without an error, in the decoder's order, up to where the container cannot be read on."""
+    from av.error import FFmpegError
+
+    context = video.stream.codec_context
+    context.thread_count = 1  # more of them would hold back sound frames, and lose them with the error
+    for packet in _readable_packets(video):
+        try:
+            frames = context.decode(packet)
+        except FFmpegError:
+            continue
+        for frame in frames:
+            check_frame_size(frame.width, frame.height, path, "decode")
+            if not frame.is_corrupt:
+                yield frame
+
+
+def _readable_packets(video: OpenVideo) -> Iterator[Packet[VideoStream] | None]:
+    """The packets that are there in full; at last None, which asks the decoder for the frames that it holds back."""
+    from av.error import FFmpegError
+
+    gaps_are_marked = "mpegts" in video.container.format.name  # see `probe`
+    packets = video.container.demux(video.stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError:
+            packet = None
+        if packet is None:
+            yield None
+            return
+        # An empty packet would end the decoder. PyAV sends one after the last, some writers one for a dropped frame.
+        if packet.size and (gaps_are_marked or not packet.is_corrupt):
+            yield packet
+
+
+def _frames_declared(video: OpenVideo) -> int | None:
+    stream = video.stream
+    if stream.frames > 0:
+        return stream.frames
+    rate = stream.average_rate or stream.guessed_rate
+    if not rate or video.container.duration is None:
+        return None
+    return round(video.container.duration / 1_000_000 * float(rate))

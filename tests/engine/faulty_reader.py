@@ -1,0 +1,58 @@
+"""A real decode process with faults in it: what a video does to its decoder depends on the video's name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vidfeat.engine import reader_process
+from vidfeat.views import Views, ViewSpec, read_chunks
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "abort": os.abort,
+    "exit": lambda: os._exit(7),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "memory": lambda: bytearray(1 << 45),
+    "raise": lambda: 1 // 0,
+    "loop": lambda: re.match(r"(a+)+$", "a" * 60 + "b"),  # in C, with the interpreter lock held, for centuries
+    "pause": lambda: ctypes.PyDLL(None).pause(),  # so that not even a signal handler of Python would run
+    "slow": lambda: time.sleep(3600),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "talk": lambda: os.write(0, b"\xff" * 100),  # on the socket
+}
+
+
+def command(*limits: str) -> tuple[str, ...]:
+    """The command line of such a process; `limits` are names of the module `resource`, to be set to 0."""
+    script = f"import sys; sys.path[:] = {sys.path!r}; import faulty_reader; faulty_reader.main()"
+    return (sys.executable, "-c", script, *limits)
+
+
+def read_with_faults(spec: ViewSpec, path: str, **options: Any) -> Iterator[Views]:
+    """The views of a video: `abort_0.mp4` is fatal before its first chunk, `abort_2.mp4` before its third.
+
+    Where a file `only_once` lies beside it, that happens once, which takes away the file `once`.
+    """
+    name, _, position = Path(path).stem.partition("_")
+    once, only_once = Path(path).with_name("once"), Path(path).with_name("only_once")
+    for number, views in enumerate([None, *read_chunks(spec, path, **options)]):
+        if name in FAULTS and int(position) == number and (once.exists() or not only_once.exists()):
+            once.unlink(missing_ok=True)
+            FAULTS[name]()
+        if views is not None:
+            yield views
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        resource.setrlimit(getattr(resource, name), (0, 0))
+    reader_process.read_chunks = read_with_faults  # type: ignore[assignment]
+    reader_process.main()

@@ -1,0 +1,357 @@
+"""Decode processes that crash, hang, run out of memory or are killed: one video fails, all others are read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import av
+import faulty_reader
+import numpy as np
+import pytest
+
+from video.video_files import write_video
+from vidfeat.engine.readers import (
+    Broken,
+    Complete,
+    Event,
+    Failed,
+    Piece,
+    ReaderOptions,
+    Readers,
+    processes_for,
+    worker_command,
+)
+from vidfeat.errors import VideoError, VidfeatError
+from vidfeat.recipe import CenterCrop, SegmentSampling
+from vidfeat.views import Views, ViewSpec, read_chunks
+
+SPEC = ViewSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
+EVERY_FRAME = ViewSpec(SegmentSampling(clip_len=1, num_clips=600), (CenterCrop(32, 32),))
+LONG = 30.0
+"""Seconds within which anything must happen, on however busy a machine."""
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("videos") / "short.mp4", frames=12)
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 frames in some megabytes, so that no buffer holds all of it."""
+    return write_video(tmp_path_factory.mktemp("videos") / "long.mp4", frames=600, options={"qp": "8"})
+
+
+def expected(path: Path, spec: ViewSpec = SPEC) -> list[Views]:
+    return list(read_chunks(spec, path))
+
+
+def same(some: Sequence[Views], others: Sequence[Views]) -> bool:
+    return len(some) == len(others) and all(
+        np.array_equal(one.pixels, other.pixels)
+        and np.array_equal(one.clips, other.clips)
+        and (one.frames, one.fps, one.first_clip) == (other.frames, other.fps, other.first_clip)
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def events(inbox: SimpleQueue[Event], videos: int) -> Iterator[Event]:
+    """All events until every video is settled."""
+    while videos:
+        event = inbox.get(timeout=LONG)
+        if isinstance(event, Broken):
+            raise event.error
+        videos -= isinstance(event, (Complete, Failed))
+        yield event
+
+
+def collect(inbox: SimpleQueue[Event], videos: int) -> dict[int, list[Views] | VideoError]:
+    results: dict[int, list[Views] | VideoError] = {}
+    for event in events(inbox, videos):
+        if isinstance(event, Failed):
+            results[event.index] = event.error
+        if isinstance(event, Piece):
+            before = results.setdefault(event.index, []) if event.views.first_clip else []
+            results[event.index] = [*before, event.views]  # type: ignore[misc]
+            event.release()
+    return results
+
+
+def read(
+    paths: Sequence[Path],
+    spec: ViewSpec = SPEC,
+    processes: int = 2,
+    *,
+    timeout: float = LONG,
+    budget: int = 1 << 29,
+    memory: int = 8 << 30,
+    command: Sequence[str] = (),
+) -> dict[int, list[Views] | VideoError]:
+    options = ReaderOptions(processes, timeout, budget, memory, command or faulty_reader.command())
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    with Readers(spec, paths, inbox.put, options):
+        return collect(inbox, len(paths))
+
+
+def children(of: int | None = None) -> list[int]:
+    """Direct children of a process that are not zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            _, state, parent, *_ = stat.read_text().rpartition(")")[2].split(" ", 3)
+            if int(parent) == (of or os.getpid()) and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def open_files(of: int | None = None) -> int:
+    return len(list(Path(f"/proc/{of or os.getpid()}/fd").iterdir()))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def within(seconds: float, condition: object) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """After every test: no process, no open file more than before."""
+    before = open_files()
+    yield
+    assert children() == []
+    assert open_files() == before
+
+
+def among_others(short: Path, folder: Path, name: str) -> list[Path]:
+    """A video of some name between two harmless ones."""
+    return [Path(shutil.copy(short, folder / name)) for name in ("first.mp4", f"{name}.mp4", "last.mp4")]
+
+
+CRASHES = {
+    "abort_0": ("crashed", "SIGABRT"),
+    "killed_0": ("crashed", "SIGKILL"),
+    "exit_0": ("crashed", "exit code 7"),
+    "raise_0": ("crashed", "ZeroDivisionError"),
+    "memory_0": ("out_of_memory", "MemoryError"),
+    "talk_0": ("crashed", "ValueError"),
+}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_a_crash_fails_one_video(name: str, short: Path, tmp_path: Path) -> None:
+    paths = among_others(short, tmp_path, name)
+    results = read(paths, processes=1)
+    assert same(results[0], expected(short))
+    assert same(results[2], expected(short))
+    error = results[1]
+    kind, words = CRASHES[name]
+    assert isinstance(error, VideoError)
+    assert (error.where, error.stage, error.kind) == (str(paths[1]), "decode", kind)
+    assert words in error.found
+
+
+@pytest.mark.parametrize("name", ["stop_0", "pause_0", "loop_0", "slow_0"])
+def test_a_hang_is_a_timeout(name: str, short: Path, tmp_path: Path) -> None:
+    results = read(among_others(short, tmp_path, name), timeout=0.7)
+    assert same(results[0], expected(short))
+    assert same(results[2], expected(short))
+    error = results[1]
+    assert isinstance(error, VideoError)
+    assert (error.stage, error.kind) == ("decode", "timeout")
+    assert "0.7 s" in error.expected
+    assert "--timeout" in error.do
+
+
+@pytest.mark.parametrize("name", ["abort_0", "stop_0", "memory_0", "abort_2"])
+def test_what_happens_only_once_is_made_good(name: str, short: Path, long: Path, tmp_path: Path) -> None:
+    (tmp_path / "once").touch()
+    (tmp_path / "only_once").touch()
+    late = name.endswith("2")
+    source, spec = (long, EVERY_FRAME) if late else (short, SPEC)
+    results = read(among_others(source, tmp_path, name), spec, timeout=LONG if late else 1.5)
+    assert not (tmp_path / "once").exists()
+    assert all(same(results[index], expected(source, spec)) for index in range(3))
+
+
+def test_a_process_killed_by_someone_else(short: Path, long: Path) -> None:
+    """In the middle of a video, which is known by the piece of it that has not been released yet."""
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    options = ReaderOptions(1, LONG, 1 << 20, command=worker_command())
+    with Readers(EVERY_FRAME, [long, short], inbox.put, options):
+        first = inbox.get(timeout=LONG)
+        assert isinstance(first, Piece)
+        (pid,) = children()
+        os.kill(pid, signal.SIGKILL)
+        first.release()
+        results = collect(inbox, 2)
+    assert same(results[0], expected(long, EVERY_FRAME))
+    assert same(results[1], expected(short, EVERY_FRAME))
+
+
+def test_a_video_that_shrinks_while_it_is_read(short: Path, long: Path, tmp_path: Path) -> None:
+    shrinking = Path(shutil.copy(long, tmp_path / "shrinking.mp4"))
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    with Readers(EVERY_FRAME, [shrinking, short], inbox.put, ReaderOptions(1, LONG, 1 << 20)):
+        first = inbox.get(timeout=LONG)
+        assert isinstance(first, Piece)
+        os.truncate(shrinking, long.stat().st_size // 2)
+        first.release()
+        results = collect(inbox, 2)
+    assert isinstance(results[0], VideoError)
+    assert results[0].kind in ("corrupt", "truncated")
+    assert same(results[1], expected(short, EVERY_FRAME))
+
+
+def test_a_real_lack_of_memory(short: Path, tmp_path: Path) -> None:
+    whole = ViewSpec(SPEC.sampling, ())
+    with av.open(str(tmp_path / "large.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 4096, 4096, "yuvj420p"
+        for _ in range(6):
+            container.mux(stream.encode(av.VideoFrame(4096, 4096, "yuvj420p")))
+        container.mux(stream.encode(None))
+    results = read([tmp_path / "large.avi", short], whole, processes=1, memory=_memory_of_a_process() + (128 << 20))
+    assert isinstance(results[0], VideoError)
+    assert results[0].kind == "out_of_memory"
+    assert same(results[1], expected(short, whole))
+
+
+def _memory_of_a_process() -> int:
+    """Address space of a process that has read a small video, in bytes."""
+    script = "import vidfeat.engine.reader_process, av, resource; print(open('/proc/self/statm').read().split()[0])"
+    pages = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    return int(pages) * resource.getpagesize()
+
+
+def test_without_shared_memory_the_pixels_still_come(short: Path, long: Path) -> None:
+    results = read([short, long], command=faulty_reader.command("RLIMIT_FSIZE"))
+    assert same(results[0], expected(short))
+    assert same(results[1], expected(long))
+
+
+def test_a_process_that_never_starts_ends_the_run(short: Path) -> None:
+    with pytest.raises(VidfeatError, match="exit code 3") as caught:
+        read([short], command=(sys.executable, "-c", "raise SystemExit(3)"))
+    assert type(caught.value) is VidfeatError
+    with pytest.raises(OSError):
+        read([short], command=("/no/such/interpreter",))
+
+
+def test_the_budget_holds_the_readers_back_and_waiting_is_no_timeout(long: Path, short: Path) -> None:
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    chunk = expected(long, EVERY_FRAME)[0].pixels.nbytes
+    with Readers(EVERY_FRAME, [long], inbox.put, ReaderOptions(1, 1.0, chunk // 2)):
+        for first_clip in (0, 256):
+            piece = inbox.get(timeout=LONG)
+            assert isinstance(piece, Piece)
+            assert piece.views.first_clip == first_clip
+            with pytest.raises(Empty):
+                inbox.get(timeout=1.2 if first_clip == 0 else 0.1)
+            piece.release()
+        last = inbox.get(timeout=LONG)
+        assert isinstance(last, Piece)
+        assert last.views.first_clip == 512
+        assert inbox.get(timeout=LONG) == Complete(0)
+
+
+def test_two_thousand_failures_leave_nothing_behind(tmp_path: Path) -> None:
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    paths = [tmp_path / f"{number}.mp4" for number in range(2000)]
+    sizes = []
+    with Readers(SPEC, paths, inbox.put, ReaderOptions(1)):
+        for number, event in enumerate(events(inbox, len(paths))):
+            assert isinstance(event, Failed)
+            assert event.error.kind == "missing"
+            if number in (200, 1900):
+                (worker,) = children()
+                files = open_files(worker) + open_files()
+                sizes.append((_resident(worker), _resident(os.getpid()), files))
+    (worker, own, files), (worker_later, own_later, files_later) = sizes
+    assert worker_later - worker < 2 << 20
+    assert own_later - own < 4 << 20
+    assert files_later == files
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+PARENT = """
+import sys
+sys.path[:] = {path!r}
+from queue import SimpleQueue
+import faulty_reader
+from test_engine_faults import SPEC, ReaderOptions, Readers, children
+inbox = SimpleQueue()
+try:
+    with Readers(SPEC, sys.argv[1:], inbox.put, ReaderOptions(2, command=faulty_reader.command())):
+        inbox.get(), inbox.get()
+        print(*children(), flush=True)
+        inbox.get()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.fixture
+def parent(short: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A process with two decode processes, of which one hangs in native code, and their ids."""
+    paths = among_others(short, tmp_path, "pause_0")[:2]
+    paths = [paths[0], paths[1]]
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(path=sys.path), *map(str, paths)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        workers = [int(word) for word in process.stdout.readline().split()]
+        yield process, workers
+        process.kill()
+
+
+def test_no_process_outlives_a_killed_parent(parent: tuple[subprocess.Popen[str], list[int]]) -> None:
+    process, workers = parent
+    assert workers
+    process.kill()
+    assert within(5, lambda: not any(map(is_alive, workers)))
+
+
+def test_ctrl_c_is_for_the_parent_alone(parent: tuple[subprocess.Popen[str], list[int]]) -> None:
+    process, workers = parent
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=LONG)
+    assert (out, err) == ("interrupted\n", "")
+    assert not any(map(is_alive, workers))
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(0, 1), (1, 1), (3, 3), (64, 4)])
+def test_as_many_processes_as_cores_up_to_four(cores: int, processes: int) -> None:
+    assert processes_for(cores) == processes
+
+
+def test_decode_processes_do_not_import_torch() -> None:
+    script = "import vidfeat.engine.reader_process, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

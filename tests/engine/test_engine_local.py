@@ -1,0 +1,100 @@
+"""The engine on one machine: the same bits however many processes read, and every video settled once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from video.video_files import cut, write_video
+from vidfeat import Extractor
+from vidfeat.engine.local import run
+from vidfeat.engine.progress import Progress
+from vidfeat.engine.readers import ReaderOptions
+from vidfeat.errors import VideoError
+from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
+
+HEADER = {"recipe": {}, "checkpoint": {"source": "test"}, "device": "cpu", "versions": {}}
+
+
+@pytest.fixture(scope="module")
+def extractor(repository: Path) -> Extractor:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    return Extractor(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint)
+
+
+@pytest.fixture(scope="module")
+def windows(repository: Path) -> Extractor:
+    """36 clips of 8 frames: more than one chunk of a long video."""
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    sampling = {"data.test.pipeline.1.num_clips": 36, "data.test.pipeline.1.frame_interval": 1}
+    options = {**sampling, "data.test.pipeline.4.crop_size": 32}
+    return Extractor(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint, cfg_options=options)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A long video first, and short ones."""
+    folder = tmp_path_factory.mktemp("videos")
+    long = write_video(folder / "long.mp4", frames=300, size=(96, 72))
+    return [long, *(write_video(folder / f"{n}.mp4", frames=20 + n, size=(96, 72)) for n in range(3))]
+
+
+def extract(
+    extractor: Extractor, paths: list[Path], out: Path, on_error: str = "skip", **options: int
+) -> list[np.ndarray | None]:
+    entries = [Entry(index, path.name, path) for index, path in enumerate(paths)]
+    identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
+    reading = ReaderOptions(**{"processes": 2, **options})
+    with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
+        run(extractor, store.pending(), store, progress, on_error=on_error, reading=reading)  # type: ignore[arg-type]
+        summary = store.finish(HEADER)
+    assert summary is not None
+    files = [out / f"{path.stem}.npy" for path in paths]
+    return [np.load(file) if file.exists() else None for file in files]
+
+
+@pytest.fixture(scope="module")
+def alone(windows: Extractor, videos: list[Path]) -> list[bytes]:
+    """The features of every video, each computed by a call of its own."""
+    return [windows.extract(path).array.tobytes() for path in videos]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_features_do_not_depend_on_the_number_of_processes(
+    processes: int, windows: Extractor, videos: list[Path], alone: list[bytes], tmp_path: Path
+) -> None:
+    rows = extract(windows, videos, tmp_path / "out", processes=processes, budget_bytes=1 << 20)
+    assert [row is not None and row.tobytes() for row in rows] == alone
+
+
+def test_a_long_video_is_the_mean_over_all_its_clips(windows: Extractor, videos: list[Path]) -> None:
+    from vidfeat.views import read_views
+
+    whole = windows.compute(read_views(windows.recipe, videos[0]))
+    chunked = windows.extract(videos[0])
+    assert (chunked.views, chunked.frames, chunked.fps) == (whole.views, whole.frames, whole.fps)
+    assert np.allclose(chunked.array, whole.array, rtol=1e-6, atol=1e-7)
+
+
+def test_broken_videos_leave_the_others_alone(extractor: Extractor, videos: list[Path], tmp_path: Path) -> None:
+    broken = cut(videos[1], tmp_path / "broken.mp4", 0.6)
+    rows = extract(extractor, [broken, videos[2], tmp_path / "absent.mp4", videos[3]], tmp_path / "out")
+    assert [row is None for row in rows] == [True, False, True, False]
+
+
+def test_fail_ends_with_the_first_failure_of_the_list(extractor: Extractor, videos: list[Path], tmp_path: Path) -> None:
+    paths = [videos[0], Path(shutil.copy(videos[0], tmp_path / "second.mp4")), *(tmp_path / f"{n}" for n in range(20))]
+    with pytest.raises(VideoError, match="/0: ") as caught:
+        extract(extractor, paths, tmp_path / "out", on_error="fail")
+    assert caught.value.kind == "missing"
+
+
+def test_an_infinite_feature_is_the_videos_failure(repository: Path, videos: list[Path], tmp_path: Path) -> None:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    own = Extractor(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint)
+    for parameter in own.model.parameters():
+        parameter.fill_(float("nan"))
+    assert extract(own, videos[1:3], tmp_path / "out") == [None, None]

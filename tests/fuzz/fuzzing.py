@@ -1,0 +1,221 @@
+"""What the fuzz targets share: changing bytes by chance, and a watch over what a reader must never do."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import vidfeat
+from vidfeat.errors import VidfeatError
+
+SECONDS_PER_INPUT = 20
+KIB_PER_INPUT = 600_000
+
+_FORBIDDEN = frozenset(
+    "os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn subprocess.Popen os.remove os.rename os.mkdir "
+    "os.rmdir os.link os.symlink os.truncate os.putenv os.kill shutil.rmtree shutil.copyfile socket.connect "
+    "socket.bind urllib.Request ctypes.dlopen sys.setprofile sys.settrace".split()
+)
+"""Audit events of code that runs, files that change and connections that open."""
+
+_INSTALLED = tuple({str(Path(os.__file__).parent), sys.prefix, str(Path(vidfeat.__file__).parent)})
+
+
+class Finding(Exception):
+    """An input for which the reader did what it must not do."""
+
+
+class Target(Protocol):
+    """A reader of files under test."""
+
+    name: str
+    suffix: str
+
+    def seeds(self) -> list[bytes]:
+        """Sound inputs to begin with."""
+
+    def mutate(self, chance: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
+        """A changed copy of an input."""
+
+    def read(self, path: Path) -> str:
+        """Read the file; returns a word for how it went, raises `VidfeatError` for a refusal."""
+
+
+@dataclass
+class Tally:
+    """How a session of fuzzing went: inputs tried, how many of them were taken, and the different answers seen."""
+
+    inputs: int = 0
+    taken: int = 0
+    answers: set[str] = field(default_factory=set)
+
+
+def fuzz(target: Target, folder: Path, *, seed: int, goes_on: Callable[[Tally], bool]) -> Tally:
+    """Feed changed inputs to a target while `goes_on` says so. Inputs that bring a new answer are changed further.
+
+    The input in progress is always in `folder`, so that it is there for whoever looks after a crash.
+
+    Raises:
+        Finding: the target did what it must not do.
+    """
+    chance = random.Random(seed)
+    pool = target.seeds()
+    sound = len(pool)
+    path = folder / f"input{target.suffix}"
+    tally = Tally()
+    for data in pool:
+        path.write_bytes(data)
+        if not (answer := _answer(target, path)).startswith("taken"):
+            raise Finding(f"a sound input was refused: {answer}")
+    while goes_on(tally):
+        data = target.mutate(chance, chance.choice(pool if chance.random() < 0.5 else pool[:sound]), pool)
+        path.write_bytes(data)
+        answer = _answer(target, path)
+        tally.inputs += 1
+        tally.taken += answer.startswith("taken")
+        if answer not in tally.answers:
+            tally.answers.add(answer)
+            pool.append(data)
+    return tally
+
+
+def _answer(target: Target, path: Path) -> str:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        with _watched(path), _deadline():
+            answer = f"taken: {target.read(path)}"
+    except VidfeatError as error:
+        answer = f"{type(error).__name__}: {_shape(error.expected)}; {_shape(error.found)}"
+        if len(str(error)) > 4000:
+            raise Finding(f"a message of {len(str(error))} characters") from error
+    except Finding:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise Finding(f"{type(error).__name__}: {error}") from error
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    if grown > KIB_PER_INPUT:
+        raise Finding(f"{grown} KiB of memory for {path.stat().st_size} bytes")
+    return answer
+
+
+def _shape(text: str) -> str:
+    """A message without what varies from input to input."""
+    words = re.findall(r"(?<![\w.'\"`])[a-z]{3,}(?![\w.'\"`])", text[:200])
+    return " ".join(words[:6])
+
+
+# --- the watch --------------------------------------------------------------------------------------------------------
+
+_watching: list[str] = []
+_seen: list[str] = []
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watching:
+        return
+    if event == "open":
+        forbidden = _writes(arguments)
+    elif event == "exec":
+        forbidden = not _is_installed(arguments[0]) and not _makes_classes(sys._getframe(1).f_code.co_filename)
+    else:
+        forbidden = event in _FORBIDDEN
+    if forbidden:
+        _seen.append(f"{event}{arguments!r:.200}")
+
+
+def _makes_classes(caller: str) -> bool:
+    """Whether the caller is Python's own writer of methods, at work when a module is imported late."""
+    return caller.startswith(_INSTALLED) and caller.endswith(("collections/__init__.py", "dataclasses.py"))
+
+
+def _is_installed(code: Any) -> bool:
+    """Whether code is the body of an installed module, which may be imported only when it is needed."""
+    return code.co_name == "<module>" and code.co_filename.startswith(_INSTALLED)
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    _, mode, flags = arguments
+    if isinstance(mode, str):
+        return any(letter in mode for letter in "wax+")
+    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+_installed: list[bool] = []
+
+
+@contextmanager
+def _watched(path: Path) -> Iterator[None]:
+    if not _installed:
+        sys.addaudithook(_hook)
+        _installed.append(True)
+    _seen.clear()
+    _watching.append(str(path))
+    try:
+        yield
+    finally:
+        _watching.pop()
+        if _seen:
+            raise Finding(f"forbidden: {_seen[:3]}")
+
+
+class _TooSlowError(BaseException):
+    """Past the deadline; no `Exception`, which the reader's own seam would take for damage of the file."""
+
+
+@contextmanager
+def _deadline() -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise _TooSlowError(f"not done after {SECONDS_PER_INPUT} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_PER_INPUT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# --- chance changes ---------------------------------------------------------------------------------------------------
+
+
+def change_bytes(chance: random.Random, data: bytes, words: Sequence[bytes], others: Sequence[bytes]) -> bytes:
+    """One to a few changes: bits, bytes, cut, doubled and swapped pieces, words of the format, a piece of another."""
+    changed = bytearray(data)
+    for _ in range(chance.choice([1, 1, 2, 3, 8])):
+        at = chance.randrange(len(changed) + 1)
+        size = min(chance.choice([1, 2, 4, 16, 200]), len(changed) - at)
+        kind = chance.randrange(8)
+        if kind == 0 and at < len(changed):
+            changed[at] ^= 1 << chance.randrange(8)
+        elif kind == 1 and at < len(changed):
+            changed[at] = chance.choice([0, 1, 10, 32, 39, 127, 128, 255])
+        elif kind == 2:
+            del changed[at : at + size]
+        elif kind == 3:
+            changed[at:at] = changed[at : at + size] * chance.choice([1, 1, 2, 50])
+        elif kind == 4:
+            other = chance.choice(others)
+            start = chance.randrange(len(other) + 1)
+            changed[at:at] = other[start : start + chance.choice([4, 40, 400])]
+        elif kind == 5 and words:
+            changed[at : at + chance.choice([0, size])] = chance.choice(words)
+        elif kind == 6:
+            changed[at : at + size] = chance.randbytes(size)
+        else:
+            target = chance.randrange(len(changed) + 1)
+            piece = changed[at : at + size]
+            del changed[at : at + size]
+            changed[target:target] = piece
+    return bytes(changed[:200_000])

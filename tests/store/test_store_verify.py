@@ -1,0 +1,239 @@
+"""`vidfeat verify` against outputs that were damaged in every way one can think of."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from store_worker import HEADER, commit, entries_of, features_of, identity_of
+
+from vidfeat.errors import OutputError
+from vidfeat.store import RunStore, verify
+from vidfeat.store.manifest import manifest_path
+
+COUNT = 12
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same features in every format; the fourth video failed."""
+    folder = tmp_path_factory.mktemp("sound")
+    entries = entries_of(COUNT)
+    for name in ("feats.pkl", "feats.json", "feats.yaml", "feats"):
+        with RunStore.open(folder / name, identity_of(entries), entries) as store:
+            for entry in entries:
+                commit(store, entry, fails=entry.index == 3)
+            store.finish(HEADER)
+        assert verify(folder / name) == []
+    return folder
+
+
+@pytest.fixture(params=["feats.pkl", "feats.json", "feats.yaml", "feats"])
+def out(sound: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy that may be damaged."""
+    return shutil.copytree(sound, tmp_path / "copy") / request.param
+
+
+Change = Callable[[list[dict[str, Any]]], object]
+
+
+def with_manifest(out: Path, change: Change) -> list[str]:
+    path = manifest_path(out)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    change(lines)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return verify(out)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines: lines.pop(), "announces 12 videos and lists 11"),
+        (lambda lines: lines.append(lines[-1]), "announces 12 videos and lists 13"),
+        (lambda lines: lines.insert(2, lines[1]), "line 3 of the manifest is not about entry 1"),
+        (lambda lines: lines[1].update(name="other.mp4"), "names in the manifest are not those of the list"),
+        (lambda lines: lines[1].update(name="\ud800"), "names in the manifest are not those of the list"),
+        (lambda lines: lines[1].update(name=7), "line 2 of the manifest is not about entry 0"),
+        (lambda lines: lines[2].update(index=0), "line 3 of the manifest is not about entry 1"),
+        (lambda lines: lines[0].update(list_digest="0" * 64), "names in the manifest are not those of the list"),
+        (lambda lines: lines[0].update(recipe={"schema": 2}), "recipe is not the one"),
+        (lambda lines: lines[0].update(failed=0), "announces 0 failures and lists 1"),
+        (lambda lines: lines[4].update(status="done"), "line 5 of the manifest tells no shape"),
+        (lambda lines: lines[1].update(status="maybe"), "neither done nor failed"),
+        (lambda lines: lines[1].update(shape="64"), "line 2 of the manifest tells no shape"),
+        (lambda lines: lines[1].update(shape=[64.0]), "line 2 of the manifest tells no shape"),
+        (lambda lines: lines[1].update(sha256=None), "line 2 of the manifest tells no hash"),
+        (lambda lines: lines[4].update(error=None), "does not tell which"),
+        (lambda lines: lines[1].update(shape=[32, 2]), "'folder 0/clip 0.mp4' (index 0): has shape [64], not [32, 2]"),
+        (lambda lines: lines[1].update(sha256="0" * 64), "'folder 0/clip 0.mp4' (index 0): has other values"),
+        (lambda lines: lines[1].update(status="failed", error={}), "announces 1 failures and lists 2"),
+    ],
+)
+def test_a_manifest_that_was_changed(out: Path, change: Change, words: str) -> None:
+    problems = with_manifest(out, change)
+    assert any(words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"nothing", b"[" * 200_000, b'{"vidfeat_manifest": 2}', b"\xff\xfe", bytes(4096)]
+)
+def test_a_manifest_that_is_none(out: Path, content: bytes) -> None:
+    manifest_path(out).write_bytes(content)
+    with pytest.raises(OutputError, match="expected a vidfeat manifest"):
+        verify(out)
+
+
+def test_every_byte_of_a_manifest_counts(out: Path) -> None:
+    """What a changed byte does, if anything, is an error that is told or a problem that is named."""
+    chance = random.Random(1)
+    sound = manifest_path(out).read_bytes()
+    found = 0
+    for _ in range(60):
+        data = bytearray(sound)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        manifest_path(out).write_bytes(data)
+        try:
+            found += bool(verify(out))
+        except OutputError:
+            found += 1
+    assert found > 20  # the rest is in what nothing else depends on: frame rates, versions, messages
+
+
+def test_every_changed_byte_of_the_features_is_found(out: Path) -> None:
+    chance = random.Random(2)
+    files = sorted(out.rglob("*.npy")) if out.is_dir() else [out]
+    for _ in range(40):
+        path = chance.choice(files)
+        sound = path.read_bytes()
+        data = bytearray(sound)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        problems = verify(out)
+        path.write_bytes(sound)
+        if not problems:  # a space, or a zero at the end of a number, where only text is
+            assert out.suffix in (".json", ".yaml", ".pkl", "")
+            before = load(out)
+            path.write_bytes(data)
+            assert np.array_equal(load(out), before)
+            path.write_bytes(sound)
+
+
+def load(out: Path) -> Any:
+    import yaml
+
+    if out.is_dir():
+        rows = [np.load(path) for path in sorted(out.rglob("*.npy"))]
+    else:
+        read = {".pkl": pickle.loads, ".json": json.loads, ".yaml": yaml.safe_load}[out.suffix]
+        rows = [row for row in read(out.read_bytes()) if row is not None]
+    return np.array(rows, np.float32)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9, 0.999])
+def test_a_cut_file_is_a_problem(out: Path, share: float) -> None:
+    path = out if out.is_file() else out / "folder 1" / "clip 1.npy"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    problems = verify(out)
+    assert problems
+    if out.is_dir():
+        (problem,) = problems
+        assert problem.startswith("'folder 1/clip 1.mp4' (index 1): cannot be read")
+
+
+def test_of_a_folder_every_damaged_file_is_named(sound: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(sound, tmp_path / "copy") / "feats"
+    row = features_of(0)
+    (out / "folder 0" / "clip 0.npy").unlink()
+    (out / "folder 1" / "clip 1.npy").write_bytes(b"not an array")
+    np.save(out / "folder 2" / "clip 2.npy", row[:5])
+    np.save(out / "folder 0" / "clip 3.npy", row)  # of the one that failed
+    np.save(out / "folder 1" / "clip 4.npy", features_of(4).astype(np.float64))
+    np.save(out / "folder 2" / "clip 5.npy", np.full(64, np.inf, np.float32))
+    np.save(out / "folder 0" / "clip 6.npy", row)
+    np.savez(out / "folder 1" / "clip 7.npz", row)
+    (out / "folder 1" / "clip 7.npz").replace(out / "folder 1" / "clip 7.npy")
+    header = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little")
+    bomb = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999,), }".ljust(117) + b"\n"
+    (out / "folder 2" / "clip 8.npy").write_bytes(header + bomb)
+    (out / "folder 1" / "clip 10.npy").unlink()
+    (out / "folder 1" / "clip 10.npy").mkdir()
+    problems = verify(out)
+    for index, words in enumerate(
+        ("no features", "cannot be read", "shape [5]", "has features, though", "float64", "infinite", "other values",
+         "cannot be read", "instead of 39999999999996", None, "no features", None)
+    ):  # fmt: skip
+        mine = [problem for problem in problems if f"(index {index})" in problem]
+        assert len(mine) == (words is not None), (index, mine)
+        assert words is None or words in mine[0]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(sound: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(sound, tmp_path / "copy") / "feats"
+    shutil.move(out / "folder 1", tmp_path / "elsewhere")
+    (out / "folder 1").symlink_to(tmp_path / "elsewhere")
+    problems = verify(out)
+    assert [problem.split(":")[0] for problem in problems] == [
+        f"'folder 1/clip {index}.mp4' (index {index})" for index in (1, 4, 7, 10)
+    ]
+    assert all("a symbolic link to" in problem for problem in problems)
+
+
+def test_exit_codes(sound: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(sound, tmp_path / "copy") / "feats.pkl"
+
+    def run() -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "vidfeat.cli", "verify", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert run() == (0, f"{out}: whole\n", "")
+    sound_bytes = out.read_bytes()
+    out.write_bytes(sound_bytes[:-30])
+    code, told, errors = run()
+    assert (code, errors) == (1, "")
+    assert "expected an output that can be read" in told
+    manifest_path(out).unlink()
+    code, told, errors = run()
+    assert (code, told) == (2, "")
+    assert "expected the manifest of a finished run" in errors
+
+
+def test_a_folder_is_verified_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)  # the disk's patience is not what is measured
+    out = tmp_path / "feats"
+    entries = entries_of(600)
+    features = np.ones(2048, np.float32)
+    with RunStore.open(out, identity_of(entries), entries) as store:
+        for entry in entries:
+            store.commit_done(entry, features, frames=1, fps=25.0, seconds=1.0)
+        store.finish(HEADER)
+    tracemalloc.start()
+    assert verify(out) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300_000  # 5 million bytes of features
+
+
+def test_not_every_one_of_very_many_problems_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    out = tmp_path / "feats"
+    entries = entries_of(1500)
+    with RunStore.open(out, identity_of(entries), entries) as store:
+        for entry in entries:
+            store.commit_done(entry, np.ones(4, np.float32), frames=1, fps=25.0, seconds=1.0)
+        store.finish(HEADER)
+    shutil.rmtree(out)
+    problems = verify(out)
+    assert len(problems) == 1001
+    assert problems[-1].startswith("and more than these 1000")
