@@ -71,6 +71,8 @@ def events(inbox: SimpleQueue[Event], videos: int) -> Iterator[Event]:
         event = inbox.get(timeout=LONG)
         if isinstance(event, Broken):
             raise event.error
+        if isinstance(event, Failed):
+            event.release()
         videos -= isinstance(event, (Complete, Failed))
         yield event
 

@@ -29,9 +29,13 @@ def test_frames_equal_a_plain_linear_decode(path: Path) -> None:
         assert index == count
         assert np.array_equal(frame, truth[index]), index
     assert count == len(truth) - 1
-    uniform = np.linspace(0, info.frames - 1, 5).astype(int)
-    for index, frame in decode(path, uniform, info):
-        assert np.array_equal(frame, truth[index]), index
+    last = info.frames - 1
+    anywhere = np.random.default_rng(0).integers(0, info.frames, 5)
+    for wanted in (np.linspace(0, last, 25).astype(int), [0], [last], anywhere):
+        decoded = dict(decode(path, wanted, info))
+        assert list(decoded) == sorted(set(wanted))
+        for index, frame in decoded.items():
+            assert np.array_equal(frame, truth[index]), index
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])

@@ -131,6 +131,7 @@ def _take(
         return None
     video = videos.setdefault(index, _Video(extractor.begin(where=str(entry.path))))
     if isinstance(event, Failed):
+        event.release()
         videos.pop(index).computation.cancel()
         return event.error
     if isinstance(event, Piece):

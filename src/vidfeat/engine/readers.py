@@ -30,6 +30,10 @@ from vidfeat.views import Views, ViewSpec
 MOST_OUTSTANDING = 64
 """Chunks that are sent and not yet released, at most, however small; each holds a file descriptor."""
 
+MOST_FAILURES_AHEAD = 64
+"""Failures that are told and not yet taken note of, at most: a list of nothing but broken files fails faster than a
+disk can commit it."""
+
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
@@ -94,10 +98,17 @@ class Complete:
 
 @dataclass(frozen=True)
 class Failed:
-    """Video `index` cannot be read; what was handed on of it is void."""
+    """Video `index` cannot be read; what was handed on of it is void.
+
+    Attributes:
+        index: the video's position in the list.
+        error: why.
+        release: to be called once that is taken note of.
+    """
 
     index: int
     error: VideoError
+    release: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,7 @@ class Readers:
         self._deliver = deliver
         self._options = options
         self._budget = Budget(options.budget_bytes)
+        self._failures = Budget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._closed = False
@@ -150,6 +162,7 @@ class Readers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._budget.close()
+        self._failures.close()
         with self._lock:
             self._closed = True
             for process in self._processes:
@@ -187,7 +200,7 @@ class Readers:
             return worker
         except _LostError as lost:
             self._end(worker)
-            self._deliver(Failed(index, lost.error))
+            self._fail(index, lost.error)
             return None
 
     def _try(self, index: int, path: str, worker: _Worker) -> None:
@@ -205,7 +218,7 @@ class Readers:
                     error = VideoError(**message["failed"])
                     if error.kind == "out_of_memory":  # or used up by the videos before
                         raise _LostError(error)
-                    self._deliver(Failed(index, error))
+                    self._fail(index, error)
                     return
                 else:
                     self._deliver(Complete(index))
@@ -219,6 +232,10 @@ class Readers:
             raise
         except Exception as error:  # no message of ours: the process is out of its mind, or this one out of memory
             raise _LostError(as_video_error(path, "decode", error)) from error
+
+    def _fail(self, index: int, error: VideoError) -> None:
+        self._failures.take(1)
+        self._deliver(Failed(index, error, lambda: self._failures.give_back(1)))
 
     def _receive(self, index: int, message: dict[str, Any], worker: _Worker, deadline: float) -> Piece:
         size = message["size"]
