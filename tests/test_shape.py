@@ -26,7 +26,9 @@ MAY_IMPORT = {
     "extract": {"errors", "recipe", "models", "sampling", "transforms", "pooling", "checkpoint", "mmaction", "views"},
     "store": {"errors"},
     "engine": {"errors", "recipe", "extract", "views", "store", "cli"},
-    "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store"},
+    "report": {"errors", "store", "video"},
+    "doctor": {"errors"},
+    "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store", "report", "doctor"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 

@@ -197,6 +197,33 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("out", metavar="OUT", type=Path, help="an output of vidfeat extract")
     verify.add_argument("--debug", action="store_true", help="show tracebacks")
     verify.set_defaults(run=_verify)
+
+    report = commands.add_parser(
+        "report",
+        help="show the features of an output on one page",
+        description="Write one self-contained HTML page: a map of the features, neighbours, frames, and what is wrong.",
+        epilog="OUT may be finished, in the making, or of another program. The page opens without a network.",
+    )
+    report.add_argument("out", metavar="OUT", type=Path, help="an output of vidfeat extract, or features of any origin")
+    report.add_argument("-o", "--page", type=Path, metavar="HTML", help="the page to write (default: OUT.report.html)")
+    report.add_argument("--video-root", type=Path, metavar="DIR", help="folder of the videos, for pictures of them")
+    report.add_argument(
+        "--labels", type=Path, metavar="FILE", help="colours: lines 'name label', or a .csv or .tsv, names first"
+    )
+    report.add_argument(
+        "--map", choices=("pca", "umap"), default="pca", help="how the map is made; umap needs 'vidfeat[umap]'"
+    )
+    report.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+    report.add_argument("--debug", action="store_true", help="show tracebacks")
+    report.set_defaults(run=_report)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what this machine can do",
+        description="Say what this machine can do: cores, devices, FFmpeg, extras, cache, mirror; and how to mend it.",
+    )
+    doctor.add_argument("--debug", action="store_true", help="show tracebacks")
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
@@ -395,6 +422,36 @@ def _verify(options: argparse.Namespace) -> int:
     if not problems:
         print(f"{options.out}: whole")
     return EXIT_UNFORESEEN if problems else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from vidfeat.report import build
+    from vidfeat.store import open_format
+
+    out = open_format(options.out).out
+    summary = build(
+        options.out,
+        video_root=options.video_root,
+        labels=options.labels,
+        page=options.page or out.with_name(f"{out.name}.report.html"),
+        method=options.map,
+        progress=not options.quiet and sys.stderr.isatty(),
+    )
+    if not options.quiet:
+        for note in summary.notes:
+            print(f"vidfeat: note: {note}", file=sys.stderr)
+        print(
+            f"{summary.page}: {summary.videos} videos, {summary.shown} on the map, {summary.failed} failed, "
+            f"{summary.pictured} with pictures"
+        )
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from vidfeat.doctor import examine, render
+
+    print(render(examine()))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""What the points of the map are coloured by: the folder of a video, and columns of a file of labels."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vidfeat.errors import UsageError
+
+UNKNOWN = "(none)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A text for every video: its folder, its class, ...
+
+    Attributes:
+        name: what the column is about.
+        values: in the order of the videos; `UNKNOWN` where there is none.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A file of labels.
+
+    Attributes:
+        columns: names of the columns, without the first, which names the videos.
+        rows: name of a video and its labels, as many as `columns`.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def folders(names: Sequence[str]) -> Column:
+    """The folder of each video, without what all have in common."""
+    parents = [PurePosixPath(name).parent.parts for name in names]
+    # What the first and the last have in common, in order, all have.
+    ends = zip(min(parents), max(parents), strict=False) if parents else ()
+    common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], ends))
+    return Column("folder", tuple("/".join(parts[common:]) or UNKNOWN for parts in parents))
+
+
+def read_labels(path: Path) -> Labels:
+    """Read `.csv` or `.tsv` with a header line, the videos' names in the first column; or `name label` lines.
+
+    In lines, the label is what follows the last white space, as in MMAction2's lists.
+
+    Raises:
+        UsageError: the file cannot be read, or has no label.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(str(path), expected="a file of labels", found=error.strerror or str(error)) from error
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower())
+    try:
+        labels = _table(text, delimiter) if delimiter else _lines(text)
+    except csv.Error as error:
+        raise UsageError(str(path), expected="a table", found=str(error)) from error
+    if not labels.columns or not labels.rows:
+        raise UsageError(
+            str(path),
+            expected="a line 'name label' per video, or a .csv or .tsv with a header, names first, labels after",
+            found="no label",
+        )
+    return labels
+
+
+def _lines(text: str) -> Labels:
+    fields = [line.strip().rsplit(None, 1) for line in text.split("\n")]
+    rows = tuple((name.strip(), (label,)) for name, label in (field for field in fields if len(field) == 2))
+    return Labels(("label",), rows)
+
+
+def _table(text: str, delimiter: str) -> Labels:
+    header, *lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if line] or [[]]
+    columns = tuple(name.strip() or f"column {number}" for number, name in enumerate(header[1:], start=2))
+    blank = ("",) * len(columns)
+    rows = ((line[0], tuple(cell.strip() for cell in (*line[1:], *blank)[: len(columns)])) for line in lines)
+    return Labels(columns, tuple(rows))
+
+
+def match(labels: Labels, names: Sequence[str]) -> tuple[list[Column], int]:
+    """The labels of the videos `names`, and how many of these have some.
+
+    A name matches as it is; without its suffix, as in folders of features; or by its last part, where all labels of
+    that last part are the same.
+    """
+    known = _by_name(labels)
+    nothing = (UNKNOWN,) * len(labels.columns)
+    found = [next((known[key] for key in _keys(name) if key in known), nothing) for name in names]
+    columns = [
+        Column(column, tuple(values[number] or UNKNOWN for values in found))
+        for number, column in enumerate(labels.columns)
+    ]
+    return columns, sum(any(value not in ("", UNKNOWN) for value in values) for values in found)
+
+
+def _keys(name: str) -> tuple[str, str, str, str]:
+    """The keys of a name, from the whole of it to the last part without a suffix."""
+    path = PurePosixPath(name)
+    return f"={path}", f"~{path.parent / path.stem}", f"/{path.name}", f"/~{path.stem}"
+
+
+def _by_name(labels: Labels) -> dict[str, tuple[str, ...]]:
+    known: dict[str, tuple[str, ...]] = {}
+    ambiguous: set[str] = set()
+    for name, values in labels.rows:
+        for key in _keys(name):
+            if known.setdefault(key, values) != values and key.startswith("/"):
+                ambiguous.add(key)
+    return {key: values for key, values in known.items() if key not in ambiguous}

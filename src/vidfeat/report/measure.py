@@ -1,0 +1,149 @@
+"""Numbers about feature vectors: neighbours, duplicates, dead dimensions, norms. Arrays only, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Whole = npt.NDArray[np.int32]
+
+_BLOCK = 512
+"""Vectors that are compared with all others at once: a block of 10,000 similarities a vector is 20 MB."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest other vectors of each vector, the nearest first.
+
+    Attributes:
+        index: int32 `[N, k]`, which ones.
+        cosine: float32 `[N, k]`, their cosine similarities in [-1, 1].
+    """
+
+    index: Whole
+    cosine: Floats
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How alike the rows of one video are: cosine similarities of all pairs, over time.
+
+    Attributes:
+        rows: T, how many rows the video has.
+        low, high: the similarities that 0 and 255 stand for.
+        levels: uint8 `[t, t]`; t is T, or less where neighbouring rows were joined by their mean.
+    """
+
+    rows: int
+    low: float
+    high: float
+    levels: npt.NDArray[np.uint8]
+
+
+def vector_of(features: Floats) -> Floats:
+    """One vector `[C]` per video: the features, or the mean over all their axes but the one of the channels.
+
+    In `[T, C]` the last axis is the channels'. With more axes, of maps whose space or time was kept, the longest axis
+    after the first is taken for it.
+    """
+    channels = features.ndim - 1
+    if features.ndim > 2:
+        channels = 1 + int(np.argmax(features.shape[1:]))
+    others = tuple(axis for axis in range(features.ndim) if axis != channels)
+    # In 64 bits, as a sum of large values would overflow.
+    return features.mean(axis=others, dtype=np.float64).astype(np.float32) if others else features
+
+
+def norms(vectors: Floats) -> npt.NDArray[np.float64]:
+    """Euclidean lengths `[N]` of `vectors` `[N, C]`."""
+    return np.linalg.norm(vectors.astype(np.float64), axis=1)
+
+
+def unit(vectors: Floats) -> Floats:
+    """`vectors` `[N, C]` at length 1; those of length 0 stay."""
+    # Scaled first: the squares of large float32 values are infinite.
+    largest = np.abs(vectors).max(axis=1, initial=0, keepdims=True)
+    scaled = vectors / np.where(largest > 0, largest, 1)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return (scaled / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def neighbours(vectors: Floats, count: int) -> Neighbours:
+    """The `count` nearest other vectors of each of `vectors` `[N, C]` by cosine; fewer where N is small."""
+    directions = unit(vectors)
+    count = min(count, len(vectors) - 1)
+    index = np.zeros((len(vectors), count), np.int32)
+    cosine = np.zeros((len(vectors), count), np.float32)
+    for start in range(0, len(vectors) if count else 0, _BLOCK):
+        similarity = directions[start : start + _BLOCK] @ directions.T
+        here = np.arange(len(similarity))
+        similarity[here, start + here] = -np.inf
+        best = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+        order = np.argsort(-np.take_along_axis(similarity, best, axis=1), axis=1, kind="stable")
+        index[start : start + _BLOCK] = best = np.take_along_axis(best, order, axis=1)
+        cosine[start : start + _BLOCK] = np.take_along_axis(similarity, best, axis=1)
+    return Neighbours(index, np.clip(cosine, -1, 1))
+
+
+def mean_cosine(vectors: Floats) -> float | None:
+    """The mean cosine of two different vectors of `[N, C]`; None where N is below 2. Near 1, all look the same."""
+    count = len(vectors)
+    if count < 2:
+        return None
+    directions = unit(vectors).astype(np.float64)
+    total = float(np.square(directions.sum(axis=0)).sum())
+    return (total - float(np.square(directions).sum())) / (count * (count - 1))
+
+
+def equal_groups(vectors: Floats) -> list[list[int]]:
+    """The groups of two or more vectors that are equal to the bit, the largest first."""
+    groups: dict[bytes, list[int]] = {}
+    for number, vector in enumerate(vectors):
+        groups.setdefault(vector.tobytes(), []).append(number)
+    return _several(groups.values())
+
+
+def alike_groups(near: Neighbours, threshold: float) -> list[list[int]]:
+    """The groups of vectors that neighbours of a cosine of at least `threshold` join, the largest first."""
+    parent = list(range(len(near.index)))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = number = parent[parent[number]]
+        return number
+
+    for number, place in np.argwhere(near.cosine >= threshold).tolist():
+        a, b = root(number), root(int(near.index[number, place]))
+        parent[max(a, b)] = min(a, b)
+    groups: dict[int, list[int]] = {}
+    for number in range(len(parent)):
+        groups.setdefault(root(number), []).append(number)
+    return _several(groups.values())
+
+
+def _several(groups: Iterable[list[int]]) -> list[list[int]]:
+    kept = [group for group in groups if len(group) > 1]
+    return sorted(kept, key=lambda group: (-len(group), group[0]))
+
+
+def dead_dimensions(vectors: Floats) -> list[int]:
+    """The dimensions that have one and the same value in all of `vectors` `[N, C]`; none are told of where N is 1."""
+    if len(vectors) < 2:
+        return []
+    return [int(number) for number in np.flatnonzero((vectors == vectors[0]).all(axis=0))]
+
+
+def strip(rows: Floats, side: int) -> Strip:
+    """The self-similarity of `rows` `[T, C]`, T at least 2, in at most `side` steps of time."""
+    steps = min(len(rows), side)
+    starts = np.arange(steps) * len(rows) // steps
+    sums = np.add.reduceat(rows.astype(np.float64), starts, axis=0)
+    directions = unit((sums / np.diff(starts, append=len(rows))[:, None]).astype(np.float32))
+    similarity = np.clip(directions @ directions.T, -1, 1)
+    low, high = float(similarity.min()), float(similarity.max())
+    levels = (similarity - low) * (255 / (high - low) if high > low else 0)
+    return Strip(len(rows), low, high, np.rint(levels).astype(np.uint8))

@@ -1,0 +1,80 @@
+"""Outputs made up for tests, through the real store, and small videos that go with them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from vidfeat.errors import VideoError
+from vidfeat.store import Entry, ManifestHeader, RunIdentity, RunStore, list_digest
+
+HEADER: ManifestHeader = {
+    "recipe": {"schema": 1, "type": "Recipe", "sampling": {"type": "WindowSampling", "clip_len": 8}},
+    "checkpoint": {"source": "model.pth"},
+    "device": "cpu",
+    "versions": {"vidfeat": "0", "python": "3"},
+}
+
+
+def write_output(
+    out: Path,
+    names: Sequence[str],
+    rows: Sequence[np.ndarray],
+    *,
+    fails: Collection[int] = (),
+    message: str = "none",
+    finish: bool = True,
+) -> Path:
+    """An output as a run leaves it; with `finish` unset, its journal only."""
+    entries = [Entry(index, name, Path(name)) for index, name in enumerate(names)]
+    identity = RunIdentity("a" * 64, "b" * 64, "fp32", list_digest(entries))
+    with RunStore.open(out, identity, entries) as store:
+        for entry in entries[: len(rows)]:
+            if entry.index in fails:
+                error = VideoError(entry.name, stage="decode", kind="corrupt", expected="frames", found=message)
+                store.commit_failed(entry, error)
+            else:
+                row = np.asarray(rows[entry.index], np.float32)
+                store.commit_done(entry, row, frames=50, fps=25.0, seconds=2.0)
+        if finish:
+            store.finish(HEADER, timeout=5.0, poll=0.01)
+    return out
+
+
+def clustered(count: int, size: int = 16, classes: int = 3) -> np.ndarray:
+    """Vectors around `classes` centres far apart, in turn; float32 `[count, size]`."""
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((classes, size)) * 5
+    noise = random.standard_normal((count, size)) * 0.3
+    return (centres[np.arange(count) % classes] + noise).astype(np.float32)
+
+
+def names_of(count: int, classes: int = 3) -> list[str]:
+    return [f"class {index % classes}/clip {index}.mp4" for index in range(count)]
+
+
+def write_clip(path: Path, *, frames: int = 20, seed: int = 0, size: tuple[int, int] = (96, 64)) -> Path:
+    """A video that goes from black to a colour of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = np.random.default_rng(seed).integers(120, 256, 3)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(10))
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(frames):
+            picture = np.broadcast_to(colour * number // (frames - 1), (size[1], size[0], 3)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """What the page holds for its program."""
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
+    return json.loads(text)
