@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPORT_EVERY_SECONDS = 30.0
@@ -34,7 +35,8 @@ def work(name: str, seconds: float, seed: int, folder: Path) -> None:
             print(f"{now - start:.0f} s: {_words(tally)}", flush=True)
         return now - start < seconds
 
-    tally = fuzz(targets[name](), folder, seed=seed, goes_on=goes_on)
+    target: Any = targets[name]()
+    tally = fuzz(target, folder, seed=seed, goes_on=goes_on)
     print(f"{name}, seed {seed}, {time.monotonic() - start:.0f} s: {_words(tally)}, nothing found", flush=True)
 
 

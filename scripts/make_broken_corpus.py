@@ -8,6 +8,7 @@ swapped, headers zeroed, suffixes changed, and odd but valid streams made. Print
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import struct
@@ -438,8 +439,12 @@ def _wrong_names(files: dict[str, Path]) -> Iterator[Case]:
              "zeros": bytes(5000), "empty": b"", "json": b'{"error": "gone"}', "hls": b"#EXTM3U\n#EXTINF:1,\na.ts\n",
              "concat": b"ffconcat version 1.0\nfile 'a.mp4'\n"}  # fmt: skip
     for what, data in texts.items():
-        yield Case(f"{what}_as.mp4", "no video at all", lambda path, data=data: (path.write_bytes(data), None)[1])
+        yield Case(f"{what}_as.mp4", "no video at all", functools.partial(_write, data))
     yield Case("png_as.mp4", "no video at all", still_picture)
+
+
+def _write(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
 
 
 def _odd_streams(files: dict[str, Path], pictures: list[Picture]) -> Iterator[Case]:
