@@ -86,9 +86,7 @@ def memory_of(pid: int) -> int:
     folder = Path("/proc") / str(pid)
     try:
         lines = (folder / "smaps_rollup").read_text().splitlines()
-        children = [
-            int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()
-        ]
+        below = " ".join((task / "children").read_text() for task in (folder / "task").iterdir())
     except OSError:  # it ended
         return 0
     own = next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
