@@ -123,7 +123,7 @@ def test_names_can_be_inherited_one_by_one_and_through_files(tmp_path: Path) -> 
 
 
 def test_a_base_is_not_changed_for_others(tmp_path: Path) -> None:
-    write(tmp_path, "a.py", "import x\nitems = [dict(y=1)]\n")
+    write(tmp_path, "a.py", "import torch\nitems = [dict(y=1)]\n")
     path = write(
         tmp_path,
         "b.py",
@@ -133,7 +133,7 @@ def test_a_base_is_not_changed_for_others(tmp_path: Path) -> None:
 
 
 def test_own_dicts_are_ordinary_ones(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.py", "import x\nown = dict(a=dict(b=1, c=2))\nown.update(dict(a=dict(b=3)))\n")
+    path = write(tmp_path, "a.py", "import torch\nown = dict(a=dict(b=1, c=2))\nown.update(dict(a=dict(b=3)))\n")
     assert load_config(path) == {"own": {"a": {"b": 3}}}
 
 
@@ -164,11 +164,11 @@ NOT_RUN = [
     "from os import system\nsystem('x')",
     "from os import system\na = [system for _ in system()]",
     "import os\na = os.environ.get('HOME')",
-    "import x\na = x.__class__.__mro__[0]()",
-    "import x\na = dict(b=1)\nc = a.b",
-    "import x\n_base_ = ['other.py']",
-    "import x\nwith open('y') as file:\n    pass",
-    "import x\na = [1]\na.append(2)",
+    "import torch\na = x.__class__.__mro__[0]()",
+    "import torch\na = dict(b=1)\nc = a.b",
+    "import torch\n_base_ = ['other.py']",
+    "import torch\nwith open('y') as file:\n    pass",
+    "import torch\na = [1]\na.append(2)",
 ]
 
 
@@ -187,7 +187,7 @@ def test_a_circle_is_found(tmp_path: Path) -> None:
 
 
 def test_what_doubles_is_stopped(tmp_path: Path) -> None:
-    write(tmp_path, "a.py", "import x\nmodel = dict(a=1)\n")
+    write(tmp_path, "a.py", "import torch\nmodel = dict(a=1)\n")
     doubling = "model.update(dict(a=dict(model), b=dict(model)))\n" * 60
     path = write(tmp_path, "b.py", f"with read_base():\n    from .a import *\n{doubling}")
     with pytest.raises(ConfigError, match=r"nested|cheap"):

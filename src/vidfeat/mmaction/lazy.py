@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from vidfeat.mmaction._pyeval import Budget, Evaluator, Refusal, shown
 
 _READ_BASE = "read_base"
+_TYPE_PACKAGES = frozenset(["mmaction", "mmcv", "mmdet", "mmengine", "mmpose", "mmpretrain", "torch", "torchvision"])
+"""Packages whose names public configs of the import style write for types. Any other import asks for code to run."""
 _RELATIVE = "Only files beside the config can be read: write the import relative, as in `from .._base_.x import *`."
 
 
@@ -62,16 +64,25 @@ class LazyEvaluator(Evaluator):
                 raise Refusal(f"a name that {node.module} defines", f"`{alias.name}`")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self._import(node.names)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self._import(node.names)
-
-    def _import(self, names: list[ast.alias]) -> None:
-        for alias in names:
+        if node.level or not _is_of_types(node.module or ""):
+            self._refuse_import(node)
+        for alias in node.names:
             if alias.name == "*":
                 raise Refusal("imports by name", "`import *` outside of `with read_base():`", _RELATIVE)
+            self._names[alias.asname or alias.name] = ImportedName(alias.name)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            if not _is_of_types(alias.name):
+                self._refuse_import(node)
             self._names[alias.asname or alias.name.partition(".")[0]] = ImportedName(alias.name.rpartition(".")[2])
+
+    def _refuse_import(self, node: ast.stmt) -> NoReturn:
+        raise Refusal(
+            f"no import but of types, as in `from mmaction.models import ...` (of {', '.join(sorted(_TYPE_PACKAGES))})",
+            f"an import: `{self._source(node)}`",
+            "Configs are never executed; write the values out.",
+        )
 
     def visit_Expr(self, node: ast.Expr) -> None:
         """`base.update(...)` changes what was inherited; it is the one call that may stand alone."""
@@ -95,6 +106,10 @@ class LazyEvaluator(Evaluator):
         if not isinstance(owner, _Inherited) or node.attr not in owner:
             self._refuse(node)
         return owner[node.attr]
+
+
+def _is_of_types(module: str) -> bool:
+    return module.partition(".")[0] in _TYPE_PACKAGES
 
 
 def is_lazy(text: str) -> bool:
