@@ -370,3 +370,15 @@ def test_chance_changes_never_pass_the_hash_in_the_name(folder: Path, edits: lis
     else:
         with pytest.raises(CheckpointError, match="truncated or altered"):
             find(str(named))
+
+
+def test_a_message_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """A name from the file may be of any length, and hold what a terminal would obey."""
+    name = b"c" + b"os\x1b[2J" * 5000 + b"\nsystem\n)R."
+    for head in (b"\x80\x02", b""):
+        path = tmp_path / "evil.pth"
+        path.write_bytes(head + name)
+        with pytest.raises(CheckpointError) as caught:
+            load_state(path)
+        assert len(str(caught.value)) < 1000
+        assert "\x1b" not in str(caught.value)
