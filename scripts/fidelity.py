@@ -140,13 +140,12 @@ def distance(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> 
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """The results as a page."""
+def table(results: list[dict[str, Any]], total: int) -> str:
+    """The results as a page; `total` is the number of records that there are."""
     lines = [
         "# Fidelity",
         "",
-        "vidfeat against MMAction2's own output: every record of MMAction2 0.x and 1.x that the reference data holds,",
-        "compared by `scripts/fidelity.py`. Weights are derived from parameter names; the distance is the relative L2",
+        "vidfeat against MMAction2's own output: records of MMAction2 0.x and 1.x, compared by `scripts/fidelity.py`. Weights are derived from parameter names; the distance is the relative L2",
         "distance of a feature, the worst over a family's records, fp32 on a CPU. Large models have records of their",
         "parameter names only. The limits are 1e-5 for CNNs and 1e-4 for transformers.",
         "",
@@ -165,7 +164,7 @@ def table(results: list[dict[str, Any]]) -> str:
             f"| {name} | {line} | {len(group)} | {named} | {indexed} of {len(measured)} | {len(measured)} | {worst} |"
         )
     failed = [result for result in results if problem(result)]
-    lines += ["", f"{len(results)} records; {len(failed)} beyond the limits."]
+    lines += ["", f"{len(results)} of {total} records were run; {len(failed)} are beyond the limits."]
     lines += [f"- {result['config']} ({result['mode'] or result['line']}): {problem(result)}" for result in failed]
     return "\n".join(lines) + "\n" + NOTES
 
@@ -215,7 +214,7 @@ def main() -> int:
             file.write(json.dumps(result) + "\n")
         print(result.get("distance"), result["family"], result["config"], problem(result), flush=True)
     if options.table:
-        options.table.write_text(table(results))
+        options.table.write_text(table(results, sum(1 for _ in records(options.records))))
     return int(any(problem(result) for result in results))
 
 
