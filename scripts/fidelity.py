@@ -145,9 +145,10 @@ def table(results: list[dict[str, Any]], total: int) -> str:
     lines = [
         "# Fidelity",
         "",
-        "vidfeat against MMAction2's own output: records of MMAction2 0.x and 1.x, compared by `scripts/fidelity.py`. Weights are derived from parameter names; the distance is the relative L2",
-        "distance of a feature, the worst over a family's records, fp32 on a CPU. Large models have records of their",
-        "parameter names only. The limits are 1e-5 for CNNs and 1e-4 for transformers.",
+        "vidfeat against MMAction2's own output: records of MMAction2 0.x and 1.x, compared by `scripts/fidelity.py`.",
+        "Weights are derived from parameter names; the distance is the relative L2 distance of a feature, the worst over a",
+        "family's records, fp32 on a CPU. Large models have records of their parameter names only. The limits are 1e-5 for",
+        "CNNs and 1e-4 for transformers.",
         "",
         "| family | line | records | names and shapes equal | frame indices equal | features | worst distance |",
         "|---|---|---|---|---|---|---|",
