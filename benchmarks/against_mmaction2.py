@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +53,13 @@ class Videos(torch.utils.data.Dataset[torch.Tensor]):
     def __getitem__(self, index: int) -> torch.Tensor:
         torch.set_num_threads(1)
         views = read_views(self.recipe, self.entries[index].path)
-        (pixels,) = views.batches(self.recipe.model, 10**9)
-        return normalize(torch.from_numpy(pixels), self.recipe.normalize, self.recipe.model.dims).contiguous()
+        units = views.units(self.recipe.model)
+        pixels = np.empty((len(units), len(units[0].frames), *views.pixels.shape[2:]), np.uint8)
+        for unit, place in zip(units, pixels, strict=True):
+            views.gather(unit, place)
+        dims = self.recipe.model.dims
+        frames = pixels.reshape(-1, *pixels.shape[2:]) if dims == 2 else pixels
+        return normalize(torch.from_numpy(frames), self.recipe.normalize, dims).contiguous()
 
 
 def mmaction2s_way(recipe: Recipe, checkpoint: Path, entries: list[Entry]) -> list[torch.Tensor]:
@@ -71,7 +77,10 @@ def our_way(config: Path, checkpoint: Path, entries: list[Entry], out: Path) -> 
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", "benchmark")
     with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
         run(extractor, store.pending(), store, progress)
-        store.finish({"recipe": {}, "checkpoint": {"source": "benchmark"}, "device": "cpu", "versions": {}})
+        nothing: dict[str, Any] = {}
+        store.finish(
+            {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "numerics": nothing, "versions": nothing}
+        )
 
 
 def in_a_process(work: Callable[[], object], results: multiprocessing.Queue[float]) -> None:

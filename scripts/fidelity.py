@@ -130,7 +130,7 @@ def with_derived_weights(recipe: Recipe, model: Recognizer, gamma: float, folder
     path = folder / "weights.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in state_of(model, gamma).items()}, path)
     weights = CheckpointFile(path, "0" * 64, "derived weights")
-    return Extractor.from_setup(Setup(recipe, weights, torch.device("cpu"), "fp32"))
+    return Extractor.from_setup(Setup(recipe, weights, (torch.device("cpu"),), "fp32"))
 
 
 def distance(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:

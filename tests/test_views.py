@@ -90,14 +90,18 @@ def test_a_group_of_segments_is_not_parted(video: Path) -> None:
 
 
 @pytest.mark.parametrize(("dims", "segments"), [(2, 1), (2, 4), (3, 1)])
-def test_batches_go_crop_by_crop_and_clip_by_clip(dims: int, segments: int) -> None:
+def test_units_go_crop_by_crop_and_clip_by_clip(dims: int, segments: int) -> None:
     pixels = np.arange(6 * 2, dtype=np.uint8).reshape(6, 2, 1, 1, 1).repeat(3, axis=4)
     views = Views(pixels, np.array([[0, 1], [2, 3], [4, 5], [1, 0]]), 6, None)
     model = ModelSpec(Backbone(), dims, segments)  # type: ignore[arg-type]
-    batches = list(views.batches(model, 4))
-    flat = np.concatenate([batch.reshape(-1, 3) for batch in batches])[:, 0]
-    assert flat.tolist() == [2 * frame + crop for crop in range(2) for frame in (0, 1, 2, 3, 4, 5, 1, 0)]
-    assert {batch.shape for batch in batches} == {(4, 1, 1, 3) if dims == 2 else (2, 2, 1, 1, 3)}
+    units = views.units(model)
+    gathered = np.zeros((len(units), len(units[0].frames), 1, 1, 3), np.uint8)
+    for unit, place in zip(units, gathered, strict=True):
+        views.gather(unit, place)
+    assert gathered[..., 0].ravel().tolist() == [
+        2 * frame + crop for crop in range(2) for frame in (0, 1, 2, 3, 4, 5, 1, 0)
+    ]
+    assert gathered.shape[1] == (segments if dims == 2 else 2)
 
 
 def test_frames_that_change_their_size_between_chunks_are_an_error(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vidfeat.engine.launch import Share
     from vidfeat.extract import Setup
     from vidfeat.mmaction import FeatureRequest
+    from vidfeat.network import Kernels
     from vidfeat.store import Entry, ManifestHeader, RunStore
 
 # torch, av and cv2 take seconds to import, so this module imports what uses them inside the functions: `--help` and a
@@ -80,10 +81,21 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         help="what started this process as one of several that share the list (default: none)",
     )
     parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:i (default: a GPU if there is one)"
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda or cuda:i, several with commas, or auto (default): every GPU, the CPU where there is none",
     )
     parser.add_argument(
-        "--precision", choices=("fp32",), default="fp32", help="arithmetic of the network (default: fp32, exact)"
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        default="fp32",
+        help="arithmetic of the network (default: fp32, exact); the others are checked against it on the first batch",
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="run the network through torch.compile, or not (default: where the list is long enough to pay for it)",
     )
     parser.add_argument(
         "--on-error", choices=("skip", "fail"), default="skip", help="go on after a broken video (default), or stop"
@@ -278,8 +290,8 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
     ) as store:
         if store.finished and share.rank == 0 and not options.quiet:
             print(f"{out} is complete already; nothing to do (--restart begins anew)", file=sys.stderr)
-        _extract_pending(options, setup, store, len(entries), share)
-        summary = store.finish(_manifest_header(setup))
+        numerics = _extract_pending(options, setup, store, len(entries), share)
+        summary = store.finish(_manifest_header(setup, numerics))
     if summary is None:  # Another process writes the output, and tells.
         return 0
     if not options.quiet:
@@ -288,28 +300,40 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
     return EXIT_SOME_FAILED if summary.failed else 0
 
 
-def _extract_pending(options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share) -> None:
-    """Compute what is missing of this process's share. Nothing missing: not even the weights are read."""
+def _extract_pending(
+    options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share
+) -> dict[str, Any]:
+    """Compute what is missing of this process's share. Nothing missing: not even the weights are read.
+
+    Returns:
+        `ManifestHeader.numerics`.
+    """
     pending = store.pending()
     if not pending:
-        return
+        return {}
 
     from vidfeat.engine.local import run
     from vidfeat.engine.progress import Progress
     from vidfeat.engine.readers import ReaderOptions, processes_for
-    from vidfeat.extract import Extractor, usable_cores
+    from vidfeat.extract import Extractor
+    from vidfeat.machine import usable_cores
 
+    kernels = _kernels(options, store)
     # The processes of one machine share its cores.
     cores = max(1, len(usable_cores()) // share.local_size)
     reading = ReaderOptions(processes_for(cores), timeout_seconds=options.timeout)
-    extractor = Extractor.from_setup(setup, threads=cores)
-    if extractor.match.ignored_heads and share.rank == 0 and not options.quiet:
-        heads = ", ".join(extractor.match.heads)
-        print(f"{extractor.match.ignored_heads} weights of {heads} are not needed for features", file=sys.stderr)
     mine = len(range(share.rank, videos, share.world_size))
     with Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress:
+        say = progress.note
+        extractors = [
+            Extractor.from_setup(setup, device, threads=cores, kernels=kernels, agree=store.agree, say=say)
+            for device in setup.devices
+        ]
+        if extractors[0].match.ignored_heads and share.rank == 0:
+            heads = ", ".join(extractors[0].match.heads)
+            progress.note(f"{extractors[0].match.ignored_heads} weights of {heads} are not needed for features")
         run(
-            extractor,
+            extractors,
             pending,
             store,
             progress,
@@ -317,6 +341,23 @@ def _extract_pending(options: argparse.Namespace, setup: Setup, store: RunStore,
             on_corrupt=options.on_corrupt,
             reading=reading,
         )
+    return extractors[0].network.numerics.to_json()
+
+
+def _kernels(options: argparse.Namespace, store: RunStore) -> Kernels | None:
+    """What the flag says, unless the run was begun otherwise; None where it says nothing."""
+    if options.compile is None:
+        return None
+    wanted: Kernels = "compiled" if options.compile else "eager"
+    begun = store.agree(wanted)
+    if begun == wanted:
+        return wanted
+    raise UsageError(
+        "--compile" if options.compile else "--no-compile",
+        expected=f"kernels as the run was begun with: {begun}",
+        found=wanted,
+        do="Leave the flag out to go on, or begin anew with --restart: they differ in the last bits of a feature.",
+    )
 
 
 def _device(name: str, share: Share) -> str:
@@ -330,7 +371,7 @@ def _device(name: str, share: Share) -> str:
     return f"cuda:{share.local_rank % gpus}" if gpus else "cpu"
 
 
-def _manifest_header(setup: Setup) -> ManifestHeader:
+def _manifest_header(setup: Setup, numerics: dict[str, Any]) -> ManifestHeader:
     import platform
 
     import av
@@ -341,7 +382,10 @@ def _manifest_header(setup: Setup) -> ManifestHeader:
     return {
         "recipe": setup.recipe.to_json(),
         "checkpoint": {"source": setup.weights.source, "sha256": setup.weights.sha256},
-        "device": torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else "cpu",
+        "device": ", ".join(
+            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type for device in setup.devices
+        ),
+        "numerics": numerics,
         "versions": {
             "vidfeat": __version__,
             "python": platform.python_version(),

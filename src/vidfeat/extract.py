@@ -1,7 +1,7 @@
 """The main path: one video in, one feature vector out.
 
     probe -> plan -> decode -> transform          the host half, `read_chunks`: uint8 crops, a run of clips at a time
-    -> normalize -> network -> pool               the device half, `Extractor.begin`: one row
+    -> batch -> normalize -> network -> pool      the device half, `Extractor.begin`: one row
 
 Single calls, the engine and the cluster all run these two functions; they differ only in who calls them when.
 """
@@ -11,31 +11,25 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from vidfeat.batches import Batcher, Span
 from vidfeat.checkpoint import CheckpointFile, MatchReport, find, load_into, load_state
 from vidfeat.errors import DeviceError, UsageError, VideoError
 from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
-from vidfeat.pooling import pool_video, pool_views
+from vidfeat.network import FRAMES_PER_BATCH, PRECISIONS, Agree, Kernels, Network, Precision
+from vidfeat.pooling import pool_video
 from vidfeat.recipe import Recipe, WindowSampling
-from vidfeat.transforms import normalize
-from vidfeat.views import OnCorrupt, Views, ViewSpec, read_chunks
-
-Precision = Literal["fp32"]
-
-FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
-"""Frames that pass through the network at once, by device. On a CPU few are faster than many, since a layer's output
-then still lies in the cache for the next. The number is fixed, not tuned per run: it decides the shape of every batch,
-and with it the last bit of every feature."""
+from vidfeat.views import OnCorrupt, Views, ViewSpec, read_chunks, units_per_video
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +60,13 @@ class Setup:
     Attributes:
         recipe: everything that decides a feature, apart from the weights.
         weights: the checkpoint's file and SHA-256.
-        device: where the network will run.
+        devices: where the network will run, once on each; one but for engines that take several.
         precision: its number format.
     """
 
     recipe: Recipe
     weights: CheckpointFile
-    device: torch.device
+    devices: tuple[torch.device, ...]
     precision: Precision
 
 
@@ -88,15 +82,15 @@ def prepare(
 ) -> Setup:
     """Compile the model's config, find or download its checkpoint, choose the device; arguments as for `Extractor`."""
     recipe, released = compile_model(model, cfg_options, request)
-    chosen = choose_device(device)
-    if precision != "fp32":
-        raise UsageError("precision", expected="'fp32'", found=repr(precision))
+    chosen = choose_devices(device)
+    if precision not in PRECISIONS:
+        raise UsageError("precision", expected=" or ".join(PRECISIONS), found=repr(precision))
     source = checkpoint or released
     if source is None:
         raise UsageError(
             os.fspath(model), expected="a checkpoint", found="none", do="Give a path or a URL with --checkpoint."
         )
-    return Setup(recipe, find(os.fspath(source), progress=progress), chosen, "fp32")
+    return Setup(recipe, find(os.fspath(source), progress=progress), chosen, precision)
 
 
 class Extractor:
@@ -105,8 +99,11 @@ class Extractor:
     Args:
         model: path of an MMAction2 config, or the name of a released model.
         checkpoint: path or URL of its weights; a released model has its own.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
-        precision: number format of the network; "fp32" is exact.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1". Of several, as the engine takes them, the
+            first.
+        precision: number format of the network: "fp32" is exact; "bf16" or "fp16" are faster, and checked against fp32
+            on the first batch.
+        compiled: whether `torch.compile` makes the network faster first, which takes up to a minute.
         cfg_options: overrides, dotted key to value, as `--cfg-options` takes them.
         request: other poolings, views or windows than the default, the mean over all views.
         threads: CPU cores to use; all that the process may use where None. Features do not depend on it.
@@ -118,6 +115,8 @@ class Extractor:
         match: what was loaded from it.
         device: where the network runs.
         precision: its number format.
+        model: the network itself.
+        network: runs it.
 
     Example:
         >>> features = Extractor("config.py", checkpoint="weights.pth").extract("clip.mp4")  # doctest: +SKIP
@@ -136,35 +135,50 @@ class Extractor:
         device: str = "auto",
         precision: str = "fp32",
         cfg_options: Mapping[str, Any] | None = None,
+        compiled: bool = False,
         request: FeatureRequest | None = None,
         threads: int | None = None,
         progress: bool = False,
     ) -> None:
-        self._load(
-            prepare(
-                model,
-                checkpoint=checkpoint,
-                device=device,
-                precision=precision,
-                cfg_options=cfg_options,
-                request=request,
-                progress=progress,
-            ),
-            threads,
+        setup = prepare(
+            model,
+            checkpoint=checkpoint,
+            device=device,
+            precision=precision,
+            cfg_options=cfg_options,
+            request=request,
+            progress=progress,
         )
+        self._load(setup, setup.devices[0], threads=threads, kernels="compiled" if compiled else "eager")
 
     @classmethod
-    def from_setup(cls, setup: Setup, threads: int | None = None) -> Extractor:
-        """An extractor from what `prepare` found."""
+    def from_setup(
+        cls,
+        setup: Setup,
+        device: torch.device | None = None,
+        *,
+        threads: int | None = None,
+        kernels: Kernels | None = "eager",
+        agree: Agree = lambda proposal: proposal,
+        say: Callable[[str], object] = lambda line: None,
+    ) -> Extractor:
+        """An extractor from what `prepare` found.
+
+        Args:
+            setup: from `prepare`.
+            device: one of its devices, the first where None.
+            threads: as for `Extractor`.
+            kernels, agree, say: as for `vidfeat.network.Network`.
+        """
         extractor = cls.__new__(cls)
-        extractor._load(setup, threads)
+        extractor._load(setup, device or setup.devices[0], threads=threads, kernels=kernels, agree=agree, say=say)
         return extractor
 
-    def _load(self, setup: Setup, threads: int | None) -> None:
+    def _load(self, setup: Setup, device: torch.device, **how: Any) -> None:
         self.recipe, self.weights = setup.recipe, setup.weights
-        self.device, self.precision = setup.device, setup.precision
+        self.device, self.precision = device, setup.precision
         self.model, self.match = load_model(self.recipe, self.weights, self.device)
-        self._lanes = open_lanes(self.device, threads)
+        self.network = Network(self.model, self.recipe, self.device, self.precision, **how)
 
     def extract(self, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail") -> Features:
         """The features of one video.
@@ -179,13 +193,11 @@ class Extractor:
         """
         computation = self.begin(where=str(path))
         for views in read_chunks(ViewSpec.of(self.recipe, on_corrupt), Path(path)):
-            # The network works on one chunk while the next is read; a third would only take memory.
-            computation.wait()
             computation.add(views)
         return computation.result()
 
     def compute(self, views: Views, *, where: str = "video") -> Features:
-        """The device half of the main path: normalise, run the network, pool.
+        """The device half of the main path: batch, normalise, run the network, pool.
 
         Args:
             views: from `read_views`.
@@ -198,20 +210,23 @@ class Extractor:
         computation.add(views)
         return computation.result()
 
-    def begin(self, *, where: str = "video") -> Computation:
-        """The device half of one video, before its views are there: `add` them to it as they come."""
-        return Computation(self.recipe, where, self._submit)
+    def begin(self, batcher: Batcher | None = None, *, where: str = "video") -> Computation:
+        """The device half of one video, before its views are there: `add` them to it as they come.
 
-    def _submit(self, views: Views) -> list[Future[torch.Tensor]]:
-        batches = views.lazy_batches(self.recipe.model, FRAMES_PER_BATCH[self.device.type])
-        return [self._lanes.submit(self._rows, batch) for batch in batches]
+        Args:
+            batcher: from `batcher`, to fill batches together with other videos.
+            where: the video's path, for errors.
+        """
+        return Computation(self.recipe, batcher or self.batcher(), where)
 
-    @torch.inference_mode()
-    def _rows(self, batch: Callable[[], npt.NDArray[np.uint8]]) -> torch.Tensor:
-        """float32 `[views, C]` of one batch, on the host."""
-        pixels = torch.from_numpy(batch()).to(self.device)
-        inputs = normalize(pixels, self.recipe.normalize, self.recipe.model.dims)
-        return pool_views(self.model.forward_features(inputs), self.recipe.pooling).cpu()
+    def batcher(self, videos: int = 0) -> Batcher:
+        """Fills batches across videos.
+
+        Args:
+            videos: how many are to come, roughly; it decides whether compiling pays.
+        """
+        # Of videos whose length decides, nothing is known yet: a unit at least.
+        return Batcher(self.network, self.recipe.model, videos * (units_per_video(self.recipe) or 1))
 
 
 class Computation:
@@ -219,33 +234,32 @@ class Computation:
 
     Args:
         recipe: what is computed.
+        batcher: takes the views to the network.
         where: the video's path, for errors.
-        submit: starts the network on some views; the futures give float32 `[N, C]` each, plus the axes that are kept,
-            crop by crop.
     """
 
-    def __init__(self, recipe: Recipe, where: str, submit: Callable[[Views], list[Future[torch.Tensor]]]) -> None:
+    def __init__(self, recipe: Recipe, batcher: Batcher, where: str) -> None:
         self._recipe = recipe
         self._where = where
-        self._submit = submit
+        self._batcher = batcher
         self._chunks: list[_Rows] = []
         self._finish: Callable[..., Features] = Features
 
     def add(self, views: Views) -> list[Future[torch.Tensor]]:
-        """Start the network on the next views, and return at once.
+        """Give the next views to the network, as soon as it has room for them; their pixels are copied.
 
         Args:
             views: the next of the video in the order of its plan, or its first again: what was added before is then
                 void, as when a video is read anew.
 
         Returns:
-            What is done when the views are no longer needed.
+            What is done when the network is done with them.
         """
         if views.first_clip == 0:
-            self.cancel()
-        rows = self._submit(views)
+            self._chunks.clear()
+        spans = self._batcher.add(views)
         # A network that joins all views of a video into one row leaves no crops to put in order.
-        self._chunks.append(_Rows(1 if self._recipe.model.neck_joins_video else views.crops, views.clips.shape, rows))
+        self._chunks.append(_Rows(1 if self._recipe.model.neck_joins_video else views.crops, views.clips.shape, spans))
         self._finish = functools.partial(
             Features,
             frames=views.frames,
@@ -253,30 +267,23 @@ class Computation:
             salvaged=views.salvaged,
             frames_declared=views.frames_declared,
         )
-        return rows
+        return [span.batch.rows for span in spans]
 
     @property
     def idle(self) -> bool:
         """Whether the network is done with everything that was added."""
-        return all(future.done() for chunk in self._chunks for future in chunk.batches)
-
-    def wait(self) -> None:
-        """Return when the network is done with everything that was added."""
-        wait([future for chunk in self._chunks for future in chunk.batches])
-
-    def cancel(self) -> None:
-        """Forget everything that was added; what has not begun will not."""
-        for chunk in self._chunks:
-            for future in chunk.batches:
-                future.cancel()
-        self._chunks.clear()
+        return all(span.done for chunk in self._chunks for span in chunk.spans)
 
     def result(self) -> Features:
         """Wait, and pool all rows in the order of the plan, crop by crop, whichever was done first.
 
+        What other videos have in a batch that this one waits for is computed with it.
+
         Raises:
             VideoError: the result is not finite.
         """
+        if not self.idle:
+            self._batcher.flush()
         rows = torch.cat([chunk.result() for chunk in self._chunks], dim=1).flatten(0, 1)
         crops, clips = self._chunks[0].crops, (sum(chunk.clips[0] for chunk in self._chunks), self._chunks[0].clips[1])
         per_view = _frames_per_view(self._recipe, clips)
@@ -312,46 +319,34 @@ class _Rows:
 
     crops: int
     clips: tuple[int, ...]
-    batches: list[Future[torch.Tensor]]
+    spans: list[Span]
 
     def result(self) -> torch.Tensor:
         """float32 `[crops, N, C, ...]`, so that chunks can be joined along the clips."""
-        rows = torch.cat([batch.result() for batch in self.batches])
+        rows = torch.cat([span.result() for span in self.spans])
         return rows.reshape(self.crops, -1, *rows.shape[1:])
 
 
-def open_lanes(device: torch.device, threads: int | None) -> ThreadPoolExecutor:
-    """Threads that run the network, one batch each, on one core each.
-
-    One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and the
-    last bits of a feature would depend on how many cores a machine, or a process of several, happens to have.
-    A GPU is fed by one thread.
-    """
-    count = 1 if device.type == "cuda" else threads or len(usable_cores())
-    return ThreadPoolExecutor(count, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,))
-
-
-def usable_cores() -> Collection[int]:
-    """The cores that this process may use; on a shared machine fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return range(os.cpu_count() or 1)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a `--device` value names.
+def choose_devices(names: str) -> tuple[torch.device, ...]:
+    """The devices that a `--device` value names, with commas between them; "auto" is every GPU, or the CPU.
 
     Raises:
-        DeviceError: there is none, or the value names none.
+        DeviceError: there is no such device, or the value names none.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if names == "auto":
+        return tuple(torch.device("cuda", index) for index in range(torch.cuda.device_count())) or (
+            torch.device("cpu"),
+        )
+    return tuple(_device(name) for name in names.split(","))
+
+
+def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in FRAMES_PER_BATCH:
-        raise DeviceError("--device", expected="auto, cpu, cuda or cuda:i", found=repr(name))
+        raise DeviceError("--device", expected="auto, cpu, cuda or cuda:i, or several with commas", found=repr(name))
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         raise DeviceError(
             "--device",

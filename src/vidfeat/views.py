@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import VideoError
-from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, Sampling
+from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, Sampling, TenCrop, ThreeCrop, WindowSampling
 from vidfeat.sampling import FrameIndex, plan_clips
 from vidfeat.transforms import FrameTransformer, Image
 from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, salvage
@@ -25,8 +25,7 @@ from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, sa
 OnCorrupt = Literal["fail", "salvage"]
 
 FRAMES_PER_CHUNK = 256
-"""Distinct frames of a video that are handed over at once. Fixed, not tuned per run: a chunk ends a batch, and the
-shape of a batch decides the last bit of a feature."""
+"""Distinct frames of a video that are handed over at once. Few bound the memory, many let clips share frames."""
 
 
 @dataclass(frozen=True)
@@ -83,37 +82,51 @@ class Views:
         """Crops of every frame."""
         return self.pixels.shape[1]
 
-    def batches(self, model: ModelSpec, frames_per_batch: int) -> Iterator[npt.NDArray[np.uint8]]:
+    def units(self, model: ModelSpec) -> list[Unit]:
         """The network's inputs, crop by crop and clip by clip, as the original orders them.
 
         Args:
-            model: for 2 dimensions, `[N, H, W, 3]` with a frame per row and N a multiple of `segments`; for 3,
-                `[N, T, H, W, 3]` with a clip per row.
-            frames_per_batch: at least one clip or group of segments, and otherwise at most this many frames, are in a
-                batch; all of them where `neck_joins_video`.
+            model: for 3 dimensions a unit is a clip; for 2, `segments` frames; everything where `neck_joins_video`.
         """
-        return (batch() for batch in self.lazy_batches(model, frames_per_batch))
+        if model.neck_joins_video:
+            return [Unit([(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat])]
+        together = self.clips if model.dims == 3 else self.clips.reshape(-1, model.segments)
+        return [Unit([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
 
-    def lazy_batches(self, model: ModelSpec, frames_per_batch: int) -> Iterator[Callable[[], npt.NDArray[np.uint8]]]:
-        """`batches` whose pixels are gathered when they are called for, in whichever thread and order."""
-        together = self.clips.reshape(-1, model.segments) if model.dims == 2 else self.clips
-        in_order = [(crop, frames) for crop in range(self.crops) for frames in together]
-        per_batch = len(in_order) if model.neck_joins_video else max(1, frames_per_batch // together.shape[1])
-        for start in range(0, len(in_order), per_batch):
-            yield _Batch(self.pixels, in_order[start : start + per_batch], flat=model.dims == 2)
+    def gather(self, unit: Unit, into: npt.NDArray[np.uint8]) -> None:
+        """Copy the pixels of a unit.
+
+        Args:
+            unit: one of `units`.
+            into: uint8 `[frames, H, W, 3]`, as many frames as the unit has.
+        """
+        for place, (crop, frame) in zip(into, unit.frames, strict=True):
+            place[...] = self.pixels[frame, crop]
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Rows of a batch, not yet copied together: a crop and the frames of a clip or group each."""
+@dataclass(frozen=True)
+class Unit:
+    """What a network takes at once at the least: a clip, or the frames that an image network looks at together.
 
-    pixels: npt.NDArray[np.uint8]
-    rows: list[tuple[int, npt.NDArray[np.int64]]]
-    flat: bool
+    Attributes:
+        frames: crop and position in `Views.pixels` of each frame, in order.
+    """
 
-    def __call__(self) -> npt.NDArray[np.uint8]:
-        batch = np.stack([self.pixels[frames, crop] for crop, frames in self.rows])
-        return batch.reshape(-1, *batch.shape[2:]) if self.flat else batch
+    frames: Sequence[tuple[int, int]]
+
+
+def units_per_video(recipe: Recipe) -> int | None:
+    """How many units every video has; None where that depends on its length."""
+    if recipe.model.neck_joins_video:
+        return 1
+    if isinstance(recipe.sampling, WindowSampling):
+        return None
+    clips = plan_clips(1, recipe.sampling)
+    crops = math.prod(_CROPS.get(type(transform), 1) for transform in recipe.transforms)
+    return crops * (len(clips) if recipe.model.dims == 3 else clips.size // recipe.model.segments)
+
+
+_CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
 
 
 def read_views(recipe: Recipe, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail") -> Views:

@@ -13,7 +13,7 @@ from vidfeat.errors import OutputError, UsageError, VideoError
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest, open_format, read_list, scan, verify
 from vidfeat.store.journal import journal_path
 
-HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "versions": {}}
+HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "numerics": {}, "versions": {}}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from vidfeat.engine.readers import ReaderOptions
 from vidfeat.errors import VideoError
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
 
-HEADER = {"recipe": {}, "checkpoint": {"source": "test"}, "device": "cpu", "versions": {}}
+HEADER = {"recipe": {}, "checkpoint": {"source": "test"}, "device": "cpu", "numerics": {}, "versions": {}}
 
 
 @pytest.fixture(scope="module")

@@ -82,12 +82,13 @@ def test_deep_networks_shift_in_every_other_block() -> None:
     assert len(shifted) == 2 + 2 + 12 + 2
 
 
-def test_batches_are_whole_groups() -> None:
+def test_units_are_whole_groups() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, segments=8)
     pixels = np.arange(16, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 3, 2, 2, 3), np.uint8)
     views = Views(pixels, np.arange(16)[:, None], 16, None)
-    batches = [batch[:, 0, 0, 0].tolist() for batch in views.batches(spec, 9)]
-    assert batches == [list(range(8)), list(range(8, 16))] * 3
+    units = [list(unit.frames) for unit in views.units(spec)]
+    groups = (range(8), range(8, 16))
+    assert units == [[(crop, frame) for frame in group] for crop in range(3) for group in groups]
 
 
 def test_one_clip_does_not_see_another() -> None:
@@ -248,7 +249,8 @@ def test_neck_of_an_image_network_joins_frames() -> None:
 def test_neck_that_joins_a_video_gets_all_of_it_at_once() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, 8, neck_joins_video=True)
     views = Views(np.zeros((16, 3, 2, 2, 3), np.uint8), np.arange(16)[:, None], 16, None)
-    assert [len(batch) for batch in views.batches(spec, 8)] == [48]
+    (unit,) = views.units(spec)
+    assert list(unit.frames) == [(crop, frame) for crop in range(3) for frame in range(16)]
 
 
 @pytest.mark.parametrize(

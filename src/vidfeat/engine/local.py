@@ -1,29 +1,42 @@
-"""One machine: videos are read in processes of their own while the network works on those that were read before."""
+"""One machine: videos are read in processes of their own while the network works on those that were read before.
+
+Batches are filled across videos. Where there are several devices, each has a network, and every video goes as a whole
+to the one with the least to do; the videos are one queue, the longest first, so that none is left over at the end.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Literal, Union
 
 from vidfeat.engine.faults import as_video_error
-from vidfeat.engine.progress import Progress
+from vidfeat.engine.progress import Load, Progress
 from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers, processes_for
 from vidfeat.errors import VideoError
-from vidfeat.extract import Computation, Extractor, Features, usable_cores
+from vidfeat.extract import Computation, Extractor, Features
+from vidfeat.machine import usable_cores
 from vidfeat.store import Entry, RunStore
 from vidfeat.views import OnCorrupt, ViewSpec
 
 OnError = Literal["skip", "fail"]
 Outcome = Union[Features, VideoError]
 
+FLUSH_AFTER_SECONDS = 0.5
+"""A batch that is not full waits so long for further videos, and is padded then."""
+
+ORDERED_AT_THE_END = 100_000
+"""So many of the last videos of a list are done longest first. Asking the disk for the sizes of more takes a while, and
+a long video in the middle of a list keeps nobody waiting."""
+
 
 def run(
-    extractor: Extractor,
+    extractors: Extractor | Sequence[Extractor],
     entries: Sequence[Entry],
     store: RunStore,
     progress: Progress,
@@ -35,7 +48,7 @@ def run(
     """Extract and commit the features of every entry, each as soon as it is done.
 
     Args:
-        extractor: the model.
+        extractors: the model; several of the same, on devices of their own, share the videos.
         entries: what to do.
         store: where each result is committed as soon as it is there.
         progress: told of every video.
@@ -46,15 +59,32 @@ def run(
     Raises:
         VideoError: a video failed and `on_error` is "fail"; it is recorded all the same.
         OutputError: a result could not be written.
+        DeviceError: the first batch shows that the network's precision or kernels do not work.
         VidfeatError: no process that reads videos can be started.
     """
-    spec = ViewSpec.of(extractor.recipe, on_corrupt)
+    extractors = [extractors] if isinstance(extractors, Extractor) else extractors
+    if on_error == "skip":
+        entries = longest_last_first(entries)
+    spec = ViewSpec.of(extractors[0].recipe, on_corrupt)
     reading = reading or ReaderOptions(processes_for(len(usable_cores())))
-    with contextlib.closing(_outcomes(extractor, entries, spec, reading)) as outcomes:
+    with contextlib.closing(_outcomes(extractors, entries, spec, reading, progress)) as outcomes:
         for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
             _commit(entries[index], outcome, store, progress)
             if on_error == "fail" and isinstance(outcome, VideoError):
                 raise outcome
+
+
+def longest_last_first(entries: Sequence[Entry], ordered: int = ORDERED_AT_THE_END) -> Sequence[Entry]:
+    """The entries with the last of them, `ordered` many, in falling order of their files' sizes."""
+    head, tail = entries[: max(0, len(entries) - ordered)], entries[max(0, len(entries) - ordered) :]
+    return [*head, *sorted(tail, key=lambda entry: -_file_size(entry.path))]
+
+
+def _file_size(path: str | os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except (OSError, ValueError):
+        return 0  # the reader will say what is wrong
 
 
 def _commit(entry: Entry, outcome: Outcome, store: RunStore, progress: Progress) -> None:
@@ -91,62 +121,94 @@ class _Video:
 
 @dataclass(frozen=True)
 class _Computed:
-    """The network is done with a piece of video `index`."""
+    """A network is done with a piece of video `index`."""
 
     index: int
 
 
 def _outcomes(
-    extractor: Extractor, entries: Sequence[Entry], spec: ViewSpec, reading: ReaderOptions
+    extractors: Sequence[Extractor],
+    entries: Sequence[Entry],
+    spec: ViewSpec,
+    reading: ReaderOptions,
+    progress: Progress,
 ) -> Generator[tuple[int, Outcome], None, None]:
     """What becomes of every entry, by its position, in the order in which they are done."""
-    inbox: SimpleQueue[Event | _Computed] = SimpleQueue()
-    videos: dict[int, _Video] = {}
-    try:
-        with Readers(spec, [entry.path for entry in entries], inbox.put, reading):
-            left = len(entries)
-            while left:
-                event = inbox.get()
-                if isinstance(event, Broken):
-                    raise event.error
-                outcome = _take(event, extractor, entries[event.index], videos, inbox)
-                if outcome is not None:
-                    left -= 1
-                    yield event.index, outcome
-    finally:
-        for video in videos.values():
-            video.computation.cancel()
+    desk = _Desk(extractors, entries)
+    with Readers(spec, [entry.path for entry in entries], desk.inbox.put, reading) as readers:
+        progress.load = Load([extractor.network for extractor in extractors], readers)
+        left = len(entries)
+        while left:
+            event = desk.next_event()
+            if isinstance(event, Broken):
+                raise event.error
+            outcome = desk.take(event)
+            if outcome is not None:
+                left -= 1
+                yield event.index, outcome
 
 
-def _take(
-    event: Piece | Complete | Failed | _Computed,
-    extractor: Extractor,
-    entry: Entry,
-    videos: dict[int, _Video],
-    inbox: SimpleQueue[Event | _Computed],
-) -> Outcome | None:
-    """Act on one event; returns what becomes of its video, once that is known."""
-    index = event.index
-    if isinstance(event, _Computed) and index not in videos:  # its video failed later on
-        return None
-    video = videos.setdefault(index, _Video(extractor.begin(where=str(entry.path))))
-    if isinstance(event, Failed):
-        event.release()
-        videos.pop(index).computation.cancel()
-        return event.error
-    if isinstance(event, Piece):
-        release = event.release
+class _Desk:
+    """Where what the readers send is given to the networks, and what those are done with is put together again.
 
-        def done() -> None:
-            release()
-            inbox.put(_Computed(index))
+    Args:
+        extractors: one for each device.
+        entries: the videos.
 
-        _when_all_done(video.computation.add(event.views), done)
-    if isinstance(event, Complete):
-        video.read = True
-    if not (video.read and video.computation.idle):
-        return None
-    return _result(entry, videos.pop(index).computation)
+    Attributes:
+        inbox: takes events from any thread.
+    """
+
+    def __init__(self, extractors: Sequence[Extractor], entries: Sequence[Entry]) -> None:
+        self.inbox: SimpleQueue[Event | _Computed] = SimpleQueue()
+        self._batchers = [(extractor, extractor.batcher(len(entries))) for extractor in extractors]
+        self._entries = entries
+        self._unread = len(entries)
+        self._videos: dict[int, _Video] = {}
+
+    def next_event(self) -> Event | _Computed:
+        """The next event; while there is none, batches do not wait for more."""
+        while True:
+            try:
+                return self.inbox.get(timeout=FLUSH_AFTER_SECONDS)
+            except Empty:
+                self._flush()
+
+    def take(self, event: Piece | Complete | Failed | _Computed) -> Outcome | None:
+        """Act on one event; returns what becomes of its video, once that is known."""
+        index = event.index
+        if isinstance(event, _Computed) and index not in self._videos:  # its video failed later on
+            return None
+        if isinstance(event, Piece):
+            self._compute(event)
+        elif isinstance(event, Failed):
+            event.release()
+            self._videos.pop(index, None)
+        elif isinstance(event, Complete):
+            self._videos[index].read = True
+        if isinstance(event, Complete | Failed):
+            self._unread -= 1
+            if self._unread == 0:
+                self._flush()
+        if isinstance(event, Failed):
+            return event.error
+        video = self._videos[index]
+        if not (video.read and video.computation.idle):
+            return None
+        return _result(self._entries[index], self._videos.pop(index).computation)
+
+    def _compute(self, piece: Piece) -> None:
+        index = piece.index
+        if index not in self._videos:
+            extractor, batcher = min(self._batchers, key=lambda pair: pair[0].network.flying)
+            self._videos[index] = _Video(extractor.begin(batcher, where=str(self._entries[index].path)))
+        under_way = self._videos[index].computation.add(piece.views)
+        piece.release()
+        _when_all_done(under_way, lambda: self.inbox.put(_Computed(index)))
+
+    def _flush(self) -> None:
+        for _, batcher in self._batchers:
+            batcher.flush()
 
 
 def _result(entry: Entry, computation: Computation) -> Outcome:

@@ -25,6 +25,7 @@ import numpy as np
 from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
 from vidfeat.errors import VideoError, VidfeatError
+from vidfeat.stopwatch import Stopwatch
 from vidfeat.views import Views, ViewSpec
 
 MOST_OUTSTANDING = 64
@@ -132,6 +133,10 @@ class Readers:
         paths: the videos.
         deliver: called with every event, by several threads.
         options: how to read.
+
+    Attributes:
+        reading: the time that processes spend on videos, apart from waiting until what they read is taken.
+        processes: how many there are.
     """
 
     def __init__(
@@ -151,6 +156,8 @@ class Readers:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._closed = False
         count = max(1, min(options.processes, len(paths)))
+        self.reading = Stopwatch()
+        self.processes = count
         self._keepers = [threading.Thread(target=self._keep, name=f"keeper-{i}", daemon=True) for i in range(count)]
 
     def __enter__(self) -> Readers:
@@ -205,6 +212,7 @@ class Readers:
 
     def _try(self, index: int, path: str, worker: _Worker) -> None:
         start, allowed = time.monotonic(), self._options.timeout_seconds
+        self.reading.start()
         try:
             worker.channel.send({"path": path}, start + allowed)
             while True:
@@ -212,7 +220,11 @@ class Readers:
                 if "allow" in message:
                     allowed += message["allow"]
                 elif "views" in message:
-                    start += self._budget.take(message["size"])
+                    self.reading.stop()
+                    try:
+                        start += self._budget.take(message["size"])
+                    finally:
+                        self.reading.start()
                     self._deliver(self._receive(index, message, worker, start + allowed))
                 elif "failed" in message:
                     error = VideoError(**message["failed"])
@@ -232,6 +244,8 @@ class Readers:
             raise
         except Exception as error:  # no message of ours: the process is out of its mind, or this one out of memory
             raise _LostError(as_video_error(path, "decode", error)) from error
+        finally:
+            self.reading.stop()
 
     def _fail(self, index: int, error: VideoError) -> None:
         self._failures.take(1)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,36 @@ def has_journal(out: Path) -> bool:
     return False
 
 
+def agree(out: Path, proposal: str | None) -> str | None:
+    """What the processes of a run agree on about kernels, across all its sessions: the first proposal.
+
+    Args:
+        out: the output; its run has been begun.
+        proposal: a word; None only asks.
+
+    Raises:
+        WriteError: the system refuses.
+    """
+    path = _agreed_path(out)
+    own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_text()
+        if proposal is None:
+            return None
+        own.write_text(proposal)
+        with contextlib.suppress(FileExistsError):
+            os.link(own, path)  # all or nothing, and only if nobody was faster
+        own.unlink()
+        return path.read_text()
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _agreed_path(out: Path) -> Path:
+    return journal_folder(out) / "kernels"
+
+
 class Journal:
     """One rank's journal, open for appending and locked against other processes. Not for use by several threads.
 
@@ -94,6 +125,7 @@ class Journal:
         open_file: OpenFile = AppendFile,
     ) -> None:
         self.path = journal_path(out, rank)
+        self._out = out
         self._usable = True
         self._begun = False  # whether it holds more than its opening record
         try:
@@ -152,8 +184,8 @@ class Journal:
         if not self._begun:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-            with contextlib.suppress(OSError):
-                self.path.parent.rmdir()
+            if not journals_of(self._out):
+                remove_journals(self._out)
         self.close()
 
     def __enter__(self) -> Journal:
@@ -238,7 +270,7 @@ class JournalReader:
 
 def remove_journals(out: Path) -> None:
     """Remove the journals of an output, and their folder if nothing else is in it. What cannot go, stays."""
-    for path in journals_of(out):
+    for path in [*journals_of(out), _agreed_path(out)]:
         with contextlib.suppress(OSError):
             path.unlink()
     with contextlib.suppress(OSError):
@@ -246,13 +278,17 @@ def remove_journals(out: Path) -> None:
 
 
 def clear_idle_journals(out: Path) -> None:
-    """Empty those journals that no process has open. A process that opens one later begins it anew."""
+    """Empty those journals that no process has open, and forget what was agreed on. A process that opens one of them
+    later begins it anew.
+    """
     for path in journals_of(out):
         # Emptied and not removed: a process may be about to lock the file, and must not lock one that is gone.
         with contextlib.suppress(OSError, OutputError), AppendFile(path) as file:
             _lock(file, path)
             file.truncate(0)
             _unlock(file)
+    with contextlib.suppress(OSError):
+        _agreed_path(out).unlink()
 
 
 def require_same_run(path: Path, body: Body, identity: RunIdentity) -> None:

@@ -23,12 +23,15 @@ class ManifestHeader(TypedDict):
         recipe: `Recipe.to_json()`.
         checkpoint: `source`, the file or address as given, and `sha256`.
         device: what computed the features, such as `"cpu"` or the name of a GPU.
+        numerics: how: `kernels`, "eager" or "compiled"; `units_per_batch`, a list; `cosine_to_fp32`, of the first
+            batch, or None where there was nothing to check. Empty where the last session only wrote the output.
         versions: of `vidfeat`, `python`, `torch`, `av`, `numpy` and `cv2`.
     """
 
     recipe: dict[str, Any]
     checkpoint: dict[str, str]
     device: str
+    numerics: dict[str, Any]
     versions: dict[str, str]
 
 
@@ -63,6 +66,7 @@ def header_line(
         "checkpoint": {**header["checkpoint"], "sha256": identity.checkpoint_sha256},
         "precision": identity.precision,
         "device": header["device"],
+        "numerics": header["numerics"],
         "versions": header["versions"],
         "list_digest": identity.list_digest,
         "videos": videos,

@@ -21,6 +21,7 @@ from vidfeat.store.journal import (
     AppendFile,
     Journal,
     OpenFile,
+    agree,
     clear_idle_journals,
     has_journal,
     journals_of,
@@ -160,6 +161,15 @@ class RunStore:
         ledger = self._state.ledger
         ledger.update()
         return [entry for entry in self._entries[self._share.slice] if not self._is_kept(ledger, entry)]
+
+    def agree(self, proposal: str | None) -> str | None:
+        """What the ranks and sessions of this run agree on about kernels: the first proposal other than None.
+
+        Raises:
+            WriteError, OutputError: as in `commit_done`.
+        """
+        self._session()
+        return agree(self.out, proposal)
 
     def commit_done(
         self,

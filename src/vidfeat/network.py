@@ -1,0 +1,428 @@
+"""The network on its device: batches of one fixed shape go in, rows come out.
+
+What decides the last bits of a row, beyond recipe and weights, is settled here once and can be written down: the
+precision, who runs the network, and how many units are in a batch. A batch that is not full is padded, so that a row
+does not depend on what else is in its batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from vidfeat.errors import DeviceError
+from vidfeat.machine import usable_cores
+from vidfeat.models import Recognizer
+from vidfeat.pooling import pool_views
+from vidfeat.recipe import Recipe
+from vidfeat.stopwatch import Stopwatch
+from vidfeat.transforms import normalize
+from vidfeat.views import units_per_video
+
+Precision = Literal["fp32", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Kernels = Literal["eager", "compiled"]
+"""Who runs the network: PyTorch layer by layer, or what `torch.compile` makes of it."""
+
+FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
+"""Frames that pass through the network at once, by device: at most, but for a single unit that has more. On a CPU few
+are faster than many, since a layer's output then still lies in the cache for the next."""
+
+LEAST_COSINE = 0.9995
+"""Of every row of a first batch to the same row in eager fp32. Less is no rounding, but a wrong kernel, or a network
+whose numbers do not fit the format."""
+
+COMPILE_PAYS_AFTER_SECONDS = 600.0
+"""Of eager work ahead: compiling takes 10 to 60 s, and saves a sixth of the work or less where it saves least."""
+
+WORTH_COMPILING = 1.05
+"""Compiled kernels are used from this gain in speed on; it leaves room for the noise of the measurement."""
+
+_CUDA_LANES = 2
+"""Batches that a GPU has at once, each on a stream of its own: the pixels of one travel while the other is computed."""
+
+Agree = Callable[[str | None], str | None]
+"""Asks what all processes of a run agree on about kernels; the first proposal, other than None, is what they do."""
+
+Rows = Callable[[torch.Tensor], torch.Tensor]
+"""From uint8 `[units, frames, H, W, 3]` to float32 `[units * rows per unit, C]`, plus the axes that are kept."""
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How rows were computed.
+
+    Attributes:
+        precision: the number format of the network; poolings and means are in fp32 whatever it is.
+        kernels: who ran it.
+        units_per_batch: of every batch shape that was used, in order; more than one where memory ran out.
+        cosine: the least cosine of a row of the first batch to the same row in eager fp32; None where there was nothing
+            to check, as in eager fp32 itself.
+    """
+
+    precision: Precision
+    kernels: Kernels
+    units_per_batch: tuple[int, ...]
+    cosine: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {
+            "kernels": self.kernels,
+            "units_per_batch": list(self.units_per_batch),
+            "cosine_to_fp32": self.cosine,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Units that pass through the network together.
+
+    Attributes:
+        pixels: uint8 `[units, frames, H, W, 3]`; zero past the units that were filled in.
+        rows: to come: float32 `[units * rows per unit, C]`, plus the axes that are kept, on the host.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    rows: Future[torch.Tensor] = field(default_factory=lambda: Future[torch.Tensor]())
+
+
+class Network:
+    """A network ready to run. Batches may be submitted by several threads.
+
+    Args:
+        model: with its weights, folded, fp32, on the device.
+        recipe: what it computes.
+        device: where.
+        precision: its number format.
+        kernels: who runs it; None decides that by measurement on the first batch, where `work_ahead` is long enough.
+        agree: asked and told about that decision, since kernels decide the last bits of a row.
+        threads: CPU cores to use; all that the process may use where None. Rows do not depend on it.
+        say: told in one line what was decided.
+
+    Attributes:
+        busy: the time that lanes spend computing.
+        lanes: how many batches are computed at once.
+    """
+
+    def __init__(
+        self,
+        model: Recognizer,
+        recipe: Recipe,
+        device: torch.device,
+        precision: Precision = "fp32",
+        *,
+        kernels: Kernels | None = "eager",
+        agree: Agree = lambda proposal: proposal,
+        threads: int | None = None,
+        say: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        self._recipe, self._device, self._precision = recipe, device, precision
+        self._kernels, self._agree, self._say = kernels, agree, say
+        self._eager = _Network(model, recipe)
+        self._rows: Rows | None = None  # until the first batch
+        self._cosine: float | None = None
+        self._settling = threading.Lock()
+        self._units = [units_per_batch(recipe, device)]
+        self.busy = Stopwatch()
+        self.lanes = lanes_of(device, threads)
+        # One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and
+        # the last bits of a row would depend on how many cores a machine, or a process of several, happens to have.
+        self._pool = ThreadPoolExecutor(self.lanes, "lane", initializer=torch.set_num_threads, initargs=(1,))
+        # Each lane has one more batch waiting, so that it does not stand idle; more would only take memory.
+        self._room = threading.BoundedSemaphore(2 * self.lanes)
+        self._flying = 0
+        self._counting = threading.Lock()
+        self._turns = threading.BoundedSemaphore(self.lanes)
+        self._one_at_a_time = threading.Lock()
+        self._streams = threading.local()
+
+    @property
+    def units(self) -> int:
+        """Units in a batch; fewer than at the start once memory ran out."""
+        return self._units[-1]
+
+    @property
+    def numerics(self) -> Numerics:
+        """How rows are computed. Kernels and cosine are settled by the first batch."""
+        return Numerics(self._precision, self._kernels or "eager", tuple(self._units), self._cosine)
+
+    @property
+    def flying(self) -> int:
+        """Batches that were submitted and are not done."""
+        return self._flying
+
+    def buffer(self, units: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        """Zeros, uint8 `[units, *shape]`, for the pixels of a batch; for a GPU in memory that it reads by itself."""
+        pinned = self._device.type == "cuda"
+        return torch.zeros((units, *shape), dtype=torch.uint8, pin_memory=pinned).numpy()
+
+    def submit(self, batch: Batch, *, work_ahead: int = 0) -> None:
+        """Have a batch computed, once there is room for it; `batch.rows` tells when and what.
+
+        Args:
+            batch: of as many units as `units` says, or said when it was begun.
+            work_ahead: units that are to come, roughly; it decides whether compiling pays.
+
+        Raises:
+            DeviceError: the precision, or compiled kernels, do not work for this network on this device.
+        """
+        with self._settling:
+            if self._rows is None:
+                self._rows = self._pool.submit(self._settle, batch.pixels, work_ahead).result()
+        self._count(1)
+        self._room.acquire()
+        self._pool.submit(self._compute, batch.pixels).add_done_callback(lambda done: self._hand_over(done, batch))
+
+    def _hand_over(self, done: Future[torch.Tensor], batch: Batch) -> None:
+        self._room.release()
+        self._count(-1)
+        error = done.exception()
+        if error is None:
+            batch.rows.set_result(done.result())
+        else:
+            batch.rows.set_exception(error)
+
+    def _count(self, batches: int) -> None:
+        with self._counting:
+            self._flying += batches
+
+    # --- computing ----------------------------------------------------------------------------------------------------
+
+    def _compute(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        with self.busy:
+            try:
+                with self._turns:
+                    return self._in_batches_of(self.units, pixels)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside of the handler, which holds on to what was in memory when it happened.
+            return self._with_less_memory(pixels)
+
+    def _with_less_memory(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Once more while no other batch is computed, and if need be in smaller ones: the rule from then on."""
+        with self._one_at_a_time, contextlib.ExitStack() as turns:
+            for _ in range(self.lanes):
+                turns.enter_context(self._turns)
+            units = self.units
+            while True:
+                rows, error = self._try(units, pixels)
+                if rows is not None:
+                    break
+                if units == 1:
+                    raise MemoryError(f"not even for a batch of one unit: {error}")
+                units = -(-units // 2)
+            if units < self.units:
+                self._units.append(units)
+                self._say(f"out of memory: batches of {units} in place of {self._units[-2]} from here on")
+            return rows
+
+    def _try(self, units: int, pixels: npt.NDArray[np.uint8]) -> tuple[torch.Tensor | None, str]:
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            return self._in_batches_of(units, pixels), ""
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None, (str(error) or type(error).__name__).splitlines()[0]
+
+    def _in_batches_of(self, units: int, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Rows of a batch that may have been filled before memory ran out, and so be larger than `units`."""
+        assert self._rows is not None  # settled by `submit`
+        if len(pixels) <= units:
+            return self._on_device(self._rows, pixels)
+        padding = np.zeros((-len(pixels) % units, *pixels.shape[1:]), np.uint8)
+        parts = np.split(np.concatenate([pixels, padding]), (len(pixels) + len(padding)) // units)
+        rows = torch.cat([self._on_device(self._rows, part) for part in parts])
+        return rows[: len(rows) * len(pixels) // (len(pixels) + len(padding))]
+
+    @torch.inference_mode()
+    def _on_device(self, rows: Rows, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """float32 rows, on the host, of exactly these pixels."""
+        if self._device.type != "cuda":
+            return rows(torch.from_numpy(pixels))
+        if not hasattr(self._streams, "own"):
+            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._streams.own):
+            computed = rows(torch.from_numpy(pixels).to(self._device, non_blocking=True))
+            on_host = torch.empty(computed.shape, dtype=computed.dtype, pin_memory=True)
+            on_host.copy_(computed, non_blocking=True)
+        self._streams.own.synchronize()
+        return on_host
+
+    # --- settling -----------------------------------------------------------------------------------------------------
+
+    def _settle(self, pixels: npt.NDArray[np.uint8], work_ahead: int) -> Rows:
+        """Decide who runs the network, and check that this gives the rows of eager fp32.
+
+        The check comes before the first row is handed on: kernels that are silently wrong exist.
+        """
+        exact = self._precision == "fp32" and self._device.type == "cpu"
+        reference = None if exact and self._kernels == "eager" else self._reference(pixels)
+        # In place, so that the network is not in memory twice.
+        self._eager.convert(_DTYPES[self._precision])
+        rows = self._choose(pixels, work_ahead)
+        if reference is not None and not (exact and rows is self._eager):
+            self._cosine = self._checked(self._on_device(rows, pixels), reference)
+        return rows
+
+    def _reference(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """The rows in eager fp32 on the CPU; of a GPU's large batch those of the first unit."""
+        if self._device.type == "cpu":
+            return self._on_device(self._eager, pixels)
+        with torch.inference_mode():
+            return copy.deepcopy(self._eager).cpu()(torch.from_numpy(pixels[:1]))
+
+    def _choose(self, pixels: npt.NDArray[np.uint8], work_ahead: int) -> Rows:
+        """Who runs the network: as was asked for, or agreed, or is faster."""
+        self._kernels = self._kernels or _as_kernels(self._agree(None))
+        if self._kernels is not None:
+            return self._eager if self._kernels == "eager" else self._compiled(pixels)
+        eager = self._seconds(self._eager, pixels)
+        proposal: Kernels = "eager"
+        line = ""
+        if eager * work_ahead / self.units / self.lanes >= COMPILE_PAYS_AFTER_SECONDS:
+            proposal, line = self._measured(eager, pixels)
+        self._kernels = _as_kernels(self._agree(proposal)) or proposal
+        if line:
+            self._say(line)
+        return self._eager if self._kernels == "eager" else self._compiled(pixels)
+
+    def _measured(self, eager: float, pixels: npt.NDArray[np.uint8]) -> tuple[Kernels, str]:
+        """The faster kernels, given the seconds that eager ones take for a batch, and a line about it."""
+        began = time.perf_counter()
+        try:
+            compiled = self._compiled(pixels)
+        except DeviceError as error:
+            return "eager", f"not compiled: {error.found}"
+        took, gain = time.perf_counter() - began, eager / self._seconds(compiled, pixels)
+        line = f"torch.compile took {took:.0f} s and makes the network {gain:.2f} times as fast"
+        return ("compiled", f"compiled: {line}") if gain >= WORTH_COMPILING else ("eager", f"not compiled: {line}")
+
+    def _compiled(self, pixels: npt.NDArray[np.uint8]) -> Rows:
+        compiled = compile_rows(self._eager)
+        try:
+            self._on_device(compiled, pixels)
+        except Exception as error:
+            raise _cannot_compile(error) from error
+        return compiled
+
+    def _seconds(self, rows: Rows, pixels: npt.NDArray[np.uint8]) -> float:
+        """How long a batch takes, at its best."""
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            self._on_device(rows, pixels)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    def _checked(self, rows: torch.Tensor, reference: torch.Tensor) -> float:
+        """The least cosine of a row to its reference.
+
+        Raises:
+            DeviceError: it is too low.
+        """
+        pairs = zip(rows[: len(reference)].flatten(1).double(), reference.flatten(1).double(), strict=True)
+        least = min(cosine(row, right) for row, right in pairs)
+        if least >= LEAST_COSINE:
+            return least
+        raise DeviceError(
+            f"{self._precision} on {self._device}, {self._kernels}",
+            expected=f"rows with a cosine of at least {LEAST_COSINE} to those of plain fp32",
+            found=f"{least:.6f} in the first batch",
+            do="Use --precision fp32 and --no-compile; if that is what you did, PyTorch computes wrongly here.",
+        )
+
+
+class _Network(nn.Module):
+    """From the pixels of a batch to its rows."""
+
+    def __init__(self, model: Recognizer, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.dtype = torch.float32
+
+    def convert(self, dtype: torch.dtype) -> None:
+        self.model.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        dims = self.recipe.model.dims
+        inputs = normalize(pixels.flatten(0, 1) if dims == 2 else pixels, self.recipe.normalize, dims)
+        return pool_views(self.model.forward_features(inputs.to(self.dtype)), self.recipe.pooling)
+
+
+def units_per_batch(recipe: Recipe, device: torch.device) -> int:
+    """Units in a batch, at the start.
+
+    On a CPU, where batches are small, rather a few less than a rest of every video to pad when it is computed alone.
+    """
+    frames = recipe.model.segments if recipe.model.dims == 2 else recipe.sampling.clip_len
+    most = max(1, FRAMES_PER_BATCH[device.type] // frames)
+    if recipe.model.neck_joins_video:
+        return 1
+    in_video = units_per_video(recipe)
+    if device.type != "cpu" or in_video is None:
+        return most
+    return next((units for units in range(most, most // 2, -1) if in_video % units == 0), most)
+
+
+def lanes_of(device: torch.device, threads: int | None) -> int:
+    """How many batches are computed at once."""
+    return _CUDA_LANES if device.type == "cuda" else threads or len(usable_cores())
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Of two vectors; 1 for two zeros, NaN where a value is none."""
+    if not (a.any() or b.any()):
+        return 1.0
+    return float(a @ b / (a.norm() * b.norm()).clamp_min(torch.finfo(a.dtype).tiny))
+
+
+def _as_kernels(word: str | None) -> Kernels | None:
+    return next((kernels for kernels in get_args(Kernels) if kernels == word), None)
+
+
+def compile_rows(rows: nn.Module) -> Rows:
+    """What `torch.compile` makes of a network. It compiles at the first call for each shape, and caches on disk."""
+    # One thread, so that the code does not depend on the cores of the machine that it is compiled on.
+    return torch.compile(rows, dynamic=False, options={"freezing": True, "cpp.threads": 1})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch, on whatever device, or Python had no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On the CPU PyTorch has no class of its own for it, and oneDNN neither.
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _cannot_compile(error: Exception) -> DeviceError:
+    return DeviceError(
+        "--compile",
+        expected="a network that torch.compile can compile",
+        found=_reason(error),
+        do="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or leave --compile out.",
+    )
