@@ -396,3 +396,62 @@ class TestHelp:
         assert "clips of 8 frames, 4 apart" in words
         assert "feature size  32" in words
         assert json.loads(vidfeat("inspect", config, "--json").stdout)["model"]["dims"] == 3
+
+
+def numerics(out: Path) -> dict[str, object]:
+    header = json.loads(out.with_name(f"{out.name}.manifest.jsonl").read_text().splitlines()[0])
+    return {"precision": header["precision"], **header["numerics"]}
+
+
+def test_bf16_is_close_to_fp32_and_recorded(
+    config: Path, checkpoint: Path, clips: Path, extracted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bf16.pkl"
+    done = vidfeat("extract", config, clips, "--checkpoint", checkpoint, "-o", out, "--precision", "bf16")
+    assert done.returncode == 0, done.stderr
+    exact, reduced = (pickle.loads(path.read_bytes()) for path in (extracted, out))
+    for a, b in zip(exact, reduced, strict=True):
+        assert b.dtype == np.float32
+        assert not np.array_equal(a, b)
+        assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) >= 0.9995
+    found = numerics(out)
+    assert found.pop("cosine_to_fp32") >= 0.9995  # type: ignore[operator]
+    assert found == {"precision": "bf16", "kernels": "eager", "units_per_batch": [1]}
+    assert numerics(extracted)["cosine_to_fp32"] is None
+    again = vidfeat("extract", config, clips, "--checkpoint", checkpoint, "-o", out)
+    assert again.returncode == 2
+    assert "the precision is 'bf16' there and 'fp32' now" in again.stderr
+
+
+def test_several_devices_share_a_list_and_give_the_same_bytes(
+    config: Path, checkpoint: Path, clips: Path, extracted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "two.pkl"
+    done = vidfeat("extract", config, clips, "--checkpoint", checkpoint, "-o", out, "--device", "cpu,cpu")
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == extracted.read_bytes()
+    assert "model-bound (network" in done.stderr or "decode-bound (network" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_run_keeps_its_kernels(config: Path, checkpoint: Path, clips: Path, extracted: Path, tmp_path: Path) -> None:
+    """Begun with compiled kernels and one video missing; then the video comes, and no flag says how to go on."""
+    root = Path(shutil.copytree(clips, tmp_path / "videos"))
+    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*.mp4"))]
+    listed = write_list(tmp_path / "list.txt", *names, "late.mp4")
+    out = tmp_path / "compiled.pkl"
+    command = ["extract", config, "--video-list", listed, "--video-root", root, "--checkpoint", checkpoint]
+    first = vidfeat(*command, "-o", out, "--compile")
+    assert first.returncode == 3, first.stderr
+    assert numerics(out)["kernels"] == "compiled"
+    exact = pickle.loads(extracted.read_bytes())
+    for a, b in zip(exact, pickle.loads(out.read_bytes()), strict=False):
+        assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
+    shutil.copy(root / names[0], root / "late.mp4")
+    other = vidfeat(*command, "-o", out, "--retry-failed", "--no-compile")
+    assert other.returncode == 2
+    assert "begun with: compiled" in other.stderr
+    last = vidfeat(*command, "-o", out, "--retry-failed")
+    assert last.returncode == 0, last.stderr
+    assert numerics(out)["kernels"] == "compiled"
+    assert not (tmp_path / "compiled.pkl.journal").exists()

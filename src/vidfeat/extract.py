@@ -280,11 +280,21 @@ class Computation:
         What other videos have in a batch that this one waits for is computed with it.
 
         Raises:
-            VideoError: the result is not finite.
+            VideoError: the result is not finite, or there is no memory even for the smallest batch.
         """
         if not self.idle:
             self._batcher.flush()
-        rows = torch.cat([chunk.result() for chunk in self._chunks], dim=1).flatten(0, 1)
+        try:
+            rows = torch.cat([chunk.result() for chunk in self._chunks], dim=1).flatten(0, 1)
+        except MemoryError as error:
+            raise VideoError(
+                self._where,
+                stage="model",
+                kind="out_of_memory",
+                expected="memory for the network",
+                found=str(error),
+                do="Use a device with more memory, or a config with a smaller crop or shorter clips.",
+            ) from None
         crops, clips = self._chunks[0].crops, (sum(chunk.clips[0] for chunk in self._chunks), self._chunks[0].clips[1])
         per_view = _frames_per_view(self._recipe, clips)
         if per_view is not None:

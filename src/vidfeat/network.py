@@ -11,6 +11,7 @@ import contextlib
 import copy
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -47,6 +48,9 @@ whose numbers do not fit the format."""
 
 COMPILE_PAYS_AFTER_SECONDS = 600.0
 """Of eager work ahead: compiling takes 10 to 60 s, and saves a sixth of the work or less where it saves least."""
+
+WORTH_MEASURING_UNITS = 500
+"""Of fewer units ahead none takes so long that compiling could pay; the first feature then comes without delay."""
 
 WORTH_COMPILING = 1.05
 """Compiled kernels are used from this gain in speed on; it leaves room for the noise of the measurement."""
@@ -134,6 +138,7 @@ class Network:
         self._kernels, self._agree, self._say = kernels, agree, say
         self._eager = _Network(model, recipe)
         self._rows: Rows | None = None  # until the first batch
+        self._reference: torch.Tensor | None = None
         self._cosine: float | None = None
         self._settling = threading.Lock()
         self._units = [units_per_batch(recipe, device)]
@@ -182,7 +187,7 @@ class Network:
         """
         with self._settling:
             if self._rows is None:
-                self._rows = self._pool.submit(self._settle, batch.pixels, work_ahead).result()
+                self._rows = self._pool.submit(self._settle_in_memory, batch.pixels, work_ahead).result()
         self._count(1)
         self._room.acquire()
         self._pool.submit(self._compute, batch.pixels).add_done_callback(lambda done: self._hand_over(done, batch))
@@ -227,9 +232,12 @@ class Network:
                     raise MemoryError(f"not even for a batch of one unit: {error}")
                 units = -(-units // 2)
             if units < self.units:
-                self._units.append(units)
-                self._say(f"out of memory: batches of {units} in place of {self._units[-2]} from here on")
+                self._step_down(units)
             return rows
+
+    def _step_down(self, units: int) -> None:
+        self._say(f"out of memory: batches of {units} in place of {self.units} from here on")
+        self._units.append(units)
 
     def _try(self, units: int, pixels: npt.NDArray[np.uint8]) -> tuple[torch.Tensor | None, str]:
         if self._device.type == "cuda":
@@ -267,21 +275,37 @@ class Network:
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
+    def _settle_in_memory(self, pixels: npt.NDArray[np.uint8], work_ahead: int) -> Rows:
+        """`_settle`, on as many of the units as there is memory for."""
+        while True:
+            try:
+                return self._settle(pixels[: self.units], work_ahead)
+            except Exception as error:
+                if not is_out_of_memory(error) or self.units == 1:
+                    raise
+            self._step_down(-(-self.units // 2))
+
     def _settle(self, pixels: npt.NDArray[np.uint8], work_ahead: int) -> Rows:
         """Decide who runs the network, and check that this gives the rows of eager fp32.
 
         The check comes before the first row is handed on: kernels that are silently wrong exist.
         """
         exact = self._precision == "fp32" and self._device.type == "cpu"
-        reference = None if exact and self._kernels == "eager" else self._reference(pixels)
+        self._kernels = self._kernels or _as_kernels(self._agree(None))
+        if self._kernels is None and work_ahead < WORTH_MEASURING_UNITS:
+            self._kernels = _as_kernels(self._agree("eager"))
+        if exact and self._kernels == "eager":
+            return self._eager
+        if self._reference is None:
+            self._reference = self._in_plain_fp32(pixels)
         # In place, so that the network is not in memory twice.
         self._eager.convert(_DTYPES[self._precision])
         rows = self._choose(pixels, work_ahead)
-        if reference is not None and not (exact and rows is self._eager):
-            self._cosine = self._checked(self._on_device(rows, pixels), reference)
+        if not (exact and rows is self._eager):
+            self._cosine = self._checked(self._on_device(rows, pixels), self._reference)
         return rows
 
-    def _reference(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def _in_plain_fp32(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
         """The rows in eager fp32 on the CPU; of a GPU's large batch those of the first unit."""
         if self._device.type == "cpu":
             return self._on_device(self._eager, pixels)
@@ -289,8 +313,7 @@ class Network:
             return copy.deepcopy(self._eager).cpu()(torch.from_numpy(pixels[:1]))
 
     def _choose(self, pixels: npt.NDArray[np.uint8], work_ahead: int) -> Rows:
-        """Who runs the network: as was asked for, or agreed, or is faster."""
-        self._kernels = self._kernels or _as_kernels(self._agree(None))
+        """Who runs the network: as was asked for, or agreed on, or is faster."""
         if self._kernels is not None:
             return self._eager if self._kernels == "eager" else self._compiled(pixels)
         eager = self._seconds(self._eager, pixels)
@@ -315,10 +338,14 @@ class Network:
         return ("compiled", f"compiled: {line}") if gain >= WORTH_COMPILING else ("eager", f"not compiled: {line}")
 
     def _compiled(self, pixels: npt.NDArray[np.uint8]) -> Rows:
-        compiled = compile_rows(self._eager)
         try:
-            self._on_device(compiled, pixels)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the compiler's own modules use what PyTorch has deprecated
+                compiled = compile_rows(self._eager)
+                self._on_device(compiled, pixels)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise _cannot_compile(error) from error
         return compiled
 
@@ -337,7 +364,7 @@ class Network:
         Raises:
             DeviceError: it is too low.
         """
-        pairs = zip(rows[: len(reference)].flatten(1).double(), reference.flatten(1).double(), strict=True)
+        pairs = zip(rows.flatten(1).double(), reference.flatten(1).double(), strict=False)
         least = min(cosine(row, right) for row, right in pairs)
         if least >= LEAST_COSINE:
             return least
@@ -409,9 +436,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch, on whatever device, or Python had no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # On the CPU PyTorch has no class of its own for it, and oneDNN neither.
+    # On the CPU PyTorch has no class of its own for it; oneDNN says no more than that it could not create something.
     text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    signs = ("can't allocate memory", "out of memory", "could not create a memory")
+    return isinstance(error, RuntimeError) and (
+        any(sign in text for sign in signs) or text == "could not create a primitive"
+    )
 
 
 def _reason(error: Exception) -> str:

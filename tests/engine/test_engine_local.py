@@ -10,7 +10,7 @@ import pytest
 
 from video.video_files import cut, write_video
 from vidfeat import Extractor
-from vidfeat.engine.local import run
+from vidfeat.engine.local import longest_last_first, run
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import ReaderOptions
 from vidfeat.errors import VideoError
@@ -43,13 +43,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def extract(
-    extractor: Extractor, paths: list[Path], out: Path, on_error: str = "skip", **options: int
+    extractors: Extractor | list[Extractor], paths: list[Path], out: Path, on_error: str = "skip", **options: int
 ) -> list[np.ndarray | None]:
     entries = [Entry(index, path.name, path) for index, path in enumerate(paths)]
+    extractor = extractors if isinstance(extractors, Extractor) else extractors[0]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
     reading = ReaderOptions(**{"processes": 2, **options})
     with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
-        run(extractor, store.pending(), store, progress, on_error=on_error, reading=reading)  # type: ignore[arg-type]
+        run(extractors, store.pending(), store, progress, on_error=on_error, reading=reading)  # type: ignore[arg-type]
         summary = store.finish(HEADER)
     assert summary is not None
     files = [out / f"{path.stem}.npy" for path in paths]
@@ -77,6 +78,33 @@ def test_a_long_video_is_the_mean_over_all_its_clips(windows: Extractor, videos:
     chunked = windows.extract(videos[0])
     assert (chunked.views, chunked.frames, chunked.fps) == (whole.views, whole.frames, whole.fps)
     assert np.allclose(chunked.array, whole.array, rtol=1e-6, atol=1e-7)
+
+
+def test_batches_across_videos_and_devices_change_nothing(
+    windows: Extractor, videos: list[Path], alone: list[bytes], repository: Path, tmp_path: Path
+) -> None:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    config = repository / "examples" / "tiny_slowonly.py"
+    options = {"data.test.pipeline.1.clip_len": 2, "data.test.pipeline.1.num_clips": 7}
+
+    def small() -> Extractor:
+        return Extractor(config, checkpoint=checkpoint, cfg_options=options)
+
+    one = small()
+    assert one.network.units == 4  # 7 clips of a video are a batch and three quarters of one
+    expected = [one.extract(path).array.tobytes() for path in videos]
+    for number, extractors in enumerate([[one], [one, small()], [one, small(), small()]]):
+        rows = extract(extractors, videos, tmp_path / f"{number}")
+        assert [row is not None and row.tobytes() for row in rows] == expected
+
+
+def test_the_longest_are_first_but_for_the_head_of_a_very_long_list(tmp_path: Path) -> None:
+    sizes = [3, 1, 2, 5, 4]
+    entries = [Entry(index, f"{index}", tmp_path / f"{index}.mp4") for index in range(6)]
+    for entry, size in zip(entries, sizes, strict=False):
+        entry.path.write_bytes(b"x" * size)
+    assert [entry.index for entry in longest_last_first(entries)] == [3, 4, 0, 2, 1, 5]
+    assert [entry.index for entry in longest_last_first(entries, ordered=4)] == [0, 1, 3, 4, 2, 5]
 
 
 def test_broken_videos_leave_the_others_alone(extractor: Extractor, videos: list[Path], tmp_path: Path) -> None:
