@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -428,6 +430,10 @@ def _as_kernels(word: str | None) -> Kernels | None:
 
 def compile_rows(rows: nn.Module) -> Rows:
     """What `torch.compile` makes of a network. It compiles at the first call for each shape, and caches on disk."""
+    # PyTorch's own default lies in the folder for temporary files, where others could put code for us to load.
+    own = Path(torch.hub.get_dir()).parent / "vidfeat-kernels"
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own))
     # One thread, so that the code does not depend on the cores of the machine that it is compiled on.
     return torch.compile(rows, dynamic=False, options={"freezing": True, "cpp.threads": 1})
 
