@@ -147,6 +147,19 @@ def test_what_was_agreed_on_holds(make: Make) -> None:
     assert agreed.numerics.kernels == "compiled"
 
 
+def test_what_no_lane_has_begun_can_be_cancelled(make: Make) -> None:
+    runs = make(threads=1).network
+    rows(runs, clips(4))
+    batches = [Batch(np.zeros((4, 2, 256, 256, 3), np.uint8)) for _ in range(2)]
+    for batch in batches:
+        runs.submit(batch)
+    runs.cancel()
+    assert batches[1].rows.cancelled()
+    assert batches[0].rows.result(timeout=60).shape[0] == 4
+    assert rows(runs, clips(4)).isfinite().all()
+    assert runs.flying == 0
+
+
 WITHOUT_COMPILER = """
 import sys
 import numpy as np, torch

@@ -321,7 +321,7 @@ def _extract_pending(
     kernels = _kernels(options, store)
     # The processes of one machine share its cores.
     cores = max(1, len(usable_cores()) // share.local_size)
-    reading = ReaderOptions(processes_for(cores), timeout_seconds=options.timeout)
+    reading = ReaderOptions(processes_for(cores, setup.devices[0].type), timeout_seconds=options.timeout)
     mine = len(range(share.rank, videos, share.world_size))
     with Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress:
         say = progress.note

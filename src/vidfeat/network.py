@@ -151,8 +151,7 @@ class Network:
         self._pool = ThreadPoolExecutor(self.lanes, "lane", initializer=torch.set_num_threads, initargs=(1,))
         # Each lane has one more batch waiting, so that it does not stand idle; more would only take memory.
         self._room = threading.BoundedSemaphore(2 * self.lanes)
-        self._flying = 0
-        self._counting = threading.Lock()
+        self._flying: set[Future[torch.Tensor]] = set()
         self._turns = threading.BoundedSemaphore(self.lanes)
         self._one_at_a_time = threading.Lock()
         self._streams = threading.local()
@@ -170,7 +169,7 @@ class Network:
     @property
     def flying(self) -> int:
         """Batches that were submitted and are not done."""
-        return self._flying
+        return len(self._flying)
 
     def buffer(self, units: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """Zeros, uint8 `[units, *shape]`, for the pixels of a batch; for a GPU in memory that it reads by itself."""
@@ -190,22 +189,25 @@ class Network:
         with self._settling:
             if self._rows is None:
                 self._rows = self._pool.submit(self._settle_in_memory, batch.pixels, work_ahead).result()
-        self._count(1)
         self._room.acquire()
-        self._pool.submit(self._compute, batch.pixels).add_done_callback(lambda done: self._hand_over(done, batch))
+        computing = self._pool.submit(self._compute, batch.pixels)
+        self._flying.add(computing)
+        computing.add_done_callback(lambda done: self._hand_over(done, batch))
+
+    def cancel(self) -> None:
+        """Forget the batches that no lane has begun, so that a run that ends early ends soon."""
+        for computing in list(self._flying):
+            computing.cancel()
 
     def _hand_over(self, done: Future[torch.Tensor], batch: Batch) -> None:
+        self._flying.discard(done)
         self._room.release()
-        self._count(-1)
-        error = done.exception()
-        if error is None:
-            batch.rows.set_result(done.result())
-        else:
+        if done.cancelled():
+            batch.rows.cancel()
+        elif error := done.exception():
             batch.rows.set_exception(error)
-
-    def _count(self, batches: int) -> None:
-        with self._counting:
-            self._flying += batches
+        else:
+            batch.rows.set_result(done.result())
 
     # --- computing ----------------------------------------------------------------------------------------------------
 

@@ -349,9 +349,12 @@ def test_ctrl_c_is_for_the_parent_alone(parent: tuple[subprocess.Popen[str], lis
     assert not any(map(is_alive, workers))
 
 
-@pytest.mark.parametrize(("cores", "processes"), [(0, 1), (1, 1), (3, 3), (64, 4)])
-def test_as_many_processes_as_cores_up_to_four(cores: int, processes: int) -> None:
-    assert processes_for(cores) == processes
+@pytest.mark.parametrize(
+    ("cores", "device", "processes"),
+    [(0, "cpu", 1), (1, "cpu", 1), (3, "cpu", 3), (64, "cpu", 16), (1, "cuda", 1), (16, "cuda", 14), (64, "cuda", 16)],
+)
+def test_as_many_processes_as_cores_up_to_an_end(cores: int, device: str, processes: int) -> None:
+    assert processes_for(cores, device) == processes
 
 
 def test_decode_processes_do_not_import_torch() -> None:

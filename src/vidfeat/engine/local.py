@@ -66,7 +66,7 @@ def run(
     if on_error == "skip":
         entries = longest_last_first(entries)
     spec = ViewSpec.of(extractors[0].recipe, on_corrupt)
-    reading = reading or ReaderOptions(processes_for(len(usable_cores())))
+    reading = reading or ReaderOptions(processes_for(len(usable_cores()), extractors[0].device.type))
     with contextlib.closing(_outcomes(extractors, entries, spec, reading, progress)) as outcomes:
         for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
             _commit(entries[index], outcome, store, progress)
@@ -135,7 +135,10 @@ def _outcomes(
 ) -> Generator[tuple[int, Outcome], None, None]:
     """What becomes of every entry, by its position, in the order in which they are done."""
     desk = _Desk(extractors, entries)
-    with Readers(spec, [entry.path for entry in entries], desk.inbox.put, reading) as readers:
+    with contextlib.ExitStack() as ending:
+        for extractor in extractors:
+            ending.callback(extractor.network.cancel)
+        readers = ending.enter_context(Readers(spec, [entry.path for entry in entries], desk.inbox.put, reading))
         progress.load = Load([extractor.network for extractor in extractors], readers)
         left = len(entries)
         while left:

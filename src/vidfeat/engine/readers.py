@@ -35,14 +35,21 @@ MOST_FAILURES_AHEAD = 64
 """Failures that are told and not yet taken note of, at most: a list of nothing but broken files fails faster than a
 disk can commit it."""
 
+MOST_PROCESSES = 16
+"""Decode processes of a run, at most, of about 80 MB each."""
+
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 
 
-def processes_for(cores: int) -> int:
-    """Decode processes that feed one network, on a machine or a share of one with so many cores."""
-    return max(1, min(cores, 4))
+def processes_for(cores: int, device: str = "cpu") -> int:
+    """Decode processes for a run, on a machine or a share of one with so many cores.
+
+    As many as cores, also where the network runs on the same ones: they yield to it, and what they have read ahead is
+    bounded. Two cores less where a GPU has to be fed in time. Some memory each is what they cost, so there is an end.
+    """
+    return max(1, min(cores if device == "cpu" else cores - 2, MOST_PROCESSES))
 
 
 def worker_command() -> tuple[str, ...]:
