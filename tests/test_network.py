@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,6 +154,9 @@ def test_what_no_lane_has_begun_can_be_cancelled(make: Make) -> None:
     batches = [Batch(np.zeros((4, 2, 256, 256, 3), np.uint8)) for _ in range(2)]
     for batch in batches:
         runs.submit(batch)
+    before = runs.busy.seconds
+    while runs.busy.seconds == before:  # no lane has begun the first
+        time.sleep(0.001)
     runs.cancel()
     assert batches[1].rows.cancelled()
     assert batches[0].rows.result(timeout=60).shape[0] == 4
