@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import sysconfig
 import textwrap
 import urllib.error
 import urllib.request
@@ -124,6 +125,16 @@ def _bfloat16() -> list[Finding]:
 
 
 _BF16_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-bf16", "bf16": "Arm bf16"}
+
+
+def _compiler() -> list[Finding]:
+    wanted = os.environ.get("CXX", "g++")
+    compiler, headers = shutil.which(wanted), Path(sysconfig.get_path("include")) / "Python.h"
+    if compiler and headers.is_file():
+        return [Finding("compiler", "ok", f"{compiler}: torch.compile can make long runs faster")]
+    missing = f"no C++ compiler named {wanted}" if not compiler else f"no {headers}"
+    do = "For torch.compile on the CPU install a C++ compiler and Python's headers, such as g++ and python3-dev."
+    return [Finding("compiler", "note", f"{missing}: long runs go on without torch.compile", do)]
 
 
 def _torch() -> list[Finding]:
@@ -258,6 +269,7 @@ _LOOKS: dict[str, Callable[[], list[Finding]]] = {
     "cores": _cores,
     "CPU bf16": _bfloat16,
     "torch": _torch,
+    "compiler": _compiler,
     "FFmpeg": _ffmpeg,
     "libraries": _libraries,
     "extras": _extras,
