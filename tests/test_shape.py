@@ -27,8 +27,9 @@ MAY_IMPORT = {
     "store": {"errors"},
     "engine": {"errors", "recipe", "extract", "views", "store", "cli"},
     "report": {"errors", "store", "video"},
+    "demo": {"errors", "store", "report", "video"},
     "doctor": {"errors"},
-    "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store", "report", "doctor"},
+    "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store", "report", "demo", "doctor"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 
