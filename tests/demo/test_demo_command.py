@@ -78,6 +78,7 @@ def test_again_it_writes_its_own_files_anew_and_leaves_others_alone(
     shown: tuple[Path, subprocess.CompletedProcess],
 ) -> None:
     folder, _ = shown
+    features = (folder / "features.pkl").read_bytes()
     own = folder / "clips" / "bounce" / "mine.mp4"
     own.write_bytes(b"mine")
     (folder / "clips" / "bounce" / "00.mp4").write_bytes(b"torn")
@@ -85,6 +86,7 @@ def test_again_it_writes_its_own_files_anew_and_leaves_others_alone(
     done = demo("-o", folder, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert own.read_bytes() == b"mine"
+    assert (folder / "features.pkl").read_bytes() == features  # the clips were the same to the bit
     assert (folder / "report.html").is_file()
     assert len((folder / "clips" / "bounce" / "00.mp4").read_bytes()) > 1000
     own.unlink()

@@ -51,7 +51,11 @@ def claim(root: Path) -> DemoFolder:
         WriteError: the system refused.
     """
     mark = root / _MARK
-    if not _is_ours(root, mark):
+    try:
+        ours = _is_ours(root, mark)
+    except OSError as error:
+        raise UsageError(str(root), expected="a folder that can be read", found=error.strerror or str(error)) from error
+    if not ours:
         raise UsageError(
             str(root),
             expected="a new or empty folder, or that of an earlier `vidfeat demo`",
