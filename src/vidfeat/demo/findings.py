@@ -80,10 +80,13 @@ def find(clips: Sequence[Clip], folder: DemoFolder) -> Findings:
 
 def in_words(findings: Findings) -> Iterator[str]:
     """The lines for the terminal."""
-    width = max(len(example.clip) for example in findings.examples)
-    yield f"{'clip':{width}}  its nearest by cosine"
-    for example in findings.examples:
-        yield f"{example.clip:{width}}  " + "  ".join(f"{name} {cosine:.2f}" for name, cosine in example.others)
+    rows = [
+        (example.clip, *(f"{name} {cosine:.2f}" for name, cosine in example.others)) for example in findings.examples
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    yield f"{'clip':{widths[0]}}  its nearest by cosine"
+    for row in rows:
+        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
     yield (
         f"The nearest clip shows the same motion for {findings.right} of {findings.clips} clips "

@@ -9,7 +9,7 @@ from vidfeat.errors import UsageError, WriteError
 from vidfeat.store.atomic import replacing
 
 _MARK = "ABOUT.txt"
-_MARKED = "Made by `vidfeat demo`, which writes its own files here anew whenever it is run.\n"
+_MARKED = b"Made by `vidfeat demo`"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def claim(root: Path) -> DemoFolder:
         )
     make_folder(root)
     with replacing(mark) as file:
-        file.write(_MARKED.encode())
+        file.write(_MARKED + b", which writes its own files here anew whenever it is run.\n")
     return DemoFolder(root)
 
 
@@ -88,4 +88,4 @@ def make_folder(folder: Path) -> None:
 def _is_ours(root: Path, mark: Path) -> bool:
     if not root.is_dir():
         return not root.exists()
-    return not any(root.iterdir()) or (mark.is_file() and mark.read_bytes() == _MARKED.encode())
+    return not any(root.iterdir()) or (mark.is_file() and mark.read_bytes().startswith(_MARKED))
