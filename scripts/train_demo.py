@@ -51,8 +51,7 @@ class RenderedClips(Dataset[tuple[torch.Tensor, int]]):
     """Training clips, each seen once: clip i is of motion `i % len(MOTIONS)`."""
 
     def __init__(self, recipe: Recipe, count: int) -> None:
-        self._plan = plan_clips(FRAMES, recipe.sampling)[0]
-        self._transform = FrameTransformer(recipe.transforms)
+        self._recipe = recipe
         self._count = count
 
     def __len__(self) -> int:
@@ -62,7 +61,9 @@ class RenderedClips(Dataset[tuple[torch.Tensor, int]]):
         """uint8 `[T, H, W, 3]` and the number of the motion."""
         number, label = divmod(index, len(MOTIONS))
         scene = draw_scene(list(MOTIONS)[label], "train", number)
-        frames = [self._transform(frame, where="rendered")[0] for frame in scene.frames(self._plan)]
+        transform = FrameTransformer(self._recipe.transforms)
+        plan = plan_clips(FRAMES, self._recipe.sampling)[0]
+        frames = [transform(frame, where="rendered")[0] for frame in scene.frames(plan)]
         return torch.from_numpy(np.stack(frames)), label
 
 
