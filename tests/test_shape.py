@@ -31,9 +31,10 @@ MAY_IMPORT = {
     "store": {"errors"},
     "engine": {"errors", "extract", "views", "batches", "network", "machine", "stopwatch", "store", "cli"},
     "report": {"errors", "store", "video"},
+    "demo": {"errors", "store", "report", "video"},
     "doctor": {"errors"},
     "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store"}
-    | {"report", "doctor"},
+    | {"report", "demo", "doctor"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 

@@ -229,6 +229,24 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--debug", action="store_true", help="show tracebacks")
     report.set_defaults(run=_report)
 
+    demo = commands.add_parser(
+        "demo",
+        help="show all of it on clips made for the purpose",
+        description="Render short clips of moving shapes, extract their features with a small model that comes along, "
+        "and show which clips it finds alike, here and on a page. Takes less than a minute; nothing is downloaded.",
+    )
+    demo.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("vidfeat-demo"),
+        metavar="FOLDER",
+        help="a new folder, or that of an earlier demo (default: vidfeat-demo)",
+    )
+    demo.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+    demo.add_argument("--debug", action="store_true", help="show tracebacks")
+    demo.set_defaults(run=_demo)
+
     doctor = commands.add_parser(
         "doctor",
         help="say what this machine can do",
@@ -488,6 +506,32 @@ def _report(options: argparse.Namespace) -> int:
             f"{summary.page}: {summary.videos} videos, {summary.shown} on the map, {summary.failed} failed, "
             f"{summary.pictured} with pictures"
         )
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from vidfeat.demo import CONFIG, weights
+    from vidfeat.demo.folder import claim
+
+    folder = claim(options.out)
+
+    from vidfeat.demo.clips import demo_clips, write_clips
+    from vidfeat.demo.findings import find, in_words
+    from vidfeat.report import build
+
+    clips = demo_clips()
+    write_clips(clips, folder, progress=not options.quiet)
+    # From here on it is what anybody does with videos of their own.
+    words = ["extract", CONFIG, "--checkpoint", weights(), "--video-list", folder.listed, "--video-root", folder.clips]
+    words += ["-o", folder.features, "--restart", *(["--quiet"] if options.quiet else [])]
+    code = _extract(_parser().parse_args([str(word) for word in words]))
+    if code:
+        return code
+    findings = find(clips, folder)
+    build(folder.features, video_root=folder.clips, labels=None, page=folder.page)
+    if not options.quiet:
+        print("\n".join(in_words(findings)))
+        print(f"Open {folder.page} to look around. Your own videos: see `vidfeat models` and `vidfeat extract --help`.")
     return 0
 
 

@@ -54,6 +54,16 @@ def test_a_finished_output(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.glob(".vidfeat-*"))
 
 
+def test_the_map_shows_directions_as_the_neighbours_do(tmp_path: Path) -> None:
+    (tmp_path / "f.json").write_text(json.dumps([[3, 0], [300, 0], [0, 2], [0, 900], [0, 0]]))
+    _, data = report(tmp_path / "f.json")
+    places = np.array(data["groups"][0]["places"])
+    assert np.abs(places[0] - places[1]).max() < 1e-3
+    assert np.abs(places[2] - places[3]).max() < 1e-3
+    assert np.linalg.norm(places[0] - places[2]) > 0.5
+    assert data["groups"][0]["norms"] == [3, 300, 2, 900, 0]
+
+
 @pytest.mark.parametrize("name", ["f.pkl", "features"])
 def test_an_unfinished_run(tmp_path: Path, name: str) -> None:
     out = write_output(tmp_path / name, names_of(9), clustered(COUNT)[:5], fails={2}, finish=False)

@@ -236,7 +236,8 @@ def _groups(seen: Sequence[Seen]) -> list[list[int]]:
 def _group(seen: Sequence[Seen], members: list[int], method: Method) -> dict[str, Any]:
     """The map of the videos `members` and what there is to say about them; all numbers of videos are of the page."""
     vectors = np.stack([vector for number in members if (vector := seen[number].vector) is not None])
-    places: Map = project(vectors, method)
+    # Directions only, as the neighbours are found by cosine; else the lengths would be most of the map.
+    places: Map = project(measure.unit(vectors), method)
     near = measure.neighbours(vectors, NEIGHBOURS)
     lengths = measure.norms(vectors)
     dead = measure.dead_dimensions(vectors)
