@@ -25,10 +25,14 @@ MAY_IMPORT = {
     "views": {"errors", "recipe", "sampling", "transforms", "video"},
     "extract": {"errors", "recipe", "models", "sampling", "transforms", "pooling", "checkpoint", "mmaction", "views"},
     "store": {"errors"},
-    "engine": {"errors", "recipe", "extract", "views", "store", "cli"},
+    "engine": {"errors", "recipe", "extract", "views", "video", "store", "cli"},
     "report": {"errors", "store", "video"},
     "doctor": {"errors"},
-    "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store", "report", "doctor"},
+    "plan": {
+        *("errors", "recipe", "sampling", "transforms", "video", "views", "models", "mmaction", "extract"),
+        *("store", "engine"),
+    },
+    "cli": {"errors", "recipe", "describe", "extract", "mmaction", "engine", "store", "report", "doctor", "plan"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 
