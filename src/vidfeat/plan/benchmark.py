@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 
 from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers
-from vidfeat.extract import Computation, Extractor, usable_cores
+from vidfeat.extract import Extractor, usable_cores
 from vidfeat.models import build
 from vidfeat.plan.survey import Sound, Unsound
 from vidfeat.plan.workload import host_pixels
-from vidfeat.recipe import Recipe
+from vidfeat.recipe import ModelSpec, Recipe
 from vidfeat.sampling import plan_clips
 from vidfeat.views import Views, ViewSpec, group_clips
 
@@ -34,6 +34,9 @@ READING_SECONDS = 6.0
 
 NETWORK_SECONDS = 5.0
 """About how long the network computes, the first run aside, unless its least batch takes longer."""
+
+MOST_COPIES = 16
+"""Times that the network sees the same views, for each core: small networks are done sooner than `NETWORK_SECONDS`."""
 
 
 def sample(videos: Sequence[Sound], count: int = SAMPLE_VIDEOS) -> list[Sound]:
@@ -148,37 +151,41 @@ class NetworkTest:
 
 def measure_network(extractor: Extractor, views: Views) -> NetworkTest:
     """Run the network on some views, on all cores at once, for about `NETWORK_SECONDS`."""
-    clock = time.process_time if extractor.device.type == "cpu" else time.perf_counter
-    model = extractor.recipe.model
-    few = views if model.neck_joins_video else _first_clips(views, model.segments)
-    _computed(extractor, [few])  # kernels are chosen and memory is taken
-    start = time.monotonic()
-    _computed(extractor, [few])
-    affordable = NETWORK_SECONDS / (time.monotonic() - start)
-    some = views if affordable > len(views.clips) / len(few.clips) else few
-    affordable *= len(few.clips) / len(some.clips)
-    # Several at once, so that all cores have work to the end; and no more of them than needed for that.
-    copies = min(max(1, int(affordable)), 2 * len(usable_cores()))
-    seconds = clock()
-    first, *_ = _computed(extractor, [some] * copies)
-    seconds = clock() - seconds
+    on_cpu = extractor.device.type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
+    lanes = len(usable_cores()) if on_cpu else 1
+
+    def seconds_for(some: Views, copies: int) -> float:
+        start = clock()
+        _compute(extractor, some, copies)
+        return clock() - start
+
+    some = _fewest_clips(views, extractor.recipe.model)
+    seconds_for(some, 1)  # kernels are chosen and memory is taken
+    budget = NETWORK_SECONDS * lanes / seconds_for(some, 1)
+    if budget > len(views.clips) / len(some.clips):
+        budget *= len(some.clips) / len(views.clips)
+        some = views
+    copies = max(1, min(int(budget), MOST_COPIES * lanes))
     _, crops, height, width, _ = some.pixels.shape
-    pixels = copies * crops * some.clips.size * height * width
-    return NetworkTest(seconds / pixels, first.result().array, len(some.clips))
+    pixels = crops * some.clips.size * height * width
+    return NetworkTest(seconds_for(some, copies) / (copies * pixels), extractor.compute(some).array, len(some.clips))
 
 
-def _first_clips(views: Views, segments: int) -> Views:
+def _fewest_clips(views: Views, model: ModelSpec) -> Views:
     """The fewest clips that the network can look at."""
-    return replace(views, clips=views.clips[group_clips(views.clips, segments, 1)[0]])
+    if model.neck_joins_video:
+        return views
+    return replace(views, clips=views.clips[group_clips(views.clips, model.segments, 1)[0]])
 
 
-def _computed(extractor: Extractor, views: Sequence[Views]) -> list[Computation]:
-    computations = [extractor.begin() for _ in views]
-    for computation, some in zip(computations, views, strict=True):
-        computation.add(some)
+def _compute(extractor: Extractor, views: Views, copies: int) -> None:
+    """Run the network on the same views several times at once, so that all cores have work to the end."""
+    computations = [extractor.begin() for _ in range(copies)]
+    for computation in computations:
+        computation.add(views)
     for computation in computations:
         computation.wait()
-    return computations
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class _File:
 def find_duplicates(entries: Sequence[Entry]) -> list[Duplicates]:
     """The videos that are there more than once, in the order of the list.
 
-    Only files of equal size are read, and those as a whole. What cannot be read, or is no file, is left out.
+    Only files of equal size are read, and those as a whole. What cannot be read, is empty or is no file is left out.
     """
     files = _files(entries)
     found = [Duplicates(_names([file]), same_file=True) for file in files if len(file.entries) > 1]
@@ -57,11 +58,12 @@ def _files(entries: Sequence[Entry]) -> list[_File]:
     leading: dict[tuple[int, int], list[Entry]] = defaultdict(list)
     for entry in entries:
         try:
-            stat = entry.path.stat()
+            about = entry.path.stat()
         except OSError:
             continue
-        sizes[stat.st_dev, stat.st_ino] = stat.st_size
-        leading[stat.st_dev, stat.st_ino].append(entry)
+        if stat.S_ISREG(about.st_mode) and about.st_size:
+            sizes[about.st_dev, about.st_ino] = about.st_size
+            leading[about.st_dev, about.st_ino].append(entry)
     return [_File(sizes[key], tuple(group)) for key, group in leading.items()]
 
 

@@ -183,7 +183,9 @@ def _span(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 99.5 else f"{minutes / 60:,.1f} h"
+    if minutes < 99.5:
+        return f"{minutes:.1f} min" if minutes < 9.95 else f"{minutes:.0f} min"
+    return f"{minutes / 60:,.1f} h"
 
 
 def _size(count: float) -> str:
