@@ -40,7 +40,7 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
     done = plan(folder, config, "-o", tmp_path / "features.json")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].split() == "videos 4: 3 sound, 1 broken; 1 are duplicates".split()
+    assert lines[0].split() == "videos 4: 3 sound, 1 broken; duplicates among them: 1".split()
     # The frames of 30 + 30 + 50, at 25 a second.
     assert "4.4 s of video, 110 frames, " in lines[1]
     assert lines[1].endswith("96x72 (2), 128x72 (1)")

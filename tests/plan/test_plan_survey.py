@@ -14,7 +14,7 @@ from vidfeat.engine.readers import ReaderOptions
 from vidfeat.mmaction import compile_file
 from vidfeat.plan.duplicates import Duplicates, find_duplicates
 from vidfeat.plan.survey import Survey, survey
-from vidfeat.plan.workload import Workload, Workloads
+from vidfeat.plan.workload import OPENING_PIXELS, Workload, Workloads
 from vidfeat.recipe import Recipe
 from vidfeat.store import Entry
 from vidfeat.video import probe
@@ -89,7 +89,7 @@ class TestWorkload:
         assert Workloads(recipe).of(probe(video)) == Workload(
             clips=len(views.clips),
             inputs=views.crops * len(views.clips),
-            host_pixels=96 * 72 * (last + len(views.pixels)),
+            host_pixels=OPENING_PIXELS + 96 * 72 * (last + len(views.pixels)),
             network_pixels=views.clips.size * views.pixels.size // 3 // len(views.pixels),
         )
 
@@ -97,7 +97,9 @@ class TestWorkload:
         estimated = write_video(tmp_path / "estimated.avi", "mpeg4", frames=60, size=(96, 72))
         info = probe(estimated)
         assert not info.frames_exact
-        assert Workloads(recipe).of(info).host_pixels == 96 * 72 * (60 + len(wanted_frames(recipe, 60)))
+        assert Workloads(recipe).of(info).host_pixels == OPENING_PIXELS + 96 * 72 * (
+            60 + len(wanted_frames(recipe, 60))
+        )
 
     def test_image_networks_take_frame_by_frame(self, repository: Path, video: Path) -> None:
         configs = repository / "configs" / "recognition" / "tsn"

@@ -159,7 +159,7 @@ class Readers:
         self._budget = Budget(options.budget_bytes)
         self._failures = Budget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._workers: set[_Worker] = set()
         self._closed = False
         count = max(1, min(options.processes, len(paths)))
         self._keepers = [threading.Thread(target=self._keep, name=f"keeper-{i}", daemon=True) for i in range(count)]
@@ -176,10 +176,12 @@ class Readers:
         self._failures.close()
         with self._lock:
             self._closed = True
-            for process in self._processes:
-                process.kill()
+            for worker in self._workers:
+                worker.process.kill()
         for keeper in self._keepers:
             keeper.join()
+        for worker in tuple(self._workers):  # which their keepers were at work with
+            self._end(worker)
 
     def _keep(self) -> None:
         """The life of a keeper."""
@@ -279,13 +281,13 @@ class Readers:
             if self._closed:
                 raise _ClosingError
             worker = _Worker.spawn(self._options.command)
-            self._processes.add(worker.process)
+            self._workers.add(worker)
             return worker
 
     def _end(self, worker: _Worker) -> None:
         worker.kill()
         with self._lock:
-            self._processes.discard(worker.process)
+            self._workers.discard(worker)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

@@ -30,7 +30,7 @@ SAMPLE_VIDEOS = 8
 """Videos that are read at most."""
 
 READING_SECONDS = 6.0
-"""Reading ends after this time, once one video has been read at least in part."""
+"""How long the sample is read."""
 
 NETWORK_SECONDS = 5.0
 """About how long the network computes, the first run aside, unless its least batch takes longer."""
@@ -87,8 +87,16 @@ class ReadingTest:
     views: Views | None
 
 
-def measure_reading(spec: ViewSpec, videos: Sequence[Sound], reading: ReaderOptions) -> ReadingTest:
-    """Read videos as a run does, for `READING_SECONDS` at most, or until the first of them gives something.
+def measure_reading(
+    spec: ViewSpec, videos: Sequence[Sound], reading: ReaderOptions, seconds: float = READING_SECONDS
+) -> ReadingTest:
+    """Read videos as a run does.
+
+    Args:
+        spec: what to read of them.
+        videos: the sample.
+        reading: how many processes read, and what they may use.
+        seconds: the time after which reading ends, once one video has been read at least in part.
 
     Raises:
         VidfeatError: no process that reads videos can be started.
@@ -97,7 +105,7 @@ def measure_reading(spec: ViewSpec, videos: Sequence[Sound], reading: ReaderOpti
     read: dict[int, Read] = {}
     unsound: dict[int, Unsound] = {}
     views: Views | None = None
-    deadline, left = time.monotonic() + READING_SECONDS, len(videos)
+    deadline, left = time.monotonic() + seconds, len(videos)
     with Readers(spec, [video.entry.path for video in videos], inbox.put, reading):
         while left and (event := _next(inbox, deadline if read else math.inf)) is not None:
             if isinstance(event, Broken):

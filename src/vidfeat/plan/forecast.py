@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
 import tempfile
@@ -52,7 +53,7 @@ class Duration:
 
     Attributes:
         seconds: the prediction, from the first video to the last, on this machine with nothing else to do.
-        at_least, at_most: the same if all videos were read as fast as the fastest of the sample, or the slowest.
+        at_least, at_most: the same for a reading speed that is two standard errors of the sample higher or lower.
         reading_core_seconds: seconds of one core that reading takes.
         network_seconds: seconds of one core, or of the GPU, that the network takes.
         bottleneck: which of the two to make faster first.
@@ -214,18 +215,28 @@ def predict_duration(
     host_pixels = sum(video.work.host_pixels for video in sound)
     network = network_seconds_per_pixel * sum(video.work.network_pixels for video in sound)
     per_pixel = sum(one.cpu_seconds for one in read) / sum(one.pixels for one in read)
-    each = [one.cpu_seconds / one.pixels for one in read]
-    seconds, bottleneck = _elapsed(per_pixel * host_pixels, network, machine)
+    error = 2 * _standard_error(per_pixel, read, len(sound)) * host_pixels
+    reading = per_pixel * host_pixels
+    seconds, bottleneck = _elapsed(reading, network, machine)
     return Duration(
         seconds=seconds,
-        at_least=_elapsed(min(each) * host_pixels, network, machine)[0],
-        at_most=_elapsed(max(each) * host_pixels, network, machine)[0],
-        reading_core_seconds=per_pixel * host_pixels,
+        at_least=_elapsed(max(0.0, reading - error), network, machine)[0],
+        at_most=_elapsed(reading + error, network, machine)[0],
+        reading_core_seconds=reading,
         network_seconds=network,
         bottleneck=bottleneck,
         sample=tuple(one.name for one in read),
         made_up_weights=made_up_weights,
     )
+
+
+def _standard_error(per_pixel: float, read: Sequence[Read], videos: int) -> float:
+    """Of the seconds per pixel, as a ratio estimated from a part of all videos; 0 where one video has to tell all."""
+    if len(read) < 2:
+        return 0.0
+    variance = sum((one.cpu_seconds - per_pixel * one.pixels) ** 2 for one in read) / (len(read) - 1)
+    mean_pixels = sum(one.pixels for one in read) / len(read)
+    return math.sqrt((1 - len(read) / videos) * variance / len(read)) / mean_pixels
 
 
 def _elapsed(reading: float, network: float, machine: Machine) -> tuple[float, Bottleneck]:

@@ -16,6 +16,7 @@ NAMED = 20
 """Broken videos, and duplicates, that the table names; the JSON has them all."""
 
 _SIZES_NAMED = 3
+_COPIES_NAMED = 5
 
 
 def render(forecast: Forecast) -> str:
@@ -78,7 +79,9 @@ def to_json(forecast: Forecast) -> dict[str, Any]:
 def _videos(forecast: Forecast) -> str:
     extra = sum(len(same.names) - 1 for same in forecast.duplicates)
     total = len(forecast.sound) + len(forecast.unsound)
-    return f"{total:,}: {len(forecast.sound):,} sound, {len(forecast.unsound):,} broken; {extra:,} are duplicates"
+    return (
+        f"{total:,}: {len(forecast.sound):,} sound, {len(forecast.unsound):,} broken; duplicates among them: {extra:,}"
+    )
 
 
 def _content(sound: Sequence[Sound]) -> str:
@@ -146,7 +149,8 @@ def _reason(video: Unsound) -> str:
 
 
 def _same(same: Duplicates) -> str:
-    return f"{' = '.join(same.names)} ({'one file' if same.same_file else 'same content'})"
+    more = f" and {len(same.names) - _COPIES_NAMED:,} more" if len(same.names) > _COPIES_NAMED else ""
+    return f"{' = '.join(same.names[:_COPIES_NAMED])}{more} ({'one file' if same.same_file else 'same content'})"
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

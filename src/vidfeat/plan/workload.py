@@ -11,6 +11,9 @@ from vidfeat.sampling import FrameIndex, plan_clips
 from vidfeat.transforms import FrameTransformer
 from vidfeat.video import VideoInfo
 
+OPENING_PIXELS = 3_000_000
+"""Opening and probing a video takes some 8 ms, in which so many pixels are decoded."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -19,7 +22,7 @@ class Workload:
     Attributes:
         clips: clips of its plan.
         inputs: rows of the network's batches: a clip, or for image networks a frame, under one crop each.
-        host_pixels: pixels that are decoded or transformed; see `host_pixels`.
+        host_pixels: what reading it is worth, in decoded pixels; see `host_pixels`.
         network_pixels: pixels that pass through the network.
     """
 
@@ -65,7 +68,10 @@ class Workloads:
 
 
 def host_pixels(info: VideoInfo, plan: FrameIndex) -> int:
-    """Pixels of all frames up to the last wanted one, which are decoded, and of the wanted ones, which are transformed.
+    """What reading a video is worth, in decoded pixels.
+
+    That is the pixels of all frames up to the last wanted one, which are decoded, those of the wanted ones, which are
+    transformed, and `OPENING_PIXELS`.
 
     Frames that the decoder may leave out count as well: which they are is only known from the packets, and a sample of
     the videos tells how much it matters.
@@ -75,4 +81,4 @@ def host_pixels(info: VideoInfo, plan: FrameIndex) -> int:
         plan: its plan, or the first clips of it.
     """
     decoded = int(plan.max()) + 1 if info.frames_exact else info.frames
-    return info.width * info.height * (decoded + len(np.unique(plan)))
+    return OPENING_PIXELS + info.width * info.height * (decoded + len(np.unique(plan)))
