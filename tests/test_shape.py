@@ -29,12 +29,14 @@ MAY_IMPORT = {
     "batches": {"recipe", "views", "network"},
     "extract": {"errors", "recipe", "models", "pooling", "checkpoint", "mmaction", "views", "network", "batches"},
     "store": {"errors"},
-    "engine": {"errors", "extract", "views", "batches", "network", "machine", "stopwatch", "store", "cli"},
+    "engine": {"errors", "extract", "views", "video", "batches", "network", "machine", "stopwatch", "store", "cli"},
     "report": {"errors", "store", "video"},
     "demo": {"errors", "store", "report", "video"},
     "doctor": {"errors"},
+    "plan": {"errors", "recipe", "sampling", "transforms", "video", "views", "models", "mmaction", "machine", "extract"}
+    | {"store", "engine"},
     "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store"}
-    | {"report", "demo", "doctor"},
+    | {"report", "demo", "doctor", "plan"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 

@@ -70,15 +70,36 @@ def guarded(run: Any, options: argparse.Namespace) -> int:
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that `vidfeat extract` and the MMAction2 command share."""
     parser.add_argument("--video-list", type=Path, metavar="FILE", help="text file with one video path per line")
-    parser.add_argument("--video-root", type=Path, metavar="DIR", help="folder that the list's paths start from")
-    parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override, dotted keys"
-    )
+    _add_model_flags(parser)
     parser.add_argument(
         "--launcher",
         choices=("none", "pytorch", "slurm", "mpi"),
         default="none",
         help="what started this process as one of several that share the list (default: none)",
+    )
+    parser.add_argument(
+        "--on-error", choices=("skip", "fail"), default="skip", help="go on after a broken video (default), or stop"
+    )
+    parser.add_argument(
+        "--on-corrupt",
+        choices=("fail", "salvage"),
+        default="fail",
+        help="a truncated or corrupt video fails (default), or gives features of the frames that decode, marked so",
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="run the network through torch.compile, or not (default: where the list is long enough to pay for it)",
+    )
+    parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
+    parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
+
+
+def _add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that `vidfeat plan` takes as well: what is computed, and on what."""
+    parser.add_argument("--video-root", type=Path, metavar="DIR", help="folder that the list's paths start from")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override, dotted keys"
     )
     parser.add_argument(
         "--device",
@@ -91,14 +112,6 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         choices=("fp32", "bf16", "fp16"),
         default="fp32",
         help="arithmetic of the network (default: fp32, exact); the others are checked against it on the first batch",
-    )
-    parser.add_argument(
-        "--compile",
-        action=argparse.BooleanOptionalAction,
-        help="run the network through torch.compile, or not (default: where the list is long enough to pay for it)",
-    )
-    parser.add_argument(
-        "--on-error", choices=("skip", "fail"), default="skip", help="go on after a broken video (default), or stop"
     )
     parser.add_argument(
         "--spatial-type", choices=("avg", "max", "keep"), default="avg", help="pooling over height and width"
@@ -118,20 +131,12 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip-interval", type=int, metavar="N", help="frames between the centres of windows")
     parser.add_argument("--frame-interval", type=int, metavar="N", help="frames between the frames of a window")
     parser.add_argument(
-        "--on-corrupt",
-        choices=("fail", "salvage"),
-        default="fail",
-        help="a truncated or corrupt video fails (default), or gives features of the frames that decode, marked so",
-    )
-    parser.add_argument(
         "--timeout",
         type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="time that reading any video may take (default: 60); more is added for large files and long videos",
     )
-    parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
-    parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
     parser.add_argument("-q", "--quiet", action="store_true", help="show failures only")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
 
@@ -179,6 +184,27 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--checkpoint", metavar="PATH_OR_URL", help="weights of the model")
     add_run_flags(extract)
     extract.set_defaults(run=_extract)
+
+    plan = commands.add_parser(
+        "plan",
+        help="say what extracting would take, before it is spent",
+        description="Look at every video and measure this machine for some seconds: rows, bytes, hours, bottleneck, "
+        "and which videos are broken or there twice.",
+        epilog="No checkpoint is needed: made-up weights take the same time.",
+    )
+    plan.add_argument(
+        "videos",
+        nargs="+",
+        type=Path,
+        metavar="LIST_OR_VIDEOS",
+        help="text file with one video path per line; or videos, or folders of them",
+    )
+    plan.add_argument("model", metavar="MODEL", help="name of a released model, or path of an MMAction2 config")
+    plan.add_argument("-o", "--out", metavar="OUT", help="where the output would go, for its size and the space there")
+    plan.add_argument("--checkpoint", metavar="PATH_OR_URL", help="weights of the model, to see that they fit")
+    plan.add_argument("--json", action="store_true", help="print everything as JSON")
+    _add_model_flags(plan)
+    plan.set_defaults(run=_plan)
 
     inspect = commands.add_parser(
         "inspect",
@@ -473,6 +499,47 @@ def _inspect(options: argparse.Namespace) -> int:
     if checkpoint and not options.json:
         print(f"checkpoint    {checkpoint}")
     return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    import json
+
+    from vidfeat.store import open_format
+
+    entries = _listed(options.videos, options.video_root)
+    if options.out is not None:
+        open_format(options.out).check_names(entries)
+
+    from vidfeat.engine.readers import ReaderOptions, processes_for
+    from vidfeat.extract import usable_cores
+    from vidfeat.plan import forecast, render, to_json
+
+    found = forecast(
+        options.model,
+        entries,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        precision=options.precision,
+        cfg_options=_overrides(options.cfg_options),
+        request=_request(options),
+        out=options.out,
+        reading=ReaderOptions(processes_for(len(usable_cores())), timeout_seconds=options.timeout),
+        progress=not options.quiet and sys.stderr.isatty(),
+    )
+    print(json.dumps(to_json(found), indent=2) if options.json else render(found))
+    return 0
+
+
+def _listed(given: Sequence[Path], root: Path | None) -> list[Entry]:
+    """The videos that `plan` is given: one text file is a list, all else is as `extract` takes it."""
+    from vidfeat.store import VIDEO_SUFFIXES, read_list, scan
+
+    (first, *others) = given
+    if not others and not first.is_dir() and first.suffix.lower() not in VIDEO_SUFFIXES:
+        return read_list(first, root)
+    if root is not None:
+        raise UsageError("--video-root", expected="one list of videos to go with it", found="videos or folders")
+    return scan(given)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -121,6 +121,15 @@ def test_a_repeated_video_is_refused_with_both_lines(root, again):
             read_list(root.parent / "list.txt", base)
 
 
+def test_many_repeated_videos_are_named_and_counted(tmp_path):
+    (tmp_path / "list.txt").write_text("".join(f"{number % 10}.mp4\n" for number in range(30)))
+    with pytest.raises(UsageError) as caught:
+        read_list(tmp_path / "list.txt", None)
+    assert caught.value.where == f"{tmp_path / 'list.txt'}:11"
+    assert caught.value.found.startswith("'0.mp4' on line 11, which is already on line 1; '1.mp4' on line 12, ")
+    assert caught.value.found.endswith("'4.mp4' on line 15, which is already on line 5; and 15 more")
+
+
 def test_scanning_ends_on_loops_of_links(root):
     (root / "inside" / "up").symlink_to("..")
     (root / "inside" / "loop.mp4").symlink_to("loop.mp4")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vidfeat.engine import reader_process
+from vidfeat.video import VideoInfo, probe
 from vidfeat.views import Views, ViewSpec, read_chunks
 
 FAULTS: dict[str, Callable[[], object]] = {
@@ -32,7 +33,7 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 def command(*limits: str) -> tuple[str, ...]:
     """The command line of such a process; `limits` are names of the module `resource`, to be set to 0."""
-    script = f"import sys; sys.path[:] = {sys.path!r}; import faulty_reader; faulty_reader.main()"
+    script = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
     return (sys.executable, "-c", script, *limits)
 
 
@@ -41,18 +42,30 @@ def read_with_faults(spec: ViewSpec, path: str, **options: Any) -> Iterator[View
 
     Where a file `only_once` lies beside it, that happens once, which takes away the file `once`.
     """
-    name, _, position = Path(path).stem.partition("_")
-    once, only_once = Path(path).with_name("once"), Path(path).with_name("only_once")
     for number, views in enumerate([None, *read_chunks(spec, path, **options)]):
-        if name in FAULTS and int(position) == number and (once.exists() or not only_once.exists()):
-            once.unlink(missing_ok=True)
-            FAULTS[name]()
+        fail_before(path, number)
         if views is not None:
             yield views
+
+
+def probe_with_faults(path: str) -> VideoInfo:
+    """A probe to which `abort_0.mp4` is fatal."""
+    fail_before(path, 0)
+    return probe(path)
+
+
+def fail_before(path: str, number: int) -> None:
+    """Do what the video's name says, if it says it of chunk `number`."""
+    name, _, position = Path(path).stem.partition("_")
+    once, only_once = Path(path).with_name("once"), Path(path).with_name("only_once")
+    if name in FAULTS and int(position) == number and (once.exists() or not only_once.exists()):
+        once.unlink(missing_ok=True)
+        FAULTS[name]()
 
 
 def main() -> None:
     for name in sys.argv[1:]:
         resource.setrlimit(getattr(resource, name), (0, 0))
     reader_process.read_chunks = read_with_faults  # type: ignore[assignment]
+    reader_process.probe = probe_with_faults
     reader_process.main()

@@ -105,13 +105,13 @@ def read(
         return collect(inbox, len(paths))
 
 
-def children(of: int | None = None) -> list[int]:
-    """Direct children of a process that are not zombies."""
+def children(of: int | None = None, ignored_state: str = "Z") -> list[int]:
+    """Direct children of a process; zombies are left out."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             _, state, parent, *_ = stat.read_text().rpartition(")")[2].split(" ", 3)
-            if int(parent) == (of or os.getpid()) and state != "Z":
+            if int(parent) == (of or os.getpid()) and state != ignored_state:
                 found.append(int(stat.parent.name))
     return found
 
@@ -209,6 +209,13 @@ def test_a_process_killed_by_someone_else(short: Path, long: Path) -> None:
         results = collect(inbox, 2)
     assert same(results[0], expected(long, EVERY_FRAME))
     assert same(results[1], expected(short, EVERY_FRAME))
+
+
+def test_leaving_in_the_middle_of_a_video_leaves_no_zombie(long: Path) -> None:
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    with Readers(EVERY_FRAME, [long, long], inbox.put, ReaderOptions(2, LONG, 1 << 20)):
+        inbox.get(timeout=LONG)
+    assert children(ignored_state="none") == []
 
 
 def test_a_video_that_shrinks_while_it_is_read(short: Path, long: Path, tmp_path: Path) -> None:

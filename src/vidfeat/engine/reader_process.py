@@ -7,29 +7,35 @@ After a first message with the limits and a pickled `ViewSpec`, each job is one 
 any number of
 
     {"allow": seconds}                 this much more time is justified: the file is large, the video long
-    {"views": {...}, "size": bytes}    the next views; their pixels follow once the parent says `{"go": true}`
+    {"views": {...}, "size": bytes, "cpu_seconds": so far}
+                                       the next views; their pixels follow once the parent says `{"go": true}`
 
 and then by one of
 
-    {"done": true}
+    {"done": {"cpu_seconds": in all, "info": null}}
     {"failed": {...}}                  the fields of a `VideoError`
+
+Where None stands for the `ViewSpec`, videos are only probed: `info` then has the fields of a `VideoInfo`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import pickle
 import resource
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
 from vidfeat.errors import VideoError
+from vidfeat.video import VideoInfo, probe
 from vidfeat.views import Views, ViewSpec, read_chunks
 
 BYTES_PER_SECOND = 1e6
@@ -61,22 +67,26 @@ def main() -> None:
             answer(channel, spec, channel.receive()["path"])
 
 
-def answer(channel: Channel, spec: ViewSpec, path: str) -> None:
-    """Read one video, and tell the parent all about it.
+def answer(channel: Channel, spec: ViewSpec | None, path: str) -> None:
+    """Read or probe one video, and tell the parent all about it.
 
     Raises:
         ClosedError: the parent is gone.
     """
+    start, info = time.process_time(), None
     try:
         channel.send({"allow": _size(path) / BYTES_PER_SECOND})
-        for views in read_chunks(spec, path, on_info=lambda info: channel.send({"allow": _seconds(info)})):
-            _send_views(channel, views)
+        if spec is None:
+            info = _info(probe(path))
+        else:
+            for views in read_chunks(spec, path, on_info=lambda info: channel.send({"allow": _seconds(info)})):
+                _send_views(channel, views, time.process_time() - start)
     except ClosedError:
         raise
     except Exception as error:
         channel.send({"failed": _fields(as_video_error(path, "decode", error))})
     else:
-        channel.send({"done": True})
+        channel.send({"done": {"cpu_seconds": time.process_time() - start, "info": info}})
 
 
 def die_with_parent() -> None:
@@ -101,11 +111,11 @@ def _size(path: str) -> int:
         return 0  # the reader will say what is wrong, better
 
 
-def _seconds(info: Any) -> float:
+def _seconds(info: VideoInfo) -> float:
     return float(info.frames * info.width * info.height / PIXELS_PER_SECOND)
 
 
-def _send_views(channel: Channel, views: Views) -> None:
+def _send_views(channel: Channel, views: Views, cpu_seconds: float) -> None:
     about = {
         "shape": views.pixels.shape,
         "clips": views.clips.tolist(),
@@ -115,9 +125,15 @@ def _send_views(channel: Channel, views: Views) -> None:
         "frames_declared": views.frames_declared,
         "first_clip": views.first_clip,
     }
-    channel.send({"views": about, "size": views.pixels.nbytes})
+    channel.send({"views": about, "size": views.pixels.nbytes, "cpu_seconds": cpu_seconds})
     channel.receive()  # go: there is room for them
     channel.send_pixels(views.pixels.data)
+
+
+def _info(info: VideoInfo) -> dict[str, Any]:
+    """All that a probe tells, save the packets, which only this process could use."""
+    names = [field.name for field in dataclasses.fields(info) if field.name != "packets"]
+    return {name: getattr(info, name) for name in names}
 
 
 def _fields(error: VideoError) -> dict[str, str]:

@@ -26,6 +26,7 @@ from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
 from vidfeat.errors import VideoError, VidfeatError
 from vidfeat.stopwatch import Stopwatch
+from vidfeat.video import VideoInfo
 from vidfeat.views import Views, ViewSpec
 
 MOST_OUTSTANDING = 64
@@ -90,18 +91,28 @@ class Piece:
         index: the video's position in the list.
         views: its next views; with `first_clip` 0 those that came before are void.
         release: to be called once the pixels are no longer needed.
+        cpu_seconds: processor time that the video has taken so far.
     """
 
     index: int
     views: Views
     release: Callable[[], None]
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Complete:
-    """All views of video `index` have been handed on."""
+    """All views of a video have been handed on.
+
+    Attributes:
+        index: the video's position in the list.
+        cpu_seconds: processor time that it took.
+        info: what the video is, where that is all that was asked for.
+    """
 
     index: int
+    cpu_seconds: float = field(default=0.0, compare=False)
+    info: VideoInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ class Readers:
     """Reads videos in other processes, from `with` on; leaving it kills them.
 
     Args:
-        spec: what to read of each video.
+        spec: what to read of each video; None only probes them.
         paths: the videos.
         deliver: called with every event, by several threads.
         options: how to read.
@@ -148,7 +159,7 @@ class Readers:
 
     def __init__(
         self,
-        spec: ViewSpec,
+        spec: ViewSpec | None,
         paths: Sequence[str | os.PathLike[str]],
         deliver: Callable[[Event], object],
         options: ReaderOptions,
@@ -160,7 +171,7 @@ class Readers:
         self._budget = Budget(options.budget_bytes)
         self._failures = Budget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._workers: set[_Worker] = set()
         self._closed = False
         count = max(1, min(options.processes, len(paths)))
         self.reading = Stopwatch()
@@ -179,10 +190,12 @@ class Readers:
         self._failures.close()
         with self._lock:
             self._closed = True
-            for process in self._processes:
-                process.kill()
+            for worker in self._workers:
+                worker.process.kill()
         for keeper in self._keepers:
             keeper.join()
+        for worker in tuple(self._workers):  # which their keepers were at work with
+            self._end(worker)
 
     def _keep(self) -> None:
         """The life of a keeper."""
@@ -240,7 +253,7 @@ class Readers:
                     self._fail(index, error)
                     return
                 else:
-                    self._deliver(Complete(index))
+                    self._deliver(_complete(index, message["done"]))
                     return
         except TimeoutError:
             raise _LostError(_timeout(path, allowed)) from None
@@ -265,7 +278,7 @@ class Readers:
         except BaseException:
             self._budget.give_back(size)
             raise
-        return Piece(index, views, lambda: self._budget.give_back(size))
+        return Piece(index, views, lambda: self._budget.give_back(size), message["cpu_seconds"])
 
     def _start(self) -> _Worker:
         for attempt in range(_START_ATTEMPTS):
@@ -289,17 +302,22 @@ class Readers:
             if self._closed:
                 raise _ClosingError
             worker = _Worker.spawn(self._options.command)
-            self._processes.add(worker.process)
+            self._workers.add(worker)
             return worker
 
     def _end(self, worker: _Worker) -> None:
         worker.kill()
         with self._lock:
-            self._processes.discard(worker.process)
+            self._workers.discard(worker)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise _ClosingError
+
+
+def _complete(index: int, about: dict[str, Any]) -> Complete:
+    info = None if about["info"] is None else VideoInfo(**about["info"])
+    return Complete(index, about["cpu_seconds"], info)
 
 
 class _Jobs:

@@ -34,6 +34,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 """The suffixes, in lower case, by which `scan` knows a video. A list may name files with any suffix."""
 
+_REPEATS_NAMED = 5
 _BOM = b"\xef\xbb\xbf"
 _LABELLED = re.compile(r"(?P<path>.*\S)\s+[+-]?\d+", re.DOTALL)
 
@@ -73,26 +74,26 @@ def read_list(list_file: Path, root: Path | None) -> list[Entry]:
         The entries in the order of the list. A file that does not exist is still an entry: it fails later, alone.
 
     Raises:
-        UsageError: naming the line: the list cannot be read, is empty or binary, leaves the root, or repeats a path.
+        UsageError: naming the line: the list cannot be read, is empty or binary, leaves the root, or repeats paths, of
+            which the first ones are named.
     """
     confined = None if root is None else _Confinement(root)
     base = Path() if root is None else root
     entries: list[Entry] = []
     first_line: dict[str, int] = {}
+    repeats: list[tuple[int, str, int]] = []
     for number, line in _lines(list_file):
         where = f"{list_file}:{number}"
         path = base / _without_label(line, base)
         name = path.as_posix() if confined is None else confined.name_of(path, where)
         key = os.path.normpath(base / name)
         if key in first_line:
-            raise UsageError(
-                where,
-                expected="every video once",
-                found=f"{name!r}, which is already on line {first_line[key]}",
-                do="Remove one of the two lines.",
-            )
+            repeats.append((number, name, first_line[key]))
+            continue
         first_line[key] = number
         entries.append(Entry(len(entries), name, path))
+    if repeats:
+        raise _repeated(list_file, repeats)
     if not entries:
         raise UsageError(str(list_file), expected="at least one path, one a line", found="none")
     return entries
@@ -145,6 +146,21 @@ def digest_of_names(names: Iterable[str]) -> str:
     for name in names:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
+
+
+def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> UsageError:
+    """The error for lines that name a video again: their numbers, the names, and the lines that named them first."""
+    found = "; ".join(
+        f"{name!r} on line {number}, which is already on line {first}"
+        for number, name, first in repeats[:_REPEATS_NAMED]
+    )
+    more = f"; and {len(repeats) - _REPEATS_NAMED} more" if len(repeats) > _REPEATS_NAMED else ""
+    return UsageError(
+        f"{list_file}:{repeats[0][0]}",
+        expected="every video once",
+        found=f"{found}{more}",
+        do=f"Remove the later line{'s' if len(repeats) > 1 else ''}.",
+    )
 
 
 # --- list files -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""`vidfeat plan` as people type it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from video.video_files import cut, write_video
+from vidfeat.cli import main
+
+
+def plan(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "vidfeat.cli", "plan", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def config(repository: Path) -> Path:
+    return repository / "examples" / "tiny_slowonly.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sound videos, a copy of one of them, and one that is cut off."""
+    folder = tmp_path_factory.mktemp("videos")
+    first = write_video(folder / "first.mp4", frames=30, size=(96, 72))
+    write_video(folder / "second.mp4", frames=50, size=(128, 72))
+    shutil.copy(first, folder / "copy.mp4")
+    cut(first, folder / "cut.mp4", 0.5)
+    (folder / "list.txt").write_text("second.mp4 1\ncut.mp4 0\nfirst.mp4 0\nabsent.mp4 1\n")
+    return folder
+
+
+def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
+    done = plan(folder, config, "-o", tmp_path / "features.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == "videos 4: 3 sound, 1 broken; duplicates among them: 1".split()
+    # The frames of 30 + 30 + 50, at 25 a second.
+    assert "4.4 s of video, 110 frames, " in lines[1]
+    assert lines[1].endswith("96x72 (2), 128x72 (1)")
+    assert lines[2].split() == "network input 12 views, 4 a video".split()
+    assert lines[3].startswith("output         3 rows of 32 float32 numbers, ")
+    assert lines[3].endswith(" as json")
+    assert lines[4].endswith(" free: enough")
+    assert "with nothing else to do" in lines[5]
+    text = " ".join(done.stdout.split())
+    assert "from 3 of 3 videos, with made-up weights" in text
+    assert "bottleneck" in text
+    assert f"broken: truncated: {folder / 'cut.mp4'}: expected " in text
+    assert "duplicates: copy.mp4 = first.mp4 (same content)" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    done = plan(
+        *(folder / "list.txt", "--video-root", folder, config, "--json", "--checkpoint", checkpoint, "--views", "keep")
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert list(found) == ["videos", "broken", "duplicates", "machine", "duration", "output"]
+    videos = found["videos"]
+    assert (videos["total"], videos["sound"], videos["broken"], videos["frames"]) == (4, 2, 2, 80)
+    assert videos["bytes"] == sum((folder / name).stat().st_size for name in ("first.mp4", "second.mp4"))
+    assert (videos["seconds"], videos["frames_estimated"], videos["views"]) == (80 / 25, 0, 8)
+    assert [(broken["index"], broken["name"], broken["kind"]) for broken in found["broken"]] == [
+        (1, "cut.mp4", "truncated"),
+        (3, "absent.mp4", "missing"),
+    ]
+    assert found["duplicates"] == []
+    assert (found["output"]["rows"], found["output"]["row_shape"]) == (8, [32])
+    assert not found["duration"]["made_up_weights"]
+    assert sorted(found["duration"]["sample"]) == ["first.mp4", "second.mp4"]
+    assert found["duration"]["bottleneck"] in ("reading", "network")
+    assert found["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("{folder}", "{config}", "--video-root", "{folder}"), "one list of videos to go with it"),
+        (("{folder}/no.txt", "{config}"), "a readable list of videos"),
+        (("{folder}/no.mp4", "{config}"), "a video or a folder of videos"),
+        (("{folder}", "no_such_model"), "no_such_model"),
+        (("{folder}", "{config}", "-o", "x.xls"), "one of .pkl"),
+        (("{folder}", "{config}", "--device", "cuda:99"), "a CUDA device"),
+        (("{folder}", "{config}", "--clip-interval", "16"), "--long-video-mode together with"),
+        (("{folder}", "{config}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
+        (("{folder}",), "required: MODEL"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(
+    arguments: tuple[str, ...], message: str, folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(main(["plan", *(text.format(folder=folder, config=config) for text in arguments)]))
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert out == ""
+    assert line.startswith("vidfeat: error: ")
+    assert message in line

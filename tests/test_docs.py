@@ -1,0 +1,96 @@
+"""The documents: links lead somewhere, commands can be typed, and the two READMEs say the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from vidfeat import cli
+from vidfeat.mmaction.zoo import table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+READMES = [REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md"]
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
+PROGRAMS = ("vidfeat ", "python ", "bash ", "pip ", "export ", "git ")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+def code_lines(page: Path) -> list[str]:
+    """The lines of all indented and fenced code, joined where they go on, without comments and alignment."""
+    code, fenced = [], False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            code.append(re.sub(r"\s+#.*", "", line).strip())
+    return [re.sub(r"\s+", " ", line) for line in "\n".join(code).replace("\\\n", " ").splitlines() if line]
+
+
+def commands(page: Path) -> list[str]:
+    return [line for line in code_lines(page) if line.startswith(PROGRAMS)]
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        if not link.startswith("https://"):
+            path, _, anchor = link.partition("#")
+            assert not anchor, f"{link}: link to pages, whose headings may change"
+            assert (page.parent / path).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_can_be_typed(page: Path) -> None:
+    for command in commands(page):
+        program, *words = shlex.split(command)
+        if program != "vidfeat" or (words[0] == "demo" and importlib.util.find_spec("vidfeat.demo") is None):
+            continue
+        try:
+            cli._parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{name_of(page)}: {command}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_scripts_and_configs_in_commands_exist(page: Path) -> None:
+    for word in " ".join(commands(page)).split():
+        if re.match(r"(tools|scripts|benchmarks|configs|examples)/", word):
+            assert (REPOSITORY / word).is_file(), word
+
+
+def test_both_readmes_have_the_same_code_and_links() -> None:
+    english, chinese = READMES
+    assert len(commands(english)) > 10
+    assert code_lines(english) == code_lines(chinese)
+    other = {"README.zh-CN.md": "README.md"}
+    assert [other.get(link, link) for link in links(english)] == links(chinese)
+
+
+def test_both_readmes_have_the_same_parts() -> None:
+    english, chinese = (page.read_text(encoding="utf-8").splitlines() for page in READMES)
+    for mark in ("## ", "| ", "- "):
+        assert sum(line.startswith(mark) for line in english) == sum(line.startswith(mark) for line in chinese)
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name_of)
+def test_a_readme_leads_to_every_page(readme: Path) -> None:
+    reached = {(REPOSITORY / link).resolve() for link in links(readme) if not link.startswith("https://")}
+    assert {page for page in PAGES if page.parent == REPOSITORY / "docs"} <= reached
+    assert (REPOSITORY / "docs" / "design") in reached
+
+
+@pytest.mark.parametrize("readme", READMES, ids=name_of)
+def test_the_number_of_released_models(readme: Path) -> None:
+    (number,) = re.findall(r"# (\d+) (?:released models|个已发布的模型)", readme.read_text(encoding="utf-8"))
+    assert int(number) == len(table(None, None))
