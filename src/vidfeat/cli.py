@@ -511,7 +511,7 @@ def _plan(options: argparse.Namespace) -> int:
         open_format(options.out).check_names(entries)
 
     from vidfeat.engine.readers import ReaderOptions, processes_for
-    from vidfeat.extract import usable_cores
+    from vidfeat.machine import usable_cores
     from vidfeat.plan import forecast, render, to_json
 
     found = forecast(
