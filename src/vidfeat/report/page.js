@@ -46,7 +46,8 @@
     const { values } = column();
     if (values[value] === UNKNOWN) return getComputedStyle(document.documentElement).getPropertyValue("--point-none");
     if (value < PALETTE.length) return PALETTE[value];
-    return `hsl(${(value * 137.508) % 360} 60% 55%)`;
+    // Hues come round again, so lightness tells those apart that are near each other.
+    return `hsl(${(value * 137.508) % 360} ${Math.floor(value / PALETTE.length) % 2 ? "75% 36%" : "50% 70%"})`;
   }
 
   // --- the map -------------------------------------------------------------------------------------------------------
