@@ -19,6 +19,7 @@ HEADER: ManifestHeader = {
     "recipe": {"schema": 1, "type": "Recipe", "sampling": {"type": "WindowSampling", "clip_len": 8}},
     "checkpoint": {"source": "model.pth"},
     "device": "cpu",
+    "numerics": {},
     "versions": {"vidfeat": "0", "python": "3"},
 }
 

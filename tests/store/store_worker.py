@@ -16,6 +16,7 @@ HEADER: ManifestHeader = {
     "recipe": {"schema": 1},
     "checkpoint": {"source": "model.pth"},
     "device": "cpu",
+    "numerics": {},
     "versions": {"vidfeat": "0", "python": "3"},
 }
 
