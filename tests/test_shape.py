@@ -32,8 +32,10 @@ MAY_IMPORT = {
     "engine": {"errors", "extract", "views", "batches", "network", "machine", "stopwatch", "store", "cli"},
     "report": {"errors", "store", "video"},
     "doctor": {"errors"},
+    "bench": {"errors", "recipe", "describe", "models", "pooling", "checkpoint", "mmaction", "transforms", "views"}
+    | {"machine", "network", "extract", "store", "engine"},
     "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store"}
-    | {"report", "doctor"},
+    | {"report", "doctor", "bench"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 
