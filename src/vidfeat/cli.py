@@ -561,6 +561,7 @@ def _bench(options: argparse.Namespace) -> int:
     from vidfeat.bench.comparison import parse_rows
     from vidfeat.bench.session import Request, bench
     from vidfeat.bench.table import render, to_json
+    from vidfeat.store.atomic import replacing
 
     request = Request(
         model=_bench_model(options),
@@ -582,7 +583,8 @@ def _bench(options: argparse.Namespace) -> int:
     print(render(report.facts, report.comparison, report.growth))
     if options.json is not None:
         text = json.dumps(to_json(report.facts, report.comparison, report.growth), indent=2)
-        options.json.write_text(f"{text}\n")
+        with replacing(options.json) as file:
+            file.write(f"{text}\n".encode())
     return 0
 
 

@@ -316,12 +316,12 @@ class Network:
         return ("compiled", f"compiled: {line}") if gain >= WORTH_COMPILING else ("eager", f"not compiled: {line}")
 
     def _compiled(self, pixels: npt.NDArray[np.uint8]) -> Rows:
-        compiled = compile_rows(self._eager)
-        try:
-            with self.compiling:
+        with self.compiling:
+            compiled = compile_rows(self._eager)
+            try:
                 self._on_device(compiled, pixels)
-        except Exception as error:
-            raise _cannot_compile(error) from error
+            except Exception as error:
+                raise _cannot_compile(error) from error
         return compiled
 
     def _seconds(self, rows: Rows, pixels: npt.NDArray[np.uint8]) -> float:

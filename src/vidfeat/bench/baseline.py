@@ -71,24 +71,32 @@ def run_baseline(workload: Workload, workers: int, clock: Clock) -> Run:
     model.to(device)
     alone = _seconds_alone(setup.recipe, model, workload.paths[0], device)
     clock.start()
-    features = list(_features(setup.recipe, model, workload.paths, workers, device))
+    features = list(baseline_features(setup.recipe, model, workload.paths, workers, device))
     clock.stop()
     return Run(np.stack(features), model_videos_per_second=1 / alone)
 
 
-def _features(
+def baseline_features(
     recipe: Recipe, model: Recognizer, paths: Sequence[Path], workers: int, device: torch.device
 ) -> Iterator[npt.NDArray[np.float32]]:
-    # As MMAction2's loaders start where they can. Python warns of it, for processes that have threads; PyTorch's
-    # loaders have done it for years.
+    """The features of one video after the other, float32 `[C]`, computed with so many loader processes.
+
+    Args:
+        recipe: what to compute.
+        model: with its weights, on the device.
+        paths: the videos.
+        workers: loader processes, at least 1.
+        device: where.
+    """
+    # Forked, as MMAction2's are, where that can be done.
     fork = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    videos = VideoInputs(recipe, paths)
     with warnings.catch_warnings():
+        # Python warns of forking while there are threads. PyTorch's loaders have done it for years.
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        loader = DataLoader(
-            VideoInputs(recipe, paths), batch_size=None, num_workers=workers, multiprocessing_context=fork
-        )
-        for inputs in loader:
-            yield _feature(recipe, model, inputs, device)
+        loaded = iter(DataLoader(videos, batch_size=None, num_workers=workers, multiprocessing_context=fork))
+    for inputs in loaded:
+        yield _feature(recipe, model, inputs, device)
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.bench.process import Clock, Measured, apart, measure
+from vidfeat.bench.process import Clock, Measured, measure
 from vidfeat.bench.roofs import decode_roof, limit
 from vidfeat.bench.runs import Run
 from vidfeat.bench.workload import Facts, Workload
@@ -177,7 +177,7 @@ def compare(
     series = {name: _Series(name) for name in names}
     notes: list[str] = []
     for number in range(1, repeat + 1):
-        decoding.append(apart(functools.partial(decode_roof, workload)))
+        decoding.append(decode_roof(facts.view_spec, workload.paths, facts.cores))
         say(f"{number}/{repeat}  reading alone: {decoding[-1]:.3g} videos/s")
         for name in list(series):
             try:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.bench import clips
-from vidfeat.bench.comparison import CONTENDERS
-from vidfeat.bench.process import apart, measure
-from vidfeat.bench.workload import Facts, Workload
+from vidfeat.bench.process import Clock, apart, measure
+from vidfeat.bench.workload import Workload
 
 if TYPE_CHECKING:
     from vidfeat.network import Kernels
 
 GROWTH_MODEL = "tsm_mobilenetv2_dense_1x1x8_100e_kinetics400_rgb"
 GROWTH_CFG_OPTIONS: Mapping[str, Any] = {
-    "data.test.pipeline.1.dense_sample": False,
+    "data.test.pipeline.1.type": "SampleFrames",
     "data.test.pipeline.1.num_clips": 8,
     "data.test.pipeline.4.type": "CenterCrop",
 }
@@ -67,7 +66,6 @@ class Growth:
 
 def grow(
     workload: Workload,
-    facts: Facts,
     *,
     counts: Sequence[int] = COUNTS,
     lengths: Sequence[int] = SECONDS,
@@ -78,7 +76,6 @@ def grow(
 
     Args:
         workload: the model; its videos, repeated, are those of the lists that get longer.
-        facts: of the machine and the model.
         counts: lengths of those lists.
         lengths: seconds of the rendered videos, multiples of a clip's.
         kernels: who runs the network; compiling would drown small differences.
@@ -87,7 +84,7 @@ def grow(
 
     def point(paths: Sequence[Path], length: int | None) -> Point:
         of_these = dataclasses.replace(workload, paths=tuple(paths))
-        run = measure(functools.partial(CONTENDERS["exact"], of_these, facts, kernels))
+        run = measure(functools.partial(_extract, of_these, kernels))
         one = Point(len(paths), length, run.seconds / len(paths), run.peak_bytes)
         each = f" of {length} s" if length else ""
         say(f"growth  {len(paths)} videos{each}: {one.seconds_per_video:.3g} s a video")
@@ -97,6 +94,12 @@ def grow(
     by_count = [point([given[number % len(given)] for number in range(count)], None) for count in counts]
     by_length = [point([path] * VIDEOS_OF_A_LENGTH, length) for length, path in _videos(workload.scratch, lengths)]
     return Growth(workload.model, tuple(by_count), tuple(by_length))
+
+
+def _extract(workload: Workload, kernels: Kernels, clock: Clock) -> None:
+    from vidfeat.bench.ours import extract, settle
+
+    extract(settle(workload, "fp32", kernels).extractor, workload, clock)
 
 
 def _videos(scratch: Path, lengths: Sequence[int]) -> Iterator[tuple[int, Path]]:

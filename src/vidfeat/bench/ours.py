@@ -33,12 +33,21 @@ pays."""
 _DISTINCT_BATCHES = 4
 
 
-@dataclass(frozen=True)
-class _Units:
-    """The network's inputs that a video makes: how many, and of what shape `[frames, H, W, 3]`."""
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """An extractor whose network has computed its first batches.
 
-    count: int
+    Attributes:
+        extractor: the model.
+        units: the network's inputs that the first video makes, how many.
+        shape: of each, `[frames, H, W, 3]`.
+        said: what the network told about its decisions, in lines.
+    """
+
+    extractor: Extractor
+    units: int
     shape: tuple[int, ...]
+    said: tuple[str, ...]
 
 
 def run_ours(workload: Workload, precision: Precision, kernels: Kernels | None, clock: Clock) -> Run:
@@ -46,42 +55,55 @@ def run_ours(workload: Workload, precision: Precision, kernels: Kernels | None, 
 
     Args:
         workload: what to compute.
-        precision: number format of the network.
-        kernels: who runs it; decided by measurement, before the clock starts, where None.
+        precision, kernels: as for `settle`.
         clock: started once the network has computed the first video, and stopped at the last commit.
     """
-    said: list[str] = []
-    cores = len(usable_cores())
-    extractor = Extractor.from_setup(workload.prepare(precision), threads=cores, kernels=kernels, say=said.append)
-    units = _settle(extractor, workload.paths[0])
-    features = _extract(extractor, workload, ReaderOptions(processes_for(cores)), clock)
-    network = extractor.network
-    units_per_second = _units_per_second_alone(network, units.shape, units.count * len(workload.paths))
+    settled = settle(workload, precision, kernels)
+    features = extract(settled.extractor, workload, clock)
+    network = settled.extractor.network
+    units_per_second = _units_per_second_alone(network, settled.shape, settled.units * len(workload.paths))
     return Run(
         features,
-        model_videos_per_second=units_per_second / units.count,
+        model_videos_per_second=units_per_second / settled.units,
         kernels=network.numerics.kernels,
         compile_seconds=network.compiling.seconds,
         cosine=network.numerics.cosine,
-        said=tuple(said),
+        said=settled.said,
     )
 
 
-def _settle(extractor: Extractor, path: Path) -> _Units:
-    """Have the network decide who runs it, by the first video of what it takes for a long list."""
+def settle(workload: Workload, precision: Precision, kernels: Kernels | None) -> Settled:
+    """Load the model, and have it compute the first video as the first of a long list.
+
+    Args:
+        workload: what to compute.
+        precision: number format of the network.
+        kernels: who runs it; None has it decide by measurement.
+    """
+    said: list[str] = []
+    extractor = Extractor.from_setup(
+        workload.prepare(precision), threads=len(usable_cores()), kernels=kernels, say=said.append
+    )
+    path = workload.paths[0]
     computation = extractor.begin(extractor.batcher(LONG_LIST), where=str(path))
-    units = _Units(0, ())
+    chunks: list[int] = []
+    shape: tuple[int, ...] = ()
     for views in read_chunks(ViewSpec.of(extractor.recipe), path):
         computation.add(views)
-        found = views.units(extractor.recipe.model)
-        before = 0 if views.first_clip == 0 else units.count
-        units = _Units(before + len(found), (len(found[0].frames), *views.pixels.shape[2:]))
+        units = views.units(extractor.recipe.model)
+        shape = (len(units[0].frames), *views.pixels.shape[2:])
+        chunks = [*(chunks if views.first_clip else []), len(units)]
     computation.result()
-    return units
+    return Settled(extractor, sum(chunks), shape, tuple(said))
 
 
-def _extract(extractor: Extractor, workload: Workload, reading: ReaderOptions, clock: Clock) -> npt.NDArray[np.float32]:
-    """The features as they are read back from the output."""
+def extract(extractor: Extractor, workload: Workload, clock: Clock) -> npt.NDArray[np.float32]:
+    """All features of a workload, float32 `[videos, C]`, as they are read back from the output.
+
+    Raises:
+        VidfeatError: a video failed.
+    """
+    reading = ReaderOptions(processes_for(len(usable_cores())))
     entries = [Entry(index, f"{index}", path) for index, path in enumerate(workload.paths)]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, extractor.precision, list_digest(entries))
     out = Path(tempfile.mkdtemp(dir=workload.scratch)) / "features.pkl"

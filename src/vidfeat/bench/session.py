@@ -105,8 +105,8 @@ def _growth(request: Request, compared: Workload, say: Callable[[str], object]) 
     """The same videos with another model."""
     model = request.growth_model or GROWTH_MODEL
     options = GROWTH_CFG_OPTIONS if request.growth_model is None else {}
-    facts, weights = apart(
+    _, weights = apart(
         functools.partial(examine, model, options, None, compared.device, compared.scratch / "growth.pth")
     )
     workload = Workload(model, options, weights, compared.device, compared.paths, compared.scratch)
-    return grow(workload, facts, kernels=request.kernels or "eager", say=say)
+    return grow(workload, kernels=request.kernels or "eager", say=say)

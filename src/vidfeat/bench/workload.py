@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class Facts:
         torch: PyTorch's version.
         model: what the model does to a video, in lines of words.
         digest: of its recipe.
+        view_spec: its `ViewSpec`, pickled: reading it imports the decoder.
         made_up: whether there was no checkpoint, and the weights are random.
     """
 
@@ -73,6 +75,7 @@ class Facts:
     torch: str
     model: str
     digest: str
+    view_spec: bytes
     made_up: bool
 
     @property
@@ -109,6 +112,7 @@ def examine(
     from vidfeat.extract import choose_devices
     from vidfeat.machine import cpu_name, usable_cores
     from vidfeat.mmaction import compile_model
+    from vidfeat.views import ViewSpec
 
     recipe, _ = compile_model(model, cfg_options)
     chosen = choose_devices(device)[0]
@@ -123,6 +127,7 @@ def examine(
         torch=torch.__version__,
         model=describe(recipe),
         digest=recipe.digest,
+        view_spec=pickle.dumps(ViewSpec.of(recipe)),
         made_up=checkpoint is None,
     )
     return facts, weights
