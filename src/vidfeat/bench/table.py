@@ -94,7 +94,7 @@ def _roof_lines(facts: Facts, comparison: Comparison) -> str:
 
 
 def _growth_lines(growth: Growth) -> str:
-    header = ("videos", "of", "s a video", "memory")
+    header = ("videos", "length", "s a video", "memory")
     points = [*growth.by_count, *growth.by_length]
     return "\n".join([f"growth, {growth.model}", *_aligned([header, *(_point_cells(point) for point in points)])])
 
