@@ -35,8 +35,10 @@ MAY_IMPORT = {
     "doctor": {"errors"},
     "plan": {"errors", "recipe", "sampling", "transforms", "video", "views", "models", "mmaction", "machine", "extract"}
     | {"store", "engine"},
+    "bench": {"errors", "recipe", "describe", "models", "pooling", "checkpoint", "mmaction", "transforms", "views"}
+    | {"machine", "network", "extract", "store", "engine"},
     "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store"}
-    | {"report", "demo", "doctor", "plan"},
+    | {"report", "demo", "doctor", "plan", "bench"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 

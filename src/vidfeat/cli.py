@@ -151,6 +151,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _count(text: str) -> int:
+    count = int(text) if text.isascii() and text.isdigit() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0; found {text!r}")
+    return count
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"vidfeat: error: {message}. See `{self.prog} --help`.", file=sys.stderr)
@@ -280,7 +287,57 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--debug", action="store_true", help="show tracebacks")
     doctor.set_defaults(run=_doctor)
+    _add_bench(commands)
     return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure how fast this machine is",
+        description="Measure, in one run and in turns: MMAction2's way of working, vidfeat, and what this machine can "
+        "do at most. Takes minutes, and a machine that does nothing else.",
+        epilog="docs/benchmarks.md says what each row is. Nothing is downloaded but what --checkpoint names.",
+    )
+    bench.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="name of a released model, or path of an MMAction2 config (default: TSN, ResNet-50, 25 frames of 256x256)",
+    )
+    bench.add_argument(
+        "videos", nargs="*", type=Path, metavar="VIDEO_OR_FOLDER", help="videos, or folders of them (default: rendered)"
+    )
+    bench.add_argument("--video-list", type=Path, metavar="FILE", help="text file with one video path per line")
+    bench.add_argument("--video-root", type=Path, metavar="DIR", help="folder that the list's paths start from")
+    bench.add_argument(
+        "--checkpoint", metavar="PATH_OR_URL", help="weights (default: made up, as time does not depend)"
+    )
+    bench.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override")
+    bench.add_argument(
+        "--videos",
+        dest="count",
+        type=_count,
+        metavar="N",
+        help="length of the list, from the videos over and over (default: all that are given, or 12)",
+    )
+    bench.add_argument("--repeat", type=_count, default=3, metavar="K", help="runs of each row (default: 3), in turns")
+    bench.add_argument(
+        "--rows", default="shipped,tuned,exact,bf16", metavar="NAMES", help="some of shipped,tuned,exact,bf16; or none"
+    )
+    bench.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda or cuda:i (default: auto)")
+    bench.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="run our networks through torch.compile, or not (default: as measured, for a long list)",
+    )
+    bench.add_argument(
+        "--growth", action="store_true", help="measure also how cost grows with the number of videos and their length"
+    )
+    bench.add_argument("--growth-model", metavar="MODEL", help="the model for that (default: a small one)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements, too")
+    bench.add_argument("--debug", action="store_true", help="show tracebacks")
+    bench.set_defaults(run=_bench)
 
 
 def _extract(options: argparse.Namespace) -> int:
@@ -607,6 +664,51 @@ def _doctor(options: argparse.Namespace) -> int:
 
     print(render(examine()))
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    import json
+
+    from vidfeat.bench.comparison import parse_rows
+    from vidfeat.bench.session import Request, bench
+    from vidfeat.bench.table import render, to_json
+    from vidfeat.store.atomic import replacing
+
+    request = Request(
+        model=_bench_model(options),
+        cfg_options=_overrides(options.cfg_options),
+        checkpoint=options.checkpoint,
+        device=options.device,
+        paths=[entry.path for entry in _entries(options)] if options.videos or options.video_list else [],
+        videos=options.count,
+        rows=parse_rows(options.rows),
+        repeat=options.repeat,
+        kernels=None if options.compile is None else "compiled" if options.compile else "eager",
+        growth=options.growth,
+        growth_model=options.growth_model,
+    )
+    # Before the minutes of measuring, and not after them.
+    if options.json is not None and not options.json.parent.is_dir():
+        raise UsageError("--json", expected="a file in a folder that exists", found=str(options.json))
+    report = bench(request, say=lambda line: print(line, file=sys.stderr, flush=True))
+    print(render(report.facts, report.comparison, report.growth))
+    if options.json is not None:
+        text = json.dumps(to_json(report.facts, report.comparison, report.growth), indent=2)
+        with replacing(options.json) as file:
+            file.write(f"{text}\n".encode())
+    return 0
+
+
+def _bench_model(options: argparse.Namespace) -> str | None:
+    """The model; a video or a folder in its place is easily typed, as everything else has a default."""
+    from vidfeat.store.listing import VIDEO_SUFFIXES
+
+    model: str | None = options.model
+    if model is not None and (Path(model).is_dir() or Path(model).suffix.lower() in VIDEO_SUFFIXES):
+        raise UsageError(
+            "MODEL", expected="a model before the videos", found=repr(model), do="See the names with `vidfeat models`."
+        )
+    return model
 
 
 if __name__ == "__main__":

@@ -61,6 +61,14 @@ class VidfeatError(Exception):
         text = f"{self.where}: expected {self.expected}; found {self.found}."
         return _printable(f"{text} {self.do}" if self.do else text)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
+        return (_rebuild, (type(self), self.where, self.expected, self.found, self.do))
+
+
+def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, do: str) -> VidfeatError:
+    return kind(where, expected=expected, found=found, do=do)
+
 
 def _printable(text: str) -> str:
     """The text on one line, with escapes for what a terminal would obey: names in it may come from strangers."""
@@ -119,7 +127,6 @@ class VideoError(VidfeatError):
         super().__init__(where, expected=expected, found=found, do=do)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
         return (_rebuild_video_error, (self.where, self.stage, self.kind, self.expected, self.found, self.do))
 
 

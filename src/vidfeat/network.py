@@ -121,6 +121,7 @@ class Network:
 
     Attributes:
         busy: the time that lanes spend computing.
+        compiling: the time that `torch.compile` takes.
         lanes: how many batches are computed at once.
     """
 
@@ -144,7 +145,7 @@ class Network:
         self._cosine: float | None = None
         self._settling = threading.Lock()
         self._units = [units_per_batch(recipe, device)]
-        self.busy = Stopwatch()
+        self.busy, self.compiling = Stopwatch(), Stopwatch()
         self.lanes = lanes_of(device, threads)
         # One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and
         # the last bits of a row would depend on how many cores a machine, or a process of several, happens to have.
@@ -343,7 +344,7 @@ class Network:
 
     def _compiled(self, pixels: npt.NDArray[np.uint8]) -> Rows:
         try:
-            with warnings.catch_warnings():
+            with self.compiling, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's own modules use what PyTorch has deprecated
                 compiled = compile_rows(self._eager)
                 self._on_device(compiled, pixels)

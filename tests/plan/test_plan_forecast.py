@@ -16,8 +16,9 @@ from video.video_files import write_video
 from vidfeat import Extractor
 from vidfeat.engine.readers import ReaderOptions
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
+from vidfeat.models.made_up import write_made_up_weights
 from vidfeat.plan import Forecast, forecast, render, to_json
-from vidfeat.plan.benchmark import NetworkTest, Read, measure_reading, sample, write_made_up_weights
+from vidfeat.plan.benchmark import NetworkTest, Read, measure_reading, sample
 from vidfeat.plan.duplicates import Duplicates
 from vidfeat.plan.forecast import Machine, predict_duration, predict_output
 from vidfeat.plan.survey import Sound
@@ -180,7 +181,7 @@ class TestMadeUpWeights:
         self, name: str, repository: Path, videos: list[Path], tmp_path: Path
     ) -> None:
         options = {"data.test.pipeline.1.num_clips": 2}
-        checkpoint = write_made_up_weights(compile_file(repository / name), tmp_path)
+        checkpoint = write_made_up_weights(compile_file(repository / name).model, tmp_path / "made_up.safetensors")
         array = Extractor(repository / name, checkpoint=checkpoint, cfg_options=options).extract(videos[0]).array
         assert np.isfinite(array).all()
         assert 1e-3 < np.abs(array).mean() < 1e5
@@ -199,7 +200,7 @@ class TestForecast:
 
     def test_windows_as_many_as_a_run_gives(self, config: Path, videos: list[Path], tmp_path: Path) -> None:
         found = forecast(config, entries_of(videos), request=WINDOWS)
-        checkpoint = write_made_up_weights(compile_file(config), tmp_path)
+        checkpoint = write_made_up_weights(compile_file(config).model, tmp_path / "made_up.safetensors")
         extractor = Extractor(config, checkpoint=checkpoint, request=WINDOWS)
         arrays = [extractor.extract(path).array for path in videos]
         assert found.output is not None

@@ -10,20 +10,17 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers
 from vidfeat.extract import Extractor
 from vidfeat.machine import usable_cores
-from vidfeat.models import build
 from vidfeat.plan.survey import Sound, Unsound
 from vidfeat.plan.workload import host_pixels
-from vidfeat.recipe import ModelSpec, Recipe
+from vidfeat.recipe import ModelSpec
 from vidfeat.sampling import plan_clips
 from vidfeat.views import Views, ViewSpec, group_clips
 
@@ -196,29 +193,3 @@ def _compute(extractor: Extractor, views: Views, copies: int) -> None:
         computation.add(views)
     for computation in computations:
         computation.result()
-
-
-# --- weights ----------------------------------------------------------------------------------------------------------
-
-
-def write_made_up_weights(recipe: Recipe, folder: Path) -> Path:
-    """A checkpoint that fits a recipe's network and is good for nothing but measuring: time depends on no weight.
-
-    Normalisations do nothing, and all else is drawn so that numbers neither grow nor vanish from layer to layer:
-    numbers next to nothing would be slow to compute with.
-    """
-    from safetensors.torch import save_file
-
-    generator = torch.Generator().manual_seed(0)
-    model = build(recipe.model)
-    state = model.state_dict()
-    for name, tensor in state.items():
-        if name in model.computed:
-            continue
-        if tensor.dim() > 1:
-            tensor.normal_(0, math.sqrt(2 * len(tensor) / tensor.numel()), generator=generator)
-        else:
-            tensor.fill_(0 if name.endswith(("bias", "running_mean", "num_batches_tracked")) else 1)
-    path = folder / "made_up.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
-    return path

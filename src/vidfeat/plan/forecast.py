@@ -20,7 +20,8 @@ from vidfeat.engine.readers import ReaderOptions, processes_for
 from vidfeat.extract import Extractor
 from vidfeat.machine import usable_cores
 from vidfeat.mmaction import FeatureRequest, compile_model
-from vidfeat.plan.benchmark import NetworkTest, Read, measure_network, measure_reading, sample, write_made_up_weights
+from vidfeat.models.made_up import write_made_up_weights
+from vidfeat.plan.benchmark import NetworkTest, Read, measure_network, measure_reading, sample
 from vidfeat.plan.duplicates import Duplicates, find_duplicates
 from vidfeat.plan.survey import Sound, Unsound, survey
 from vidfeat.recipe import Recipe
@@ -179,7 +180,7 @@ def _extractor(
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None:
             recipe, _ = compile_model(model, cfg_options, request)
-            checkpoint = write_made_up_weights(recipe, Path(folder))
+            checkpoint = write_made_up_weights(recipe.model, Path(folder) / "made_up.safetensors")
         return Extractor(
             model, checkpoint=checkpoint, device=device, precision=precision, cfg_options=cfg_options, request=request
         )

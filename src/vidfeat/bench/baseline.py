@@ -1,0 +1,114 @@
+"""MMAction2's way of working, rebuilt from vidfeat's own parts, so that a ratio shows the way of working and not the
+decoder.
+
+Loader processes decode, resize, crop and normalise one video each; the network takes one video a batch, as it was
+trained: eager, fp32, channels first, norms not folded, with PyTorch's own number of threads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vidfeat.bench.process import Clock
+from vidfeat.bench.runs import Run
+from vidfeat.bench.workload import Workload
+from vidfeat.checkpoint import load_into, load_state
+from vidfeat.models import Recognizer, build
+from vidfeat.pooling import pool_video, pool_views
+from vidfeat.recipe import Recipe
+from vidfeat.transforms import normalize
+from vidfeat.views import read_views
+
+
+class VideoInputs(Dataset[torch.Tensor]):
+    """What a loader process does with a video: everything up to the network's float32 input.
+
+    Args:
+        recipe: what to do.
+        paths: the videos.
+    """
+
+    def __init__(self, recipe: Recipe, paths: Sequence[Path]) -> None:
+        self._recipe = recipe
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """float32 `[N, 3, H, W]` or `[N, 3, T, H, W]`: all views of a video."""
+        views = read_views(self._recipe, self._paths[index])
+        units = views.units(self._recipe.model)
+        pixels = np.empty((len(units), len(units[0].frames), *views.pixels.shape[2:]), np.uint8)
+        for unit, place in zip(units, pixels, strict=True):
+            views.gather(unit, place)
+        dims = self._recipe.model.dims
+        frames = pixels.reshape(-1, *pixels.shape[2:]) if dims == 2 else pixels
+        return normalize(torch.from_numpy(frames), self._recipe.normalize, dims).contiguous()
+
+
+def run_baseline(workload: Workload, workers: int, clock: Clock) -> Run:
+    """All features of a workload.
+
+    Args:
+        workload: what to compute.
+        workers: loader processes.
+        clock: started once the network has computed the first video, as warm as ours is.
+    """
+    setup = workload.prepare("fp32")
+    device = setup.devices[0]
+    model = build(setup.recipe.model)
+    load_into(model, load_state(setup.weights), source=setup.weights.source, computed=model.computed)
+    model.to(device)
+    alone = _seconds_alone(setup.recipe, model, workload.paths[0], device)
+    clock.start()
+    features = list(baseline_features(setup.recipe, model, workload.paths, workers, device))
+    clock.stop()
+    return Run(np.stack(features), model_videos_per_second=1 / alone)
+
+
+def baseline_features(
+    recipe: Recipe, model: Recognizer, paths: Sequence[Path], workers: int, device: torch.device
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The features of one video after the other, float32 `[C]`, computed with so many loader processes.
+
+    Args:
+        recipe: what to compute.
+        model: with its weights, on the device.
+        paths: the videos.
+        workers: loader processes, at least 1.
+        device: where.
+    """
+    # Forked, as MMAction2's are, where that can be done.
+    fork = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    videos = VideoInputs(recipe, paths)
+    with warnings.catch_warnings():
+        # Python warns of forking while there are threads. PyTorch's loaders have done it for years.
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        loaded = iter(DataLoader(videos, batch_size=None, num_workers=workers, multiprocessing_context=fork))
+    for inputs in loaded:
+        yield _feature(recipe, model, inputs, device)
+
+
+@torch.inference_mode()
+def _feature(recipe: Recipe, model: Recognizer, inputs: torch.Tensor, device: torch.device) -> npt.NDArray[np.float32]:
+    rows = pool_views(model.forward_features(inputs.to(device)), recipe.pooling)
+    return pool_video(rows, recipe.pooling).cpu().numpy()
+
+
+def _seconds_alone(recipe: Recipe, model: Recognizer, path: Path, device: torch.device) -> float:
+    """What the network takes for a video, with nothing beside it."""
+    inputs = VideoInputs(recipe, [path])[0]
+    _feature(recipe, model, inputs, device)
+    start = time.perf_counter()
+    _feature(recipe, model, inputs, device)
+    return time.perf_counter() - start
