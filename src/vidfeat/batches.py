@@ -80,7 +80,7 @@ class Batcher:
         if shape not in self._open:
             if len(self._open) == MOST_OPEN_BATCHES:
                 self._submit(next(iter(self._open.values())))
-            self._open[shape] = _Filling(shape, Batch(self._network.buffer(self._network.units, shape)))
+            self._open[shape] = _Filling(shape, self._network.new_batch(shape))
         return self._open[shape]
 
     def _submit(self, filling: _Filling) -> None:

@@ -254,10 +254,17 @@ class Computation:
 
         Returns:
             What is done when the network is done with them.
+
+        Raises:
+            VideoError: there is no memory even for the smallest batch.
+            DeviceError: see `Network.submit`.
         """
         if views.first_clip == 0:
             self._chunks.clear()
-        spans = self._batcher.add(views)
+        try:
+            spans = self._batcher.add(views)
+        except MemoryError as error:
+            raise self._out_of_memory(error) from None
         # A network that joins all views of a video into one row leaves no crops to put in order.
         self._chunks.append(_Rows(1 if self._recipe.model.neck_joins_video else views.crops, views.clips.shape, spans))
         self._finish = functools.partial(
@@ -287,14 +294,7 @@ class Computation:
         try:
             rows = torch.cat([chunk.result() for chunk in self._chunks], dim=1).flatten(0, 1)
         except MemoryError as error:
-            raise VideoError(
-                self._where,
-                stage="model",
-                kind="out_of_memory",
-                expected="memory for the network",
-                found=str(error),
-                do="Use a device with more memory, or a config with a smaller crop or shorter clips.",
-            ) from None
+            raise self._out_of_memory(error) from None
         crops, clips = self._chunks[0].crops, (sum(chunk.clips[0] for chunk in self._chunks), self._chunks[0].clips[1])
         per_view = _frames_per_view(self._recipe, clips)
         if per_view is not None:
@@ -311,6 +311,16 @@ class Computation:
                 do="Check that the checkpoint fits the config's normalisation.",
             )
         return self._finish(array, views=len(rows))
+
+    def _out_of_memory(self, error: MemoryError) -> VideoError:
+        return VideoError(
+            self._where,
+            stage="model",
+            kind="out_of_memory",
+            expected="memory for the network",
+            found=f"none, {error}" if str(error) else "none",
+            do="Use a device with more memory, or a config with a smaller crop or shorter clips.",
+        )
 
 
 def _frames_per_view(recipe: Recipe, clips: tuple[int, int]) -> int | None:

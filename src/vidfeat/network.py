@@ -172,10 +172,22 @@ class Network:
         """Batches that were submitted and are not done."""
         return len(self._flying)
 
-    def buffer(self, units: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-        """Zeros, uint8 `[units, *shape]`, for the pixels of a batch; for a GPU in memory that it reads by itself."""
+    def new_batch(self, shape: tuple[int, ...]) -> Batch:
+        """An empty batch, for units of `shape`; for a GPU in memory that it reads by itself.
+
+        Raises:
+            MemoryError: there is no memory even for a batch of one unit.
+        """
         pinned = self._device.type == "cuda"
-        return torch.zeros((units, *shape), dtype=torch.uint8, pin_memory=pinned).numpy()
+        while True:
+            try:
+                return Batch(torch.zeros((self.units, *shape), dtype=torch.uint8, pin_memory=pinned).numpy())
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.units == 1:
+                    raise MemoryError(f"not even for the pixels of one unit: {_first_line(error)}") from None
+            self._step_down(-(-self.units // 2))
 
     def submit(self, batch: Batch, *, work_ahead: int = 0) -> None:
         """Have a batch computed, once there is room for it; `batch.rows` tells when and what.
@@ -252,17 +264,18 @@ class Network:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            return None, (str(error) or type(error).__name__).splitlines()[0]
+            return None, _first_line(error)
 
     def _in_batches_of(self, units: int, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Rows of a batch that may have been filled before memory ran out, and so be larger than `units`."""
         assert self._rows is not None  # settled by `submit`
         if len(pixels) <= units:
             return self._on_device(self._rows, pixels)
-        padding = np.zeros((-len(pixels) % units, *pixels.shape[1:]), np.uint8)
-        parts = np.split(np.concatenate([pixels, padding]), (len(pixels) + len(padding)) // units)
+        parts = [pixels[start : start + units] for start in range(0, len(pixels), units)]
+        padding = np.zeros((units - len(parts[-1]), *pixels.shape[1:]), np.uint8)
+        parts[-1] = np.concatenate([parts[-1], padding])
         rows = torch.cat([self._on_device(self._rows, part) for part in parts])
-        return rows[: len(rows) * len(pixels) // (len(pixels) + len(padding))]
+        return rows[: len(rows) * len(pixels) // (units * len(parts))]
 
     @torch.inference_mode()
     def _on_device(self, rows: Rows, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
@@ -453,7 +466,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _reason(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -462,6 +475,6 @@ def _cannot_compile(error: Exception) -> DeviceError:
     return DeviceError(
         "--compile",
         expected="a network that torch.compile can compile",
-        found=_reason(error),
+        found=_first_line(error),
         do="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or leave --compile out.",
     )

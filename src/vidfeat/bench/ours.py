@@ -134,7 +134,7 @@ def _units_per_second_alone(network: Network, shape: tuple[int, ...], units: int
         units: how many the whole list has.
     """
     rng = np.random.default_rng(0)
-    resident = [network.buffer(network.units, shape) for _ in range(_DISTINCT_BATCHES)]
+    resident = [network.new_batch(shape).pixels for _ in range(_DISTINCT_BATCHES)]
     for pixels in resident:
         pixels[...] = rng.integers(0, 256, pixels.shape, np.uint8)
     submitted: list[Batch] = []

@@ -117,6 +117,7 @@ class _Video:
 
     computation: Computation
     read: bool = False
+    error: VideoError | None = None
 
 
 @dataclass(frozen=True)
@@ -198,16 +199,22 @@ class _Desk:
         video = self._videos[index]
         if not (video.read and video.computation.idle):
             return None
-        return _result(self._entries[index], self._videos.pop(index).computation)
+        del self._videos[index]
+        return video.error or _result(self._entries[index], video.computation)
 
     def _compute(self, piece: Piece) -> None:
         index = piece.index
         if index not in self._videos:
             extractor, batcher = min(self._batchers, key=lambda pair: pair[0].network.flying)
             self._videos[index] = _Video(extractor.begin(batcher, where=str(self._entries[index].path)))
-        under_way = self._videos[index].computation.add(piece.views)
+        video = self._videos[index]
+        if video.error is None:
+            try:
+                under_way = video.computation.add(piece.views)
+                _when_all_done(under_way, lambda: self.inbox.put(_Computed(index)))
+            except VideoError as error:
+                video.error = error  # and what else comes of it is passed over
         piece.release()
-        _when_all_done(under_way, lambda: self.inbox.put(_Computed(index)))
 
     def _flush(self) -> None:
         for _, batcher in self._batchers:
