@@ -10,6 +10,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 import pickle
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def decode_roof(view_spec: bytes, paths: Sequence[Path], cores: int) -> float:
     """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
-        cores, context, initializer=_meet_at, initargs=(context.Barrier(cores),)
+        cores, context, initializer=_begin, initargs=(context.Barrier(cores),)
     ) as pool:
         shares = [pool.submit(_read_all, view_spec, paths, first, cores) for first in range(cores)]
         readings = [reading for share in shares for reading in share.result()]
@@ -73,8 +74,9 @@ def decode_roof(view_spec: bytes, paths: Sequence[Path], cores: int) -> float:
 _barrier: Barrier
 
 
-def _meet_at(barrier: Barrier) -> None:
+def _begin(barrier: Barrier) -> None:
     global _barrier
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends these processes, too, and without a traceback
     _barrier = barrier
 
 
