@@ -299,8 +299,10 @@ class Network:
             try:
                 return self._settle(pixels[: self.units], work_ahead)
             except Exception as error:
-                if not is_out_of_memory(error) or self.units == 1:
+                if not is_out_of_memory(error):
                     raise
+                if self.units == 1:
+                    raise MemoryError(f"not even for a batch of one unit: {_first_line(error)}") from None
             self._step_down(-(-self.units // 2))
 
     def _settle(self, pixels: npt.NDArray[np.uint8], work_ahead: int) -> Rows:
