@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from vidfeat.bench.memory import MemoryMeter
+from vidfeat.engine.reader_process import die_with_parent
 from vidfeat.errors import VidfeatError
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ def _untimed(work: Callable[[], T], _: Clock) -> T:
 def _serve(work: Work[Any], pipe: Connection) -> None:
     """The life of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes at a terminal; the parent decides
+    die_with_parent()
     try:
         pipe.send(_Returned(work(Clock(pipe))))
     except VidfeatError as error:
