@@ -49,7 +49,7 @@ LEAST_COSINE = 0.9995
 whose numbers do not fit the format."""
 
 COMPILE_PAYS_AFTER_SECONDS = 300.0
-"""Of eager work ahead: compiling takes 10 to 60 s, and where it is worth while it saves a tenth to a third of the work."""
+"""Of eager work ahead: compiling takes 10 to 60 s, and where it is worth while it saves a tenth to a third of that."""
 
 WORTH_MEASURING_UNITS = 500
 """Of fewer units ahead none takes so long that compiling could pay; the first feature then comes without delay."""
