@@ -13,11 +13,11 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Union, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,9 @@ _CUDA_LANES = 2
 
 Agree = Callable[[str | None], str | None]
 """Asks what all processes of a run agree on about kernels; the first proposal, other than None, is what they do."""
+
+Features = Callable[[torch.Tensor], Union[torch.Tensor, tuple[torch.Tensor, ...]]]
+"""A network's `forward_features`."""
 
 Rows = Callable[[torch.Tensor], torch.Tensor]
 """From uint8 `[units, frames, H, W, 3]` to float32 `[units * rows per unit, C]`, plus the axes that are kept."""
@@ -362,7 +365,8 @@ class Network:
             with self.compiling, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's own modules use what PyTorch has deprecated
                 compiled = compile_rows(self._eager)
-                self._on_device(compiled, pixels)
+                with compiler_options():
+                    self._on_device(compiled, pixels)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -412,10 +416,11 @@ class _Network(nn.Module):
         self.model.to(dtype)
         self.dtype = dtype
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixels: torch.Tensor, features: Features | None = None) -> torch.Tensor:
         dims = self.recipe.model.dims
         inputs = normalize(pixels.flatten(0, 1) if dims == 2 else pixels, self.recipe.normalize, dims)
-        return pool_views(self.model.forward_features(inputs.to(self.dtype)), self.recipe.pooling)
+        maps = (features or self.model.forward_features)(inputs.to(self.dtype))
+        return pool_views(maps, self.recipe.pooling)
 
 
 def units_per_batch(recipe: Recipe, device: torch.device) -> int:
@@ -449,14 +454,30 @@ def _as_kernels(word: str | None) -> Kernels | None:
     return next((kernels for kernels in get_args(Kernels) if kernels == word), None)
 
 
-def compile_rows(rows: nn.Module) -> Rows:
-    """What `torch.compile` makes of a network. It compiles at the first call for each shape, and caches on disk."""
+def compile_rows(rows: _Network) -> Rows:
+    """What `torch.compile` makes of a network. It compiles at the first call for each shape, and caches on disk.
+
+    Only the network is compiled: normalisation and pooling take next to no time, and its input keeps channels last.
+    """
     # PyTorch's own default lies in the folder for temporary files, where others could put code for us to load.
     own = Path(torch.hub.get_dir()).parent / "vidfeat-kernels"
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own))
-    # One thread, so that the code does not depend on the cores of the machine that it is compiled on.
-    return torch.compile(rows, dynamic=False, options={"freezing": True, "cpp.threads": 1})
+    compiled = torch.compile(rows.model.forward_features, dynamic=False)
+    return lambda pixels: rows(pixels, compiled)
+
+
+@contextlib.contextmanager
+def compiler_options() -> Iterator[None]:
+    """While a network is compiled: its weights are constants, packed once, and the code is for one thread.
+
+    The options of `torch.compile` would come too late for the first: whether weights are constants is decided where the
+    network is traced. The second is so that the code does not depend on the cores of the machine.
+    """
+    from torch._inductor import config
+
+    with config.patch({"freezing": True, "cpp.threads": 1}):
+        yield
 
 
 def is_out_of_memory(error: BaseException) -> bool:
