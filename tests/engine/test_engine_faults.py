@@ -106,12 +106,13 @@ def read(
 
 
 def children(of: int | None = None, ignored_state: str = "Z") -> list[int]:
-    """Direct children of a process; zombies are left out."""
+    """Direct children of a process; left out are zombies, and multiprocessing's own, which stays once it was needed."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             _, state, parent, *_ = stat.read_text().rpartition(")")[2].split(" ", 3)
-            if int(parent) == (of or os.getpid()) and state != ignored_state:
+            tracker = b"multiprocessing.resource_tracker" in stat.with_name("cmdline").read_bytes()
+            if int(parent) == (of or os.getpid()) and state != ignored_state and not tracker:
                 found.append(int(stat.parent.name))
     return found
 
