@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, PriorityQueue
 from typing import Any, Literal, Union
 
 from vidfeat.engine.faults import as_video_error
@@ -139,7 +139,7 @@ def _outcomes(
     with contextlib.ExitStack() as ending:
         for extractor in extractors:
             ending.callback(extractor.network.cancel)
-        readers = ending.enter_context(Readers(spec, [entry.path for entry in entries], desk.inbox.put, reading))
+        readers = ending.enter_context(Readers(spec, [entry.path for entry in entries], desk.deliver, reading))
         progress.load = Load([extractor.network for extractor in extractors], readers)
         left = len(entries)
         while left:
@@ -159,22 +159,26 @@ class _Desk:
         extractors: one for each device.
         entries: the videos.
 
-    Attributes:
-        inbox: takes events from any thread.
     """
 
     def __init__(self, extractors: Sequence[Extractor], entries: Sequence[Entry]) -> None:
-        self.inbox: SimpleQueue[Event | _Computed] = SimpleQueue()
+        # By urgency, then by arrival: what is computed is committed before more is taken in, which may wait for room.
+        self._inbox: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
+        self._arrivals = itertools.count()
         self._batchers = [(extractor, extractor.batcher(len(entries))) for extractor in extractors]
         self._entries = entries
         self._unread = len(entries)
         self._videos: dict[int, _Video] = {}
 
+    def deliver(self, event: Event | _Computed) -> None:
+        """Take an event, from any thread."""
+        self._inbox.put((not isinstance(event, _Computed), next(self._arrivals), event))
+
     def next_event(self) -> Event | _Computed:
         """The next event; while there is none, batches do not wait for more."""
         while True:
             try:
-                return self.inbox.get(timeout=FLUSH_AFTER_SECONDS)
+                return self._inbox.get(timeout=FLUSH_AFTER_SECONDS)[-1]
             except Empty:
                 self._flush()
 
@@ -211,7 +215,7 @@ class _Desk:
         if video.error is None:
             try:
                 under_way = video.computation.add(piece.views)
-                _when_all_done(under_way, lambda: self.inbox.put(_Computed(index)))
+                _when_all_done(under_way, lambda: self.deliver(_Computed(index)))
             except VideoError as error:
                 video.error = error  # and what else comes of it is passed over
         piece.release()
