@@ -71,11 +71,6 @@ class Batcher:
         for filling in list(self._open.values()):
             self._submit(filling)
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits to be submitted."""
-        return not self._open
-
     def _filling(self, shape: tuple[int, ...]) -> _Filling:
         if shape not in self._open:
             if len(self._open) == MOST_OPEN_BATCHES:

@@ -340,25 +340,26 @@ class Network:
         if self._kernels is not None:
             return self._eager if self._kernels == "eager" else self._compiled(pixels)
         eager = self._seconds(self._eager, pixels)
-        proposal: Kernels = "eager"
+        compiled: Rows | None = None
         line = ""
         if eager * work_ahead / self.units / self.lanes >= COMPILE_PAYS_AFTER_SECONDS:
-            proposal, line = self._measured(eager, pixels)
+            compiled, line = self._measured(eager, pixels)
+        proposal: Kernels = "compiled" if compiled else "eager"
         self._kernels = _as_kernels(self._agree(proposal)) or proposal
         if line:
             self._say(line)
-        return self._eager if self._kernels == "eager" else self._compiled(pixels)
+        return self._eager if self._kernels == "eager" else compiled or self._compiled(pixels)
 
-    def _measured(self, eager: float, pixels: npt.NDArray[np.uint8]) -> tuple[Kernels, str]:
-        """The faster kernels, given the seconds that eager ones take for a batch, and a line about it."""
+    def _measured(self, eager: float, pixels: npt.NDArray[np.uint8]) -> tuple[Rows | None, str]:
+        """Compiled kernels if they are faster, given the seconds that eager ones take for a batch; a line about it."""
         began = time.perf_counter()
         try:
             compiled = self._compiled(pixels)
         except DeviceError as error:
-            return "eager", f"not compiled: {error.found}"
+            return None, f"not compiled: {error.found}"
         took, gain = time.perf_counter() - began, eager / self._seconds(compiled, pixels)
         line = f"torch.compile took {took:.0f} s and makes the network {gain:.2f} times as fast"
-        return ("compiled", f"compiled: {line}") if gain >= WORTH_COMPILING else ("eager", f"not compiled: {line}")
+        return (compiled, f"compiled: {line}") if gain >= WORTH_COMPILING else (None, f"not compiled: {line}")
 
     def _compiled(self, pixels: npt.NDArray[np.uint8]) -> Rows:
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Literal, Union
 
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Load, Progress
+from vidfeat.engine.reader_process import size_of
 from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers, processes_for
 from vidfeat.errors import VideoError
 from vidfeat.extract import Computation, Extractor, Features
@@ -77,14 +77,7 @@ def run(
 def longest_last_first(entries: Sequence[Entry], ordered: int = ORDERED_AT_THE_END) -> Sequence[Entry]:
     """The entries with the last of them, `ordered` many, in falling order of their files' sizes."""
     head, tail = entries[: max(0, len(entries) - ordered)], entries[max(0, len(entries) - ordered) :]
-    return [*head, *sorted(tail, key=lambda entry: -_file_size(entry.path))]
-
-
-def _file_size(path: str | os.PathLike[str]) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except (OSError, ValueError):
-        return 0  # the reader will say what is wrong
+    return [*head, *sorted(tail, key=lambda entry: -size_of(entry.path))]
 
 
 def _commit(entry: Entry, outcome: Outcome, store: RunStore, progress: Progress) -> None:

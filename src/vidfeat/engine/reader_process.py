@@ -75,7 +75,7 @@ def answer(channel: Channel, spec: ViewSpec | None, path: str) -> None:
     """
     start, info = time.process_time(), None
     try:
-        channel.send({"allow": _size(path) / BYTES_PER_SECOND})
+        channel.send({"allow": size_of(path) / BYTES_PER_SECOND})
         if spec is None:
             info = _info(probe(path))
         else:
@@ -104,7 +104,8 @@ def limit_memory(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _size(path: str) -> int:
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Bytes of a video's file; 0 where there is none."""
     try:
         return os.stat(path).st_size  # noqa: PTH116
     except (OSError, ValueError):
