@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from vidfeat import Extractor, network
+from vidfeat import Extractor, kernels
 from vidfeat.errors import DeviceError
-from vidfeat.network import Batch, Network, cosine, units_per_batch
+from vidfeat.kernels import cosine
+from vidfeat.network import Batch, Network, units_per_batch
 
 OPTIONS = {"data.test.pipeline.1.clip_len": 2, "data.test.pipeline.4.crop_size": 32}
 CPU = torch.device("cpu")
@@ -85,7 +86,7 @@ def test_reduced_precision_is_checked_and_close(precision: str, make: Make) -> N
     assert found.dtype == torch.float32
     assert not torch.equal(expected, found)
     least = min(cosine(a.double(), b.double()) for a, b in zip(expected, found, strict=True))
-    assert least >= network.LEAST_COSINE
+    assert least >= kernels.LEAST_COSINE
     assert reduced.numerics.cosine == pytest.approx(least, abs=1e-9)
     assert exact.numerics.cosine is None
 
@@ -99,7 +100,7 @@ def test_a_network_that_does_not_fit_the_format_is_refused(make: Make) -> None:
 
 def test_wrong_kernels_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a compiler gets a layer wrong: it gives other rows than plain PyTorch, without a word."""
-    monkeypatch.setattr(network, "compile_rows", lambda rows: lambda pixels: rows(pixels).roll(1, dims=1))
+    monkeypatch.setattr(kernels, "compile_rows", lambda rows: lambda pixels: rows(pixels).roll(1, dims=1))
     with pytest.raises(DeviceError, match="fp32 on cpu, compiled"):
         rows(make(compiled=True).network, clips(4))
 
@@ -131,7 +132,7 @@ def test_what_is_faster_is_measured_where_the_list_is_long(make: Make, monkeypat
     short = new()
     rows(short, clips(4), work_ahead=1000)
     assert (short.numerics.kernels, said, asked) == ("eager", [], [None, "eager"])
-    monkeypatch.setattr(network, "COMPILE_PAYS_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(kernels, "COMPILE_PAYS_AFTER_SECONDS", 0.0)
     long = new()
     rows(long, clips(4), work_ahead=1000)
     (line,) = said
@@ -167,14 +168,14 @@ def test_what_no_lane_has_begun_can_be_cancelled(make: Make) -> None:
 WITHOUT_COMPILER = """
 import sys
 import numpy as np, torch
-from vidfeat import Extractor, network
+from vidfeat import Extractor, kernels, network
 from vidfeat.errors import DeviceError
 
 extractor = Extractor(sys.argv[1], checkpoint=sys.argv[2])
-network.COMPILE_PAYS_AFTER_SECONDS = 0.0
-for kernels in (None, "compiled"):
+kernels.COMPILE_PAYS_AFTER_SECONDS = 0.0
+for wanted in (None, "compiled"):
     cpu = torch.device("cpu")
-    runs = network.Network(extractor.model, extractor.recipe, cpu, kernels=kernels, say=print)
+    runs = network.Network(extractor.model, extractor.recipe, cpu, kernels=wanted, say=print)
     batch = network.Batch(np.zeros((1, 8, 112, 112, 3), np.uint8))
     try:
         runs.submit(batch, work_ahead=1000)

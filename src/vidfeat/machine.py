@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 
@@ -17,9 +18,27 @@ def usable_cores() -> Collection[int]:
 
 def cpu_name() -> str:
     """What the CPU is sold as, where the system tells; else its architecture."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_vendor() -> str:
+    """Who made the CPU, in its own words, such as "AuthenticAMD"; "" where the system does not tell."""
+    return _cpuinfo("vendor_id")
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """What the CPU can do, by Linux's names, such as "avx512_bf16"; none where the system does not tell."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+@cache
+def _cpuinfo(key: str) -> str:
+    """A line of what Linux says of the first core; "" where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+        return ""
+    return next(
+        (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == key), ""
+    )

@@ -13,12 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from bench import measured_work
 from video.video_files import write_video
 from vidfeat import Extractor
 from vidfeat.bench import clips, growth
-from vidfeat.bench.baseline import baseline_features
+from vidfeat.bench.baseline import AttentionWrittenOut, baseline_features
 from vidfeat.bench.comparison import CONTENDERS, largest_difference, parse_rows
 from vidfeat.bench.process import measure
 from vidfeat.bench.roofs import decode_roof, enough, limit
@@ -173,6 +174,21 @@ def test_baseline_does_the_same_work(model: str, tmp_path: Path) -> None:
     assert np.abs(theirs).max() > 1e-3
     assert largest_difference(theirs[:1], theirs[1:]) > 1e-3
     assert largest_difference(ours, theirs) < 1e-5
+
+
+def test_the_baseline_writes_attention_out() -> None:
+    query, key, value = torch.randn(3, 2, 3, 50, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.randn(1, 3, 50, 50, generator=torch.Generator().manual_seed(1))
+    for given in ({}, {"attn_mask": mask}, {"scale": 0.5}):
+        args = (query, key, value, given.get("attn_mask"))
+        scale = given.get("scale")
+        fused = functional.scaled_dot_product_attention(*args, scale=scale)
+        with AttentionWrittenOut(), torch.profiler.profile() as profile:
+            found = functional.scaled_dot_product_attention(*args, scale=scale)
+        torch.testing.assert_close(found, fused)
+        names = {event.key for event in profile.key_averages()}
+        assert {"aten::matmul", "aten::softmax"} <= names
+        assert not any("scaled_dot_product" in name for name in names)
 
 
 def test_a_video_that_cannot_be_read_is_named(repository: Path, tmp_path: Path) -> None:

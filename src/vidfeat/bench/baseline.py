@@ -2,20 +2,24 @@
 decoder.
 
 Loader processes decode, resize, crop and normalise one video each; the network takes one video a batch, as it was
-trained: eager, fp32, channels first, norms not folded, with PyTorch's own number of threads.
+trained: eager, fp32, channels first, norms not folded, attention written out, with PyTorch's own number of threads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, Dataset
 
 from vidfeat.bench.process import Clock
@@ -23,6 +27,7 @@ from vidfeat.bench.runs import Run
 from vidfeat.bench.workload import Workload
 from vidfeat.checkpoint import load_into, load_state
 from vidfeat.models import Recognizer, build
+from vidfeat.models.uniformerv2 import UniFormerV2Config
 from vidfeat.pooling import pool_video, pool_views
 from vidfeat.recipe import Recipe
 from vidfeat.transforms import normalize
@@ -54,6 +59,30 @@ class VideoInputs(Dataset[torch.Tensor]):
         dims = self._recipe.model.dims
         frames = pixels.reshape(-1, *pixels.shape[2:]) if dims == 2 else pixels
         return normalize(torch.from_numpy(frames), self._recipe.normalize, dims).contiguous()
+
+
+class AttentionWrittenOut(TorchFunctionMode):
+    """Inside it attention is two products and a softmax, each of which fills a matrix of queries x keys."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is not functional.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        query, key, value, mask = (*args, None)[:4]
+        scale = (kwargs or {}).get("scale")
+        products = query * (query.shape[-1] ** -0.5 if scale is None else scale) @ key.transpose(-2, -1)
+        return (products if mask is None else products + mask).softmax(-1) @ value
+
+
+def _attention_as_in_mmaction2(recipe: Recipe) -> contextlib.AbstractContextManager[object]:
+    """Its backbones write attention out, or have PyTorch give the weights too, which does; but for this one."""
+    fused = isinstance(recipe.model.backbone, UniFormerV2Config)
+    return contextlib.nullcontext() if fused else AttentionWrittenOut()
 
 
 def run_baseline(workload: Workload, workers: int, clock: Clock) -> Run:
@@ -101,7 +130,8 @@ def baseline_features(
 
 @torch.inference_mode()
 def _feature(recipe: Recipe, model: Recognizer, inputs: torch.Tensor, device: torch.device) -> npt.NDArray[np.float32]:
-    rows = pool_views(model.forward_features(inputs.to(device)), recipe.pooling)
+    with _attention_as_in_mmaction2(recipe):
+        rows = pool_views(model.forward_features(inputs.to(device)), recipe.pooling)
     return pool_video(rows, recipe.pooling).cpu().numpy()
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vidfeat.models.transformer import PatchEmbed
+from vidfeat.models.attention import attention
+from vidfeat.models.transformer import Mlp, PatchEmbed
 
 Shape = tuple[int, int, int]
 """Time, height, width."""
@@ -252,7 +253,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(block.in_dims, eps=config.norm_eps)
         self.attn = Attention(config, block)
         self.norm2 = nn.LayerNorm(block.attention_dims, eps=config.norm_eps)
-        self.mlp = Perceptron(block.attention_dims, int(block.attention_dims * config.mlp_ratio), block.out_dims)
+        self.mlp = Mlp(block.attention_dims, int(block.attention_dims * config.mlp_ratio), block.out_dims)
         if block.in_dims != block.out_dims:
             self.proj = nn.Linear(block.in_dims, block.out_dims)
         self.pool_skip: nn.Module | None = None
@@ -271,19 +272,6 @@ class Block(nn.Module):
         normed = self.norm2(x)
         skip = self.proj(normed) if self.grows_after else x
         return skip + self.mlp(normed), new_shape
-
-
-class Perceptron(nn.Module):
-    """Linear, GELU, linear."""
-
-    def __init__(self, in_dims: int, hidden_dims: int, out_dims: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(in_dims, hidden_dims)
-        self.fc2 = nn.Linear(hidden_dims, out_dims)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every token on its own."""
-        return self.fc2(functional.gelu(self.fc1(x)))
 
 
 class Attention(nn.Module):
@@ -326,7 +314,7 @@ class Attention(nn.Module):
         if self.relative:
             summed = self._attend_relative(query, key, value, query_shape, key_shape)
         else:
-            summed = functional.scaled_dot_product_attention(query, key, value)
+            summed = attention(query, key, value)
         if self.residual:
             summed[:, :, self.first :].add_(query[:, :, self.first :])
         return self.proj(summed.transpose(1, 2).flatten(2)), query_shape
@@ -346,7 +334,7 @@ class Attention(nn.Module):
         places = _places(key_shape, width, self.first, key)
         key = torch.cat((key * size**-0.5, places.expand(*key.shape[:2], -1, -1)), 3)
         value = functional.pad(value, (0, width))  # fused kernels want all three of one length
-        return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :size]
+        return attention(query, key, value, scale=1.0)[..., :size]
 
     def _worth(self, query: torch.Tensor, query_shape: Shape, key_shape: Shape, width: int) -> torch.Tensor:
         """`[N, heads, L, width]`: for every query, the embedding of each time, height and width that a key can have."""

@@ -11,8 +11,8 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from vidfeat.models.attention import attention
 from vidfeat.models.layers import ConvNorm
 
 
@@ -75,7 +75,7 @@ class NonLocal3d(nn.Module):
         else:
             scaled = self.mode == "embedded_gaussian" and self.use_scale
             scale = query.shape[2] ** -0.5 if scaled else 1.0
-            summed = functional.scaled_dot_product_attention(query, key, value, scale=scale)
+            summed = attention(query[:, None], key[:, None], value[:, None], scale=scale)[:, 0]
         maps = summed.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
         return x + self.conv_out(maps)
 

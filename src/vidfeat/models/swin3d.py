@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vidfeat.models.attention import attention
 from vidfeat.models.transformer import Mlp
 
 Size3d = tuple[int, int, int]
@@ -191,7 +192,7 @@ class WindowAttention(nn.Module):
             # One mask for a whole group is broadcast by the kernel; one per window would fill the memory.
             query, key, value = qkv[group.where].flatten(0, 3).permute(2, 0, 3, 1, 4)
             added = bias if group.mask is None else bias + group.mask
-            out = functional.scaled_dot_product_attention(query, key, value, added[None], scale=self.scale)
+            out = attention(query, key, value, scale=self.scale, mask=added[None])
             part = attended[group.where]
             part.copy_(out.transpose(1, 2).reshape(part.shape))
         return self.proj(attended)

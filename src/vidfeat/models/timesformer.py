@@ -11,10 +11,9 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from vidfeat.errors import ConfigError
-from vidfeat.models.transformer import FeedForward, PatchEmbed, attend
+from vidfeat.models.transformer import FeedForward, MultiheadAttention, PatchEmbed
 
 _BLOCK_NORM_EPS = 1e-6
 """Epsilon of the normalisations inside the blocks; the original lets only that of the last one be chosen."""
@@ -168,7 +167,7 @@ class TimeAttention(nn.Module):
         super().__init__()
         self.frames = config.num_frames
         self.norm = nn.LayerNorm(config.embed_dims, eps=_BLOCK_NORM_EPS)
-        self.attn = Attention(config)
+        self.attn = MultiheadAttention(config.embed_dims, config.num_heads)
         self.temporal_fc: nn.Module = nn.Linear(config.embed_dims, config.embed_dims)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
@@ -197,7 +196,7 @@ class SpaceAttention(nn.Module):
         super().__init__()
         self.frames = config.num_frames
         self.norm = nn.LayerNorm(config.embed_dims, eps=_BLOCK_NORM_EPS)
-        self.attn = Attention(config)
+        self.attn = MultiheadAttention(config.embed_dims, config.num_heads)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The class token takes part in every frame and gets the mean of what the frames give it."""
@@ -243,25 +242,8 @@ class JointAttention(nn.Module):
 
     def __init__(self, config: TimeSformerConfig) -> None:
         super().__init__()
-        self.attn = Attention(config)
+        self.attn = MultiheadAttention(config.embed_dims, config.num_heads)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, L, C]` to the same."""
         return self.attn(x)
-
-
-class Attention(nn.Module):
-    """Attention with the parameter names of PyTorch's `MultiheadAttention`; `[N, L, C]` to the same."""
-
-    def __init__(self, config: TimeSformerConfig) -> None:
-        super().__init__()
-        size = config.embed_dims
-        self.heads = config.num_heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * size, size))
-        self.in_proj_bias = nn.Parameter(torch.empty(3 * size))
-        self.out_proj = nn.Linear(size, size)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every token becomes a weighted sum over all tokens of its row."""
-        qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-        return self.out_proj(attend(qkv, self.heads))

@@ -1,4 +1,4 @@
-"""What the plain transformers share: attention among tokens, and the two-layer perceptron, the patches."""
+"""What the plain transformers share: patches, attention among tokens, the two-layer perceptron."""
 
 from __future__ import annotations
 
@@ -6,20 +6,39 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vidfeat.models.attention import attend
+from vidfeat.models.packed import PackedLinear
 
-def attend(qkv: torch.Tensor, heads: int, scale: float | None = None) -> torch.Tensor:
-    """Softmax attention of every token to all tokens of its row.
+
+class MultiheadAttention(nn.Module):
+    """Attention with the parameter names of PyTorch's `MultiheadAttention`.
 
     Args:
-        qkv: `[N, L, 3 * C]`: queries, keys and values, side by side.
+        size: length C of a token.
         heads: parts into which C is cut; each attends on its own.
-        scale: factor on the products of queries and keys; one over the root of the part's length where None.
-
-    Returns:
-        `[N, L, C]`.
     """
-    query, key, value = qkv.reshape(*qkv.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
-    return functional.scaled_dot_product_attention(query, key, value, scale=scale).transpose(1, 2).flatten(2)
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * size, size))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * size))
+        self.in_proj: PackedLinear | None = None
+        self.out_proj = nn.Linear(size, size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[N, L, C]` to the same: every token becomes a weighted sum over all tokens of its row."""
+        if self.in_proj is not None:
+            qkv = self.in_proj(x)
+        else:
+            qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+        return self.out_proj(attend(qkv, self.heads))
+
+    def pack(self) -> None:
+        """See `packed.Packable`."""
+        if self.in_proj is None:
+            self.in_proj = PackedLinear(self.in_proj_weight, self.in_proj_bias)
+            del self.in_proj_weight, self.in_proj_bias
 
 
 class PatchEmbed(nn.Module):
@@ -51,12 +70,18 @@ class FeedForward(nn.Module):
 
 
 class Mlp(nn.Module):
-    """The same with parameters named `fc1` and `fc2`, as the backbones that bring their own name them."""
+    """The same with parameters named `fc1` and `fc2`, as the backbones that bring their own name them.
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    Args:
+        channels: length of a token.
+        hidden: length between the two layers.
+        out: length of the result; as long as a token where None.
+    """
+
+    def __init__(self, channels: int, hidden: int, out: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc2 = nn.Linear(hidden, channels if out is None else out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Every token on its own."""

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vidfeat.models.attention import attend
 from vidfeat.models.layers import Pointwise, fold_before
-from vidfeat.models.transformer import Mlp, attend
+from vidfeat.models.transformer import Mlp
 
 STAGES = 4
 

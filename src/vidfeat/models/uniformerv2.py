@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from vidfeat.errors import ConfigError
 from vidfeat.models.layers import Pointwise, fold_before
-from vidfeat.models.transformer import attend
+from vidfeat.models.transformer import MultiheadAttention
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class QuickGelu(nn.Module):
         return x.mul_(torch.sigmoid_(1.702 * x))
 
 
-class Projections(nn.Module):
-    """The parameters of an `nn.MultiheadAttention`, under its names."""
+class GatheringAttention(nn.Module):
+    """One token sees all tokens of a clip; parameters as those of `MultiheadAttention`."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -109,18 +109,6 @@ class Projections(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
-
-
-class SelfAttention(Projections):
-    """Every token of a frame sees every other."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N, tokens, width]` to the same."""
-        return self.out_proj(attend(functional.linear(x, self.in_proj_weight, self.in_proj_bias), self.heads))
-
-
-class GatheringAttention(Projections):
-    """One token sees all tokens of a clip."""
 
     def forward(self, one: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """`[N, width]` and `[N, tokens, width]` to `[N, width]`.
@@ -186,7 +174,7 @@ class Layer(nn.Module):
         super().__init__()
         self.lmhra1 = None if config.no_lmhra else LocalBlock(config)
         self.lmhra2 = None if config.no_lmhra or not config.double_lmhra else LocalBlock(config)
-        self.attn = SelfAttention(config.width, config.heads)
+        self.attn = MultiheadAttention(config.width, config.heads)
         self.ln_1 = nn.LayerNorm(config.width)
         self.mlp = _mlp(config.width, 4 * config.width)
         self.ln_2 = nn.LayerNorm(config.width)

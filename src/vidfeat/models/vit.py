@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from vidfeat.errors import ConfigError
-from vidfeat.models.transformer import FeedForward, PatchEmbed, attend
+from vidfeat.models.attention import attend
+from vidfeat.models.packed import PackedLinear
+from vidfeat.models.transformer import FeedForward, PatchEmbed
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,25 @@ class Attention(nn.Module):
         if config.qkv_bias:
             self.q_bias = nn.Parameter(torch.empty(size))
             self.v_bias = nn.Parameter(torch.empty(size))
-        self.qkv = nn.Linear(size, 3 * size, bias=False)
+        self.qkv: nn.Linear | PackedLinear = nn.Linear(size, 3 * size, bias=False)
         self.proj = nn.Linear(size, size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Every token becomes a weighted sum over all tokens."""
+        if isinstance(self.qkv, PackedLinear):
+            qkv = self.qkv(x)
+        else:
+            qkv = functional.linear(x, self.qkv.weight, self._bias())
+        return self.proj(attend(qkv, self.heads, self.scale))
+
+    def pack(self) -> None:
+        """See `packed.Packable`."""
+        if isinstance(self.qkv, nn.Linear):
+            self.qkv = PackedLinear(self.qkv.weight, self._bias())
+
+    def _bias(self) -> torch.Tensor | None:
         # A bias of the keys would shift all products of a query alike, and the softmax would take it out again.
-        bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias)) if self.has_bias else None
-        return self.proj(attend(functional.linear(x, self.qkv.weight, bias), self.heads, self.scale))
+        return torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias)) if self.has_bias else None
 
 
 def sines(positions: int, size: int) -> torch.Tensor:

@@ -1,0 +1,99 @@
+"""Softmax attention: PyTorch's fused kernel, or, where that is slow, the same in tiles."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from vidfeat.machine import cpu_flags
+
+TILE_BYTES = 1 << 20
+"""Of the products of queries and keys that are held at once, so that they stay in a core's cache. Of 0.125 to 2 MiB
+this was the fastest, or within a tenth of it, for the layers of every transformer of the zoo."""
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    scale: float | None = None,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Every query becomes a weighted sum over the values; the weights are the softmax of its products with the keys.
+
+    Args:
+        query: `[N, heads, L, C]`.
+        key, value: `[N, heads, K, C]`.
+        scale: factor on the products; one over the root of C where None.
+        mask: added to the products, `[N or 1, heads or 1, L, K]`.
+
+    Returns:
+        `[N, heads, L, C]`.
+    """
+    if _in_tiles(query):
+        return _tiled(query, key, value, query.shape[3] ** -0.5 if scale is None else scale, mask)
+    return functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+
+
+def attend(qkv: torch.Tensor, heads: int, scale: float | None = None) -> torch.Tensor:
+    """Attention of every token to all tokens of its row.
+
+    Args:
+        qkv: `[N, L, 3 * C]`: queries, keys and values, side by side.
+        heads: parts into which C is cut; each attends on its own.
+        scale: factor on the products of queries and keys; one over the root of the part's length where None.
+
+    Returns:
+        `[N, L, C]`.
+    """
+    query, key, value = qkv.reshape(*qkv.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
+    return attention(query, key, value, scale=scale).transpose(1, 2).flatten(2)
+
+
+def _in_tiles(query: torch.Tensor) -> bool:
+    """Whether PyTorch's kernel is the slower one.
+
+    It makes small products in bf16 on the CPU, whose way into and out of vectors costs more than they save: it is no
+    faster than in fp32. With AMX it packs them for the tile registers. A compiler does not want our loops.
+    """
+    return (
+        query.dtype == torch.bfloat16
+        and query.device.type == "cpu"
+        and "avx512_bf16" in cpu_flags()
+        and "amx_bf16" not in cpu_flags()
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _tiled(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """`attention`, some rows, heads and clips at a time.
+
+    The result lies in memory as `[N, L, heads, C]`, as PyTorch leaves it too: heads are then joined without a copy.
+    """
+    clips, heads, rows, size = query.shape
+    clips_at_once, heads_at_once, rows_at_once = tile(clips, heads, rows, key.shape[2] * query.element_size())
+    out = query.new_empty(clips, rows, heads, size).transpose(1, 2)
+    mask = None if mask is None else mask.expand(clips, heads, rows, key.shape[2])
+    for clip in range(0, clips, clips_at_once):
+        for head in range(0, heads, heads_at_once):
+            part = slice(clip, clip + clips_at_once), slice(head, head + heads_at_once)
+            keys, values = key[part].transpose(2, 3), value[part]
+            for row in range(0, rows, rows_at_once):
+                tile_ = (*part, slice(row, row + rows_at_once))
+                products = (query[tile_] * scale) @ keys
+                if mask is not None:
+                    products += mask[tile_]
+                out[tile_] = products.softmax(-1) @ values
+    return out
+
+
+def tile(clips: int, heads: int, rows: int, row_bytes: int) -> tuple[int, int, int]:
+    """How many clips, heads and rows fit into `TILE_BYTES` at once; at least one of each, and whole rows of heads."""
+    if rows * row_bytes > TILE_BYTES:
+        return 1, 1, max(1, TILE_BYTES // row_bytes)
+    if heads * rows * row_bytes > TILE_BYTES:
+        return 1, TILE_BYTES // (rows * row_bytes), rows
+    return min(clips, TILE_BYTES // (heads * rows * row_bytes)), heads, rows
