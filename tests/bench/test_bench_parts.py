@@ -179,9 +179,9 @@ def test_baseline_does_the_same_work(model: str, tmp_path: Path) -> None:
 def test_the_baseline_writes_attention_out() -> None:
     query, key, value = torch.randn(3, 2, 3, 50, 16, generator=torch.Generator().manual_seed(0))
     mask = torch.randn(1, 3, 50, 50, generator=torch.Generator().manual_seed(1))
-    for given in ({}, {"attn_mask": mask}, {"scale": 0.5}):
-        args = (query, key, value, given.get("attn_mask"))
-        scale = given.get("scale")
+    for how in ({}, {"attn_mask": mask}, {"scale": 0.5}):
+        args = (query, key, value, how.get("attn_mask"))
+        scale = how.get("scale")
         fused = functional.scaled_dot_product_attention(*args, scale=scale)
         with AttentionWrittenOut(), torch.profiler.profile() as profile:
             found = functional.scaled_dot_product_attention(*args, scale=scale)
