@@ -413,18 +413,24 @@ def _extract_pending(
     if not pending:
         return {}
 
-    from vidfeat.engine.local import run
+    from vidfeat.engine.local import Reading, run
     from vidfeat.engine.progress import Progress
     from vidfeat.engine.readers import ReaderOptions, processes_for
     from vidfeat.extract import Extractor
     from vidfeat.machine import usable_cores
+    from vidfeat.views import ViewSpec
 
     kernels = _kernels(options, store)
     # The processes of one machine share its cores.
     cores = max(1, len(usable_cores()) // share.local_size)
-    reading = ReaderOptions(processes_for(cores, setup.devices[0].type), timeout_seconds=options.timeout)
+    reader_options = ReaderOptions(processes_for(cores, setup.devices[0].type), timeout_seconds=options.timeout)
+    spec = ViewSpec.of(setup.recipe, options.on_corrupt)
     mine = len(range(share.rank, videos, share.world_size))
-    with Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress:
+    with (
+        Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress,
+        # The first videos are read while the weights are.
+        Reading(spec, pending, reader_options, in_order=options.on_error == "fail") as reading,
+    ):
         say = progress.note
         extractors = [
             Extractor.from_setup(setup, device, threads=cores, kernels=kernels, agree=store.agree, say=say)
@@ -433,15 +439,7 @@ def _extract_pending(
         if extractors[0].match.ignored_heads and share.rank == 0:
             heads = ", ".join(extractors[0].match.heads)
             progress.note(f"{extractors[0].match.ignored_heads} weights of {heads} are not needed for features")
-        run(
-            extractors,
-            pending,
-            store,
-            progress,
-            on_error=options.on_error,
-            on_corrupt=options.on_corrupt,
-            reading=reading,
-        )
+        run(extractors, reading, store, progress, on_error=options.on_error)
     return extractors[0].network.numerics.to_json()
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from video.video_files import cut, write_video
 from vidfeat import Extractor
-from vidfeat.engine.local import longest_last_first, run
+from vidfeat.engine.local import Reading, longest_last_first, run
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import ReaderOptions
 from vidfeat.errors import VideoError
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
+from vidfeat.views import ViewSpec
 
 HEADER = {"recipe": {}, "checkpoint": {"source": "test"}, "device": "cpu", "numerics": {}, "versions": {}}
 
@@ -48,9 +49,10 @@ def extract(
     entries = [Entry(index, path.name, path) for index, path in enumerate(paths)]
     extractor = extractors if isinstance(extractors, Extractor) else extractors[0]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
-    reading = ReaderOptions(**{"processes": 2, **options})
+    spec, reader_options = ViewSpec.of(extractor.recipe), ReaderOptions(**{"processes": 2, **options})
     with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
-        run(extractors, store.pending(), store, progress, on_error=on_error, reading=reading)  # type: ignore[arg-type]
+        with Reading(spec, store.pending(), reader_options, in_order=on_error == "fail") as reading:
+            run(extractors, reading, store, progress, on_error=on_error)  # type: ignore[arg-type]
         summary = store.finish(HEADER)
     assert summary is not None
     files = [out / f"{path.stem}.npy" for path in paths]

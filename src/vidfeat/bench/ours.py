@@ -16,7 +16,7 @@ from vidfeat.bench.process import Clock
 from vidfeat.bench.roofs import enough
 from vidfeat.bench.runs import Run
 from vidfeat.bench.workload import Workload
-from vidfeat.engine.local import run
+from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import ReaderOptions, processes_for
 from vidfeat.errors import VidfeatError
@@ -103,14 +103,15 @@ def extract(extractor: Extractor, workload: Workload, clock: Clock) -> npt.NDArr
     Raises:
         VidfeatError: a video failed.
     """
-    reading = ReaderOptions(processes_for(len(usable_cores())))
+    options = ReaderOptions(processes_for(len(usable_cores())))
     entries = [Entry(index, f"{index}", path) for index, path in enumerate(workload.paths)]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, extractor.precision, list_digest(entries))
     out = Path(tempfile.mkdtemp(dir=workload.scratch)) / "features.pkl"
     with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
         pending = store.pending()
         clock.start()
-        run(extractor, pending, store, progress, reading=reading)
+        with Reading(ViewSpec.of(extractor.recipe), pending, options) as reading:
+            run(extractor, reading, store, progress)
         clock.stop()
         summary = store.finish(
             {"recipe": {}, "checkpoint": {"source": ""}, "device": "", "numerics": {}, "versions": {}}

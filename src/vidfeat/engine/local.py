@@ -22,7 +22,7 @@ from vidfeat.errors import VideoError
 from vidfeat.extract import Computation, Extractor, Features
 from vidfeat.machine import usable_cores
 from vidfeat.store import Entry, RunStore
-from vidfeat.views import OnCorrupt, ViewSpec
+from vidfeat.views import ViewSpec
 
 OnError = Literal["skip", "fail"]
 Outcome = Union[Features, VideoError]
@@ -35,26 +35,64 @@ ORDERED_AT_THE_END = 100_000
 a long video in the middle of a list keeps nobody waiting."""
 
 
+class Reading:
+    """Videos that are read from `with` on, also while there is no network yet to take them; leaving it ends that.
+
+    Args:
+        spec: what to read of each video.
+        entries: the videos.
+        options: how many processes read, and what they may use. Features do not depend on it.
+        in_order: whether the list's order is kept; else the longest are read first.
+
+    Attributes:
+        entries: the videos in the order in which they are read; events have their positions.
+        readers: who reads them.
+    """
+
+    def __init__(
+        self, spec: ViewSpec, entries: Sequence[Entry], options: ReaderOptions | None = None, *, in_order: bool = False
+    ) -> None:
+        self.entries = entries if in_order else longest_last_first(entries)
+        paths = [entry.path for entry in self.entries]
+        options = options or ReaderOptions(processes_for(len(usable_cores())))
+        self.readers = Readers(spec, paths, self.deliver, options)
+        # By urgency, then by arrival: what is computed is committed before more is taken in, which may wait for room.
+        self._inbox: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
+        self._arrivals = itertools.count()
+
+    def __enter__(self) -> Reading:
+        self.readers.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.readers.__exit__(*error)
+
+    def deliver(self, event: Event | _Computed) -> None:
+        """Take an event, from any thread."""
+        self._inbox.put((not isinstance(event, _Computed), next(self._arrivals), event))
+
+    def next_event(self) -> Event | _Computed:
+        """The next event; raises `Empty` while there is none for a while."""
+        return self._inbox.get(timeout=FLUSH_AFTER_SECONDS)[-1]
+
+
 def run(
     extractors: Extractor | Sequence[Extractor],
-    entries: Sequence[Entry],
+    reading: Reading,
     store: RunStore,
     progress: Progress,
     *,
     on_error: OnError = "skip",
-    on_corrupt: OnCorrupt = "fail",
-    reading: ReaderOptions | None = None,
 ) -> None:
-    """Extract and commit the features of every entry, each as soon as it is done.
+    """Extract and commit the features of every video, each as soon as it is done.
 
     Args:
         extractors: the model; several of the same, on devices of their own, share the videos.
-        entries: what to do.
+        reading: the videos, under way, as the model's recipe wants them.
         store: where each result is committed as soon as it is there.
         progress: told of every video.
-        on_error: whether a broken video is recorded and left behind, or the first one in the list ends the run.
-        on_corrupt: whether a truncated or corrupt video is broken, or gives features from the frames that decode.
-        reading: how many processes read the videos, and what they may use. Features do not depend on it.
+        on_error: whether a broken video is recorded and left behind, or the first one in the order of reading ends the
+            run.
 
     Raises:
         VideoError: a video failed and `on_error` is "fail"; it is recorded all the same.
@@ -63,13 +101,10 @@ def run(
         VidfeatError: no process that reads videos can be started.
     """
     extractors = [extractors] if isinstance(extractors, Extractor) else extractors
-    if on_error == "skip":
-        entries = longest_last_first(entries)
-    spec = ViewSpec.of(extractors[0].recipe, on_corrupt)
-    reading = reading or ReaderOptions(processes_for(len(usable_cores()), extractors[0].device.type))
-    with contextlib.closing(_outcomes(extractors, entries, spec, reading, progress)) as outcomes:
+    progress.load = Load([extractor.network for extractor in extractors], reading.readers)
+    with contextlib.closing(_outcomes(extractors, reading)) as outcomes:
         for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
-            _commit(entries[index], outcome, store, progress)
+            _commit(reading.entries[index], outcome, store, progress)
             if on_error == "fail" and isinstance(outcome, VideoError):
                 raise outcome
 
@@ -120,21 +155,13 @@ class _Computed:
     index: int
 
 
-def _outcomes(
-    extractors: Sequence[Extractor],
-    entries: Sequence[Entry],
-    spec: ViewSpec,
-    reading: ReaderOptions,
-    progress: Progress,
-) -> Generator[tuple[int, Outcome], None, None]:
-    """What becomes of every entry, by its position, in the order in which they are done."""
-    desk = _Desk(extractors, entries)
+def _outcomes(extractors: Sequence[Extractor], reading: Reading) -> Generator[tuple[int, Outcome], None, None]:
+    """What becomes of every video, by its position, in the order in which they are done."""
+    desk = _Desk(extractors, reading)
     with contextlib.ExitStack() as ending:
         for extractor in extractors:
             ending.callback(extractor.network.cancel)
-        readers = ending.enter_context(Readers(spec, [entry.path for entry in entries], desk.deliver, reading))
-        progress.load = Load([extractor.network for extractor in extractors], readers)
-        left = len(entries)
+        left = len(reading.entries)
         while left:
             event = desk.next_event()
             if isinstance(event, Broken):
@@ -150,28 +177,20 @@ class _Desk:
 
     Args:
         extractors: one for each device.
-        entries: the videos.
-
+        reading: the videos.
     """
 
-    def __init__(self, extractors: Sequence[Extractor], entries: Sequence[Entry]) -> None:
-        # By urgency, then by arrival: what is computed is committed before more is taken in, which may wait for room.
-        self._inbox: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
-        self._arrivals = itertools.count()
-        self._batchers = [(extractor, extractor.batcher(len(entries))) for extractor in extractors]
-        self._entries = entries
-        self._unread = len(entries)
+    def __init__(self, extractors: Sequence[Extractor], reading: Reading) -> None:
+        self._reading = reading
+        self._unread = len(reading.entries)
+        self._batchers = [(extractor, extractor.batcher(self._unread)) for extractor in extractors]
         self._videos: dict[int, _Video] = {}
-
-    def deliver(self, event: Event | _Computed) -> None:
-        """Take an event, from any thread."""
-        self._inbox.put((not isinstance(event, _Computed), next(self._arrivals), event))
 
     def next_event(self) -> Event | _Computed:
         """The next event; while there is none, batches do not wait for more."""
         while True:
             try:
-                return self._inbox.get(timeout=FLUSH_AFTER_SECONDS)[-1]
+                return self._reading.next_event()
             except Empty:
                 self._flush()
 
@@ -197,18 +216,18 @@ class _Desk:
         if not (video.read and video.computation.idle):
             return None
         del self._videos[index]
-        return video.error or _result(self._entries[index], video.computation)
+        return video.error or _result(self._reading.entries[index], video.computation)
 
     def _compute(self, piece: Piece) -> None:
         index = piece.index
         if index not in self._videos:
             extractor, batcher = min(self._batchers, key=lambda pair: pair[0].network.flying)
-            self._videos[index] = _Video(extractor.begin(batcher, where=str(self._entries[index].path)))
+            self._videos[index] = _Video(extractor.begin(batcher, where=str(self._reading.entries[index].path)))
         video = self._videos[index]
         if video.error is None:
             try:
                 under_way = video.computation.add(piece.views)
-                _when_all_done(under_way, lambda: self.deliver(_Computed(index)))
+                _when_all_done(under_way, lambda: self._reading.deliver(_Computed(index)))
             except VideoError as error:
                 video.error = error  # and what else comes of it is passed over
         piece.release()
