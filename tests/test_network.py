@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from vidfeat import Extractor, kernels
-from vidfeat.errors import DeviceError
+from vidfeat.errors import ConfigError, DeviceError
 from vidfeat.kernels import cosine
 from vidfeat.network import Batch, Network, units_per_batch
 
@@ -95,6 +95,22 @@ def test_a_network_that_does_not_fit_the_format_is_refused(make: Make) -> None:
     extractor = make(precision="fp16")
     next(extractor.model.parameters()).mul_(1e5)  # activations past 65504, the largest number of fp16
     with pytest.raises(DeviceError, match=r"fp16 on cpu.*0\.9995.*nan"):
+        rows(extractor.network, clips(4))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_network_that_cannot_take_what_it_is_given_says_so_once_for_all(precision: str, make: Make) -> None:
+    extractor = make(precision=precision)
+    extractor.model.backbone.conv1 = torch.nn.Linear(7, 7)
+    with pytest.raises(ConfigError, match=r"model: expected .* found 2 frames of 32x32, on which it fails with "):
+        rows(extractor.network, clips(4))
+
+
+def test_what_fails_after_it_has_worked_is_not_the_networks_fault(make: Make) -> None:
+    extractor = make()
+    rows(extractor.network, clips(4))
+    extractor.model.backbone.conv1 = torch.nn.Linear(7, 7)
+    with pytest.raises(RuntimeError, match="shapes"):
         rows(extractor.network, clips(4))
 
 

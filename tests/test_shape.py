@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "stopwatch": set(),
     "out_of_memory": set(),
     "kernels": {"errors", "recipe", "models", "out_of_memory", "pooling", "stopwatch", "transforms"},
-    "network": {"recipe", "kernels", "machine", "models", "out_of_memory", "stopwatch", "views"},
+    "network": {"errors", "recipe", "kernels", "machine", "models", "out_of_memory", "stopwatch", "views"},
     "batches": {"recipe", "views", "network"},
     "extract": {"errors", "recipe", "models", "pooling", "checkpoint", "mmaction", "views", "network", "batches"},
     "store": {"errors"},

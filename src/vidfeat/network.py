@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from vidfeat.errors import ConfigError, VidfeatError
 from vidfeat.kernels import PRECISIONS, Agree, Choice, Kernels, Pixels, PixelsToRows, Precision, Rows
 from vidfeat.machine import usable_cores
 from vidfeat.models import Recognizer
@@ -115,6 +116,8 @@ class Network:
             network, device, precision, kernels, agree, say, run=self._on_device, lanes_busy=self._in_all_lanes
         )
         self._rows: Rows | None = None  # until the first batch
+        self._all_or_none = recipe.frames_are_alike
+        self._computed_one = False
         self._settling = threading.Lock()
         self._units = [units_per_batch(recipe, device)]
         self.busy = Stopwatch()
@@ -171,6 +174,7 @@ class Network:
 
         Raises:
             DeviceError: the precision, or compiled kernels, do not work for this network on this device.
+            ConfigError: the network cannot take what its pipeline gives it; also as the exception of `batch.rows`.
         """
         with self._settling:
             if self._rows is None:
@@ -205,21 +209,46 @@ class Network:
                 worth_measuring=work_ahead >= WORTH_MEASURING_UNITS,
             )
 
-        return self._with_what_memory_there_is(settle)
+        with self._as_config_error(pixels):
+            return self._with_what_memory_there_is(settle)
 
     def _compute(self, pixels: Pixels) -> torch.Tensor:
-        with self.busy:
-            try:
-                with self._turns:
-                    return self._in_batches_of(self.units, pixels)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-            # Once more while no other batch is computed. Outside of the handler, which holds on to what was in memory.
-            with self._one_at_a_time, contextlib.ExitStack() as turns:
-                for _ in range(self.lanes):
-                    turns.enter_context(self._turns)
-                return self._with_what_memory_there_is(lambda units: self._in_batches_of(units, pixels))
+        with self.busy, self._as_config_error(pixels):
+            rows = self._in_memory(pixels)
+        self._computed_one = True
+        return rows
+
+    @contextlib.contextmanager
+    def _as_config_error(self, pixels: Pixels) -> Iterator[None]:
+        """What the network cannot do with the first batch it cannot do with any, where all have the same shape."""
+        try:
+            yield
+        except (VidfeatError, MemoryError):
+            raise
+        except Exception as error:
+            if self._computed_one or not self._all_or_none:
+                raise
+            _, frames, height, width, _ = pixels.shape
+            raise ConfigError(
+                "model",
+                expected="a network that takes what its pipeline gives it",
+                found=f"{frames} frames of {width}x{height}, on which it fails with {first_line(error)}",
+                do="Make the clips and crops of the pipeline agree with the backbone; vidfeat inspect shows both.",
+            ) from error
+
+    def _in_memory(self, pixels: Pixels) -> torch.Tensor:
+        """Rows of a batch, in smaller ones where memory runs out."""
+        try:
+            with self._turns:
+                return self._in_batches_of(self.units, pixels)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Once more while no other batch is computed. Outside of the handler, which holds on to what was in memory.
+        with self._one_at_a_time, contextlib.ExitStack() as turns:
+            for _ in range(self.lanes):
+                turns.enter_context(self._turns)
+            return self._with_what_memory_there_is(lambda units: self._in_batches_of(units, pixels))
 
     def _with_what_memory_there_is(self, attempt: Callable[[int], _T]) -> _T:
         """What `attempt` makes of batches of `units`; of half as many, from here on, each time that memory runs out.

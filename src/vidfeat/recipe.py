@@ -291,6 +291,11 @@ class Recipe:
         """Length C of a feature vector."""
         return self.pooling.row_length or self.model.feature_size
 
+    @property
+    def frames_are_alike(self) -> bool:
+        """Whether every frame that the network sees has the same size, whatever the video's."""
+        return any(isinstance(transform, ResizeTo | CenterCrop | ThreeCrop | TenCrop) for transform in self.transforms)
+
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data: each part a dict whose `type` is its class name."""
         return {"schema": RECIPE_SCHEMA, **_to_json(self)}

@@ -13,7 +13,9 @@ from vidfeat import Extractor
 from vidfeat.engine.local import Reading, longest_last_first, run
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import ReaderOptions
-from vidfeat.errors import VideoError
+from vidfeat.errors import ConfigError, VideoError
+from vidfeat.mmaction import compile_file
+from vidfeat.models.made_up import write_made_up_weights
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
 from vidfeat.views import ViewSpec
 
@@ -113,6 +115,25 @@ def test_broken_videos_leave_the_others_alone(extractor: Extractor, videos: list
     broken = cut(videos[1], tmp_path / "broken.mp4", 0.6)
     rows = extract(extractor, [broken, videos[2], tmp_path / "absent.mp4", videos[3]], tmp_path / "out")
     assert [row is None for row in rows] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_clips_that_the_network_cannot_take_end_the_run_and_fail_no_video(
+    precision: str, videos: list[Path], repository: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "vit.py"
+    config.write_text(
+        (repository / "examples" / "tiny_slowonly.py").read_text()
+        + "model = dict(type='Recognizer3D', backbone=dict(type='VisionTransformer', img_size=32, patch_size=16,"
+        + " num_frames=4, embed_dims=24, depth=1, num_heads=2), test_cfg=dict(feature_extraction=True))"
+    )
+    recipe = compile_file(config)
+    weights = write_made_up_weights(recipe.model, tmp_path / "vit.safetensors")
+    out = tmp_path / "out"
+    extractor = Extractor(config, checkpoint=weights, precision=precision)
+    with pytest.raises(ConfigError, match=r"clips of 4 frames.*found clips of about 8"):
+        extract(extractor, videos, out)
+    assert not any(b"failed" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_fail_ends_with_the_first_failure_of_the_list(extractor: Extractor, videos: list[Path], tmp_path: Path) -> None:

@@ -206,6 +206,12 @@ def test_an_override_that_means_nothing_is_an_error_that_names_the_model() -> No
         find_model("slowonly_r50_8x8x1_256e_kinetics400_rgb").recipe({"model.backbone.dept": 50})
 
 
+@pytest.mark.parametrize("key", ["test_pipeline.4.crop_size", "crop_size", "optimizer.lr"])
+def test_an_override_of_what_released_models_do_not_have_is_an_error(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"override `{key}`: expected a key below one of data, model"):
+        find_model("slowonly_r50_8x8x1_256e_kinetics400_rgb").recipe({key: 96})
+
+
 def test_a_config_is_the_callers_own() -> None:
     entry = find_model("i3d_r50_32x2x1_100e_kinetics400_rgb")
     before = entry.recipe().digest

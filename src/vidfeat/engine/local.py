@@ -18,7 +18,7 @@ from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Load, Progress
 from vidfeat.engine.reader_process import size_of
 from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers, processes_for
-from vidfeat.errors import VideoError
+from vidfeat.errors import ConfigError, DeviceError, VideoError
 from vidfeat.extract import Computation, Extractor, Features
 from vidfeat.machine import usable_cores
 from vidfeat.store import Entry, RunStore
@@ -98,6 +98,7 @@ def run(
         VideoError: a video failed and `on_error` is "fail"; it is recorded all the same.
         OutputError: a result could not be written.
         DeviceError: the first batch shows that the network's precision or kernels do not work.
+        ConfigError: it shows that the network cannot take what its pipeline gives it.
         VidfeatError: no process that reads videos can be started.
     """
     extractors = [extractors] if isinstance(extractors, Extractor) else extractors
@@ -216,7 +217,10 @@ class _Desk:
         if not (video.read and video.computation.idle):
             return None
         del self._videos[index]
-        return video.error or _result(self._reading.entries[index], video.computation)
+        try:
+            return video.error or video.computation.result()
+        except Exception as error:
+            return self._as_video_error(index, error)
 
     def _compute(self, piece: Piece) -> None:
         index = piece.index
@@ -228,20 +232,22 @@ class _Desk:
             try:
                 under_way = video.computation.add(piece.views)
                 _when_all_done(under_way, lambda: self._reading.deliver(_Computed(index)))
-            except VideoError as error:
-                video.error = error  # and what else comes of it is passed over
+            except Exception as error:
+                video.error = self._as_video_error(index, error)  # and what else comes of it is passed over
         piece.release()
+
+    def _as_video_error(self, index: int, error: Exception) -> VideoError:
+        """The failure of a video; what would be that of every video is raised."""
+        one_for_all = isinstance(error, DeviceError) or (
+            isinstance(error, ConfigError) and self._batchers[0][0].recipe.frames_are_alike
+        )
+        if one_for_all:
+            raise error
+        return as_video_error(self._reading.entries[index].path, "model", error)
 
     def _flush(self) -> None:
         for _, batcher in self._batchers:
             batcher.flush()
-
-
-def _result(entry: Entry, computation: Computation) -> Outcome:
-    try:
-        return computation.result()
-    except Exception as error:
-        return as_video_error(entry.path, "model", error)
 
 
 def _when_all_done(futures: Sequence[Future[Any]], call: Callable[[], None]) -> None:

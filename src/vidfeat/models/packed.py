@@ -25,12 +25,15 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
+        self._in_features = weight.shape[1]
         # These two are what torch.compile itself uses for weights that are constant.
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self._bias = None if bias is None else bias.detach()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[..., in]` to `[..., out]`."""
+        """`[..., in]` to `[..., out]`; raises `ValueError` for rows of another length, in clearer words than oneDNN."""
+        if x.shape[-1] != self._in_features:
+            raise ValueError(f"a layer of {self._in_features} inputs got {x.shape[-1]}")
         rows: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
         return rows
 

@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Any, cast
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import ConfigError, UsageError
+from vidfeat.mmaction._pyeval import shortened
 from vidfeat.mmaction.compile_v0 import compile_v0
 from vidfeat.mmaction.compile_v1 import compile_v1
 from vidfeat.mmaction.pyconfig import apply_overrides
@@ -82,7 +83,17 @@ class ZooEntry:
         Raises:
             ConfigError: the model needs something that is not supported, or an override does.
         """
-        return _COMPILERS[self.line](apply_overrides(self.config, overrides or {}), file=self.name)
+        config = self.config
+        for key in overrides or {}:
+            # The compilers pass over the variables that config files have at their top; here there are none to set.
+            if (top := key.partition(".")[0]) not in config:
+                raise ConfigError(
+                    f"override `{shortened(key)}`",
+                    expected=f"a key below one of {', '.join(sorted(config))}",
+                    found=shortened(top),
+                    do="`vidfeat inspect` shows what an override does.",
+                )
+        return _COMPILERS[self.line](apply_overrides(config, overrides or {}), file=self.name)
 
 
 def is_name(model: str) -> bool:
