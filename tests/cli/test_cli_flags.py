@@ -45,6 +45,12 @@ def test_every_command_runs_and_can_show_tracebacks() -> None:
         assert "--debug" in parser._option_string_actions, name
 
 
+def test_commands_that_take_their_time_say_what_ctrl_c_leaves() -> None:
+    words = {name: parser.get_default("interrupted") for name, parser in commands().items()}
+    assert {name for name in words if words[name]} == {"extract", "plan", "report", "demo", "bench"}
+    assert {name for name in words if words[name] and "is kept" in words[name]} == {"extract"}
+
+
 def extracting(*flags: str) -> argparse.Namespace:
     return build_parser().parse_args(["extract", "model.py", "clip.mp4", "-o", "out.pkl", *flags])
 

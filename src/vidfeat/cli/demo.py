@@ -63,6 +63,6 @@ def _extract(folder: DemoFolder, *, quiet: bool) -> int:
 
     words = ["extract", CONFIG, "--checkpoint", weights(), "--video-list", folder.listed, "--video-root", folder.clips]
     words += ["-o", folder.features, "--restart", *(["--quiet"] if quiet else [])]
-    parser = Parser()
+    parser = Parser(prog="vidfeat")
     extract.add(parser.add_subparsers())
     return extract.run(parser.parse_args([str(word) for word in words]))
