@@ -57,7 +57,7 @@ def test_every_command_can_be_typed(page: Path) -> None:
         if program != "vidfeat" or (words[0] == "demo" and importlib.util.find_spec("vidfeat.demo") is None):
             continue
         try:
-            cli._parser().parse_args(words)
+            cli.build_parser().parse_args(words)
         except SystemExit:
             pytest.fail(f"{name_of(page)}: {command}")
 

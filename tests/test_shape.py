@@ -39,7 +39,7 @@ MAY_IMPORT = {
     | {"store", "engine"},
     "bench": {"errors", "recipe", "describe", "models", "pooling", "checkpoint", "mmaction", "transforms", "views"}
     | {"machine", "network", "extract", "store", "engine"},
-    "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store"}
+    "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store", "views"}
     | {"report", "demo", "doctor", "plan", "bench"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""

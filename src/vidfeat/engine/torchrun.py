@@ -14,7 +14,7 @@ from typing import Any
 from torch.distributed import run as torch_run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from vidfeat.cli import EXIT_UNFORESEEN
+from vidfeat.cli.guard import EXIT_UNFORESEEN
 
 
 def main(argv: list[str] | None = None) -> int:
