@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -62,6 +63,25 @@ class Measured(Generic[T]):
     running_peak_bytes: int | None
 
 
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started inside do not hear Ctrl-C, which goes to all at a terminal, until they `hear` it.
+
+    Else one that is just importing would end with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear(action: signal.Handlers) -> None:
+    """Do with Ctrl-C from here on, in this process, what `action` says."""
+    signal.signal(signal.SIGINT, action)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def measure(work: Work[T]) -> Measured[T]:
     """Do some work in a fresh process.
 
@@ -73,7 +93,8 @@ def measure(work: Work[T]) -> Measured[T]:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(work, theirs))
     try:
-        process.start()
+        with deaf_children():
+            process.start()
         theirs.close()
         measured: Measured[T] = _watch(process, ours)
         process.join(_END_SECONDS)
@@ -96,7 +117,7 @@ def _untimed(work: Callable[[], T], _: Clock) -> T:
 
 def _serve(work: Work[Any], pipe: Connection) -> None:
     """The life of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes at a terminal; the parent decides
+    hear(signal.SIG_IGN)  # the parent decides
     die_with_parent()
     try:
         pipe.send(_Returned(work(Clock(pipe))))
