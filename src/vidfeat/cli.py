@@ -91,6 +91,13 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="run the network through torch.compile, or not (default: where the list is long enough to pay for it)",
     )
+    parser.add_argument(
+        "--decoder",
+        choices=("pyav", "nvdec"),
+        default="pyav",
+        help="what decodes: PyAV on the CPU, exact (default), or the GPU, which rounds colours otherwise and needs "
+        "'vidfeat[nvdec]'",
+    )
     parser.add_argument("--restart", action="store_true", help="replace what an earlier run left at the output")
     parser.add_argument("--retry-failed", action="store_true", help="try the videos again that failed before")
 
@@ -370,6 +377,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         checkpoint=checkpoint,
         device=_device(options.device, share),
         precision=options.precision,
+        decoder=options.decoder,
         cfg_options=_overrides(options.cfg_options),
         request=_request(options),
         progress=not options.quiet,
@@ -379,6 +387,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         checkpoint_sha256=setup.weights.sha256,
         precision=setup.precision,
         list_digest=list_digest(entries),
+        decoder=setup.decoder,
     )
     with RunStore.open(
         out,

@@ -59,13 +59,14 @@ def run(
     Raises:
         VideoError: a video failed and `on_error` is "fail"; it is recorded all the same.
         OutputError: a result could not be written.
-        DeviceError: the first batch shows that the network's precision or kernels do not work.
+        DeviceError: the first batch shows that the network's precision or kernels do not work; or a video, that the
+            GPU does not decode as it should.
         VidfeatError: no process that reads videos can be started.
     """
     extractors = [extractors] if isinstance(extractors, Extractor) else extractors
     if on_error == "skip":
         entries = longest_last_first(entries)
-    spec = ViewSpec.of(extractors[0].recipe, on_corrupt)
+    spec = ViewSpec.of(extractors[0].recipe, on_corrupt, extractors[0].nvdec)
     reading = reading or ReaderOptions(processes_for(len(usable_cores()), extractors[0].device.type))
     with contextlib.closing(_outcomes(extractors, entries, spec, reading, progress)) as outcomes:
         for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
@@ -135,14 +136,24 @@ def _outcomes(
         readers = ending.enter_context(Readers(spec, [entry.path for entry in entries], desk.deliver, reading))
         progress.load = Load([extractor.network for extractor in extractors], readers)
         left = len(entries)
+        doubts: list[Complete] = []
         while left:
             event = desk.next_event()
             if isinstance(event, Broken):
                 raise event.error
+            if isinstance(event, Complete) and event.doubt:
+                doubts.append(event)
             outcome = desk.take(event)
             if outcome is not None:
                 left -= 1
                 yield event.index, outcome
+        if doubts:
+            progress.note(_by_pyav(doubts, entries))
+
+
+def _by_pyav(doubts: Sequence[Complete], entries: Sequence[Entry]) -> str:
+    path, why = entries[doubts[0].index].path, doubts[0].doubt
+    return f"PyAV decoded {len(doubts)} of {len(entries)} videos, and not NVDEC; {path}, for one: {why}"
 
 
 class _Desk:
