@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -31,7 +32,7 @@ from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
 from vidfeat.recipe import CenterCrop, SegmentSampling
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
 from vidfeat.video import Nvdec, VideoInfo, decode, probe
-from vidfeat.video.nvdec import _key_frame, alike, require
+from vidfeat.video.nvdec import _key_frame, _missing, alike, require
 from vidfeat.video.packets import PacketTable
 from vidfeat.views import ViewSpec, read_chunks
 
@@ -93,6 +94,18 @@ def test_another_decoder(repository: Path) -> None:
 def test_no_torchcodec() -> None:
     with pytest.raises(DeviceError, match="No module named 'torchcodec'"):
         require("cpu")
+
+
+@needs_torchcodec
+def test_a_machine_with_half_of_it() -> None:
+    import torch
+    import torchcodec
+
+    with_gpu = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True), torch_version=torch.torch_version)
+    assert _missing(torch, SimpleNamespace(ffmpeg_major_version=None), "cpu") == "no FFmpeg that torchcodec can load"
+    if refusal("cuda"):
+        assert _missing(with_gpu, torchcodec, "cuda:0") == "no libnvcuvid (the driver's video part)"
+    assert _missing(with_gpu, torchcodec, "cpu") == ""
 
 
 @needs_no_gpu
@@ -420,7 +433,7 @@ def test_a_run_says_how_many_videos_pyav_decoded(repository: Path, tmp_path: Pat
     told = io.StringIO()
     out = tmp_path / "out"
     with RunStore.open(out, identity, entries) as store, Progress(2, stream=told) as progress:
-        run(extractor, entries, store, progress, reading=ReaderOptions(2))
+        run(extractor, entries, store, progress, reading=ReaderOptions(1))
         store.finish({"recipe": {}, "checkpoint": {"source": ""}, "device": "cpu", "numerics": {}, "versions": {}})
     assert f"PyAV decoded 1 of 2 videos, and not NVDEC; {paths[1]}, for one: mpeg4 in this file" in told.getvalue()
     for path, row in zip(paths, expected, strict=True):

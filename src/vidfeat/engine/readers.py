@@ -44,6 +44,7 @@ MOST_NVDEC_PROCESSES = 8
 
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
+_START_SECONDS_ON_GPU = 300.0  # PyTorch for CUDA is some GB to read, by all processes at once, and from any disk
 _END_SECONDS = 5.0
 
 
@@ -178,7 +179,9 @@ class Readers:
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._closed = False
-        most = options.processes if spec is None or spec.nvdec is None else MOST_NVDEC_PROCESSES
+        on_gpu = spec is not None and spec.nvdec is not None
+        self._start_seconds = _START_SECONDS_ON_GPU if on_gpu else _START_SECONDS
+        most = MOST_NVDEC_PROCESSES if on_gpu else options.processes
         count = max(1, min(options.processes, most, len(paths)))
         self.reading = Stopwatch()
         self.processes = count
@@ -292,7 +295,7 @@ class Readers:
         for attempt in range(_START_ATTEMPTS):
             worker = self._spawn()
             try:
-                worker.greet(self._spec, self._options.memory_bytes)
+                worker.greet(self._spec, self._options.memory_bytes, self._start_seconds)
                 return worker
             except (ClosedError, TimeoutError):
                 self._end(worker)
@@ -412,9 +415,9 @@ class _Worker:
                 raise
         return cls(process, Channel(ours))
 
-    def greet(self, spec: bytes, memory_bytes: int) -> None:
+    def greet(self, spec: bytes, memory_bytes: int, seconds: float) -> None:
         """Tell a new process what it is for, and wait until it is ready; raises `DeviceError` where it cannot be."""
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + seconds
         self.channel.send({"memory_bytes": memory_bytes}, deadline)
         self.channel.send_bytes(spec, deadline)
         answer = self.channel.receive(deadline)

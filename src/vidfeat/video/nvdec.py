@@ -31,10 +31,11 @@ from vidfeat.video.sparse import DoubtError
 
 MOST_MEAN_APART = 1.5
 """Mean distance of the 8-bit values of a frame from PyAV's that rounding explains. torchcodec's conversion, computed on
-the CPU for real videos, gives at most 0.8; one that rounds to the nearest would give 1.3; another colour matrix, 4."""
+the CPU for real videos, gives at most 0.8; one that rounds to the nearest would give 1.3."""
 
 MOST_APART = 4
-"""Distance of single values that rounding explains: 2, or 3, in all those videos. A thousandth may be further apart."""
+"""Distance of single values that rounding explains: 2, or 3, in all those videos. A thousandth may be further apart.
+Another colour matrix shows here, in pictures that have colours."""
 
 CHECK_EVERY = 100
 """One video in so many is decoded by PyAV as well, all of its frames that are wanted."""
@@ -181,7 +182,7 @@ def alike(frame: Frame, other: Frame) -> bool:
 def _missing(torch: Any, torchcodec: Any, device: str) -> str:
     """What a machine lacks on which torchcodec can be imported; empty where it lacks nothing."""
     version = metadata.version("torchcodec")
-    if tuple(int(part) for part in version.split(".")[:2]) < _NEEDED_VERSION:
+    if torch.torch_version.TorchVersion(version) < _NEEDED_VERSION:
         return f"torchcodec {version}"
     if torchcodec.ffmpeg_major_version is None:
         return "no FFmpeg that torchcodec can load"
@@ -231,13 +232,14 @@ def _open(path: str, info: VideoInfo, device: str) -> Iterator[Any]:
     """A torchcodec decoder that knows our frames, on the open file: it gets no name, and FFmpeg may open no other."""
     from torchcodec.decoders import VideoDecoder
 
-    with open_file(path, "decode") as file, _as_doubt():
+    with open_file(path, "decode") as file:
         if os.fstat(file.fileno()).st_size != info.bytes:
             raise DoubtError("it is not the file that was looked at")
-        decoder = VideoDecoder(
-            file, device=device, dimension_order="NHWC", custom_frame_mappings=_mappings(_table(info))
-        )
-        if decoder.cpu_fallback:
+        mappings = _mappings(_table(info))
+        with _as_doubt():
+            decoder = VideoDecoder(file, device=device, dimension_order="NHWC", custom_frame_mappings=mappings)
+            on_cpu = bool(decoder.cpu_fallback)
+        if on_cpu:
             raise DoubtError(f"{info.codec} of {info.width}x{info.height} is not for this GPU")
         yield decoder
 
@@ -247,7 +249,7 @@ def _as_doubt() -> Iterator[None]:
     """Whatever torchcodec cannot do with a video, PyAV tells what is the matter with it, if anything is."""
     try:
         yield
-    except (DoubtError, DeviceError, VideoError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
