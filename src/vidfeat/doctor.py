@@ -43,6 +43,7 @@ EXTRAS = {
     "timm": ("timm", "backbones named timm.*"),
     "torchvision": ("torchvision", "backbones named torchvision.*"),
     "umap": ("umap", "vidfeat report --map umap"),
+    "nvdec": ("torchcodec", "vidfeat extract --decoder nvdec"),
 }
 """For each extra of the package: the module that it brings, and what it is for."""
 
@@ -202,6 +203,21 @@ def _extras() -> list[Finding]:
     return findings
 
 
+def _nvdec() -> list[Finding]:
+    """Whether the GPU decodes; nothing where nobody asked for it."""
+    if importlib.util.find_spec("torchcodec") is None:
+        return []
+
+    from vidfeat.errors import DeviceError
+    from vidfeat.video.nvdec import require
+
+    try:
+        require()
+    except DeviceError as error:
+        return [Finding("NVDEC", "note", f"--decoder nvdec does not work here: {error.found}", error.do)]
+    return [Finding("NVDEC", "ok", "torchcodec and this GPU can decode videos")]
+
+
 def _version_of(module: str) -> str:
     for package in importlib.metadata.packages_distributions().get(module, ()):
         return importlib.metadata.version(package)
@@ -273,6 +289,7 @@ _LOOKS: dict[str, Callable[[], list[Finding]]] = {
     "FFmpeg": _ffmpeg,
     "libraries": _libraries,
     "extras": _extras,
+    "NVDEC": _nvdec,
     "cache": _cache,
     "mirror": _mirror,
 }

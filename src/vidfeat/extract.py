@@ -29,7 +29,11 @@ from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.network import FRAMES_PER_BATCH, PRECISIONS, Agree, Kernels, Network, Precision
 from vidfeat.pooling import pool_video
 from vidfeat.recipe import Recipe, WindowSampling
+from vidfeat.video import Nvdec
 from vidfeat.views import OnCorrupt, Views, ViewSpec, read_chunks, units_per_video
+
+DECODERS = ("pyav", "nvdec")
+"""What may decode videos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +66,19 @@ class Setup:
         weights: the checkpoint's file and SHA-256.
         devices: where the network will run, once on each; one but for engines that take several.
         precision: its number format.
+        nvdec: decodes the videos that it can; None where PyAV decodes all.
     """
 
     recipe: Recipe
     weights: CheckpointFile
     devices: tuple[torch.device, ...]
     precision: Precision
+    nvdec: Nvdec | None = None
+
+    @property
+    def decoder(self) -> str:
+        """Its name, one of `DECODERS`."""
+        return "pyav" if self.nvdec is None else "nvdec"
 
 
 def prepare(
@@ -76,6 +87,7 @@ def prepare(
     checkpoint: str | os.PathLike[str] | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    decoder: str = "pyav",
     cfg_options: Mapping[str, Any] | None = None,
     request: FeatureRequest | None = None,
     progress: bool = False,
@@ -85,12 +97,13 @@ def prepare(
     chosen = choose_devices(device)
     if precision not in PRECISIONS:
         raise UsageError("precision", expected=" or ".join(PRECISIONS), found=repr(precision))
+    nvdec = choose_decoder(decoder, chosen[0])
     source = checkpoint or released
     if source is None:
         raise UsageError(
             os.fspath(model), expected="a checkpoint", found="none", do="Give a path or a URL with --checkpoint."
         )
-    return Setup(recipe, find(os.fspath(source), progress=progress), chosen, precision)
+    return Setup(recipe, find(os.fspath(source), progress=progress), chosen, precision, nvdec)
 
 
 class Extractor:
@@ -103,6 +116,8 @@ class Extractor:
             first.
         precision: number format of the network: "fp32" is exact; "bf16" or "fp16" are faster, and checked against fp32
             on the first batch.
+        decoder: "pyav" is exact; "nvdec" decodes on a GPU what it can, with colours rounded in another way. See
+            `vidfeat.video.Nvdec`.
         compiled: whether `torch.compile` makes the network faster first, which takes up to a minute.
         cfg_options: overrides, dotted key to value, as `--cfg-options` takes them.
         request: other poolings, views or windows than the default, the mean over all views.
@@ -115,6 +130,7 @@ class Extractor:
         match: what was loaded from it.
         device: where the network runs.
         precision: its number format.
+        nvdec: decodes the videos that it can; None where PyAV decodes all.
         model: the network itself.
         network: runs it.
 
@@ -134,6 +150,7 @@ class Extractor:
         checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "fp32",
+        decoder: str = "pyav",
         cfg_options: Mapping[str, Any] | None = None,
         compiled: bool = False,
         request: FeatureRequest | None = None,
@@ -145,6 +162,7 @@ class Extractor:
             checkpoint=checkpoint,
             device=device,
             precision=precision,
+            decoder=decoder,
             cfg_options=cfg_options,
             request=request,
             progress=progress,
@@ -176,7 +194,7 @@ class Extractor:
 
     def _load(self, setup: Setup, device: torch.device, **how: Any) -> None:
         self.recipe, self.weights = setup.recipe, setup.weights
-        self.device, self.precision = device, setup.precision
+        self.device, self.precision, self.nvdec = device, setup.precision, setup.nvdec
         self.model, self.match = load_model(self.recipe, self.weights, self.device)
         self.network = Network(self.model, self.recipe, self.device, self.precision, **how)
 
@@ -190,9 +208,10 @@ class Extractor:
 
         Raises:
             VideoError: the video cannot be turned into features; `stage` and `kind` say why.
+            DeviceError: the GPU decodes it wrongly; see `vidfeat.video.Nvdec.decode`.
         """
         computation = self.begin(where=str(path))
-        for views in read_chunks(ViewSpec.of(self.recipe, on_corrupt), Path(path)):
+        for views in read_chunks(ViewSpec.of(self.recipe, on_corrupt, self.nvdec), Path(path)):
             computation.add(views)
         return computation.result()
 
@@ -358,6 +377,21 @@ def choose_devices(names: str) -> tuple[torch.device, ...]:
             torch.device("cpu"),
         )
     return tuple(_device(name) for name in names.split(","))
+
+
+def choose_decoder(name: str, device: torch.device) -> Nvdec | None:
+    """What decodes on a GPU, on that of the network where it has one; None for "pyav".
+
+    Raises:
+        DeviceError: this machine cannot decode so.
+    """
+    if name not in DECODERS:
+        raise UsageError("decoder", expected=" or ".join(DECODERS), found=repr(name))
+    if name == "pyav":
+        return None
+    nvdec = Nvdec(str(device) if device.type == "cuda" else "cuda")
+    nvdec.start()
+    return nvdec
 
 
 def _device(name: str) -> torch.device:

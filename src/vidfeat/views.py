@@ -20,7 +20,7 @@ from vidfeat.errors import VideoError
 from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, Sampling, TenCrop, ThreeCrop, WindowSampling
 from vidfeat.sampling import FrameIndex, plan_clips
 from vidfeat.transforms import FrameTransformer, Image
-from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, salvage
+from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
 
 OnCorrupt = Literal["fail", "salvage"]
 
@@ -39,6 +39,7 @@ class ViewSpec:
         segments: frames that the network looks at together, as in `ModelSpec`; they stay in one chunk.
         in_one_piece: whether the network looks at a whole video at once, as in `ModelSpec.neck_joins_video`.
         on_corrupt: what to do with a video that is truncated or corrupt: raise, or plan over the frames that decode.
+        nvdec: decodes what it can; None leaves everything to PyAV.
     """
 
     sampling: Sampling
@@ -46,12 +47,13 @@ class ViewSpec:
     segments: int = 1
     in_one_piece: bool = False
     on_corrupt: OnCorrupt = "fail"
+    nvdec: Nvdec | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, on_corrupt: OnCorrupt = "fail") -> ViewSpec:
+    def of(cls, recipe: Recipe, on_corrupt: OnCorrupt = "fail", nvdec: Nvdec | None = None) -> ViewSpec:
         """The host half's share of a recipe."""
         model = recipe.model
-        return cls(recipe.sampling, recipe.transforms, model.segments, model.neck_joins_video, on_corrupt)
+        return cls(recipe.sampling, recipe.transforms, model.segments, model.neck_joins_video, on_corrupt, nvdec)
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def read_chunks(
 
     Raises:
         VideoError: the video cannot be read, or a crop does not fit into its frames. Chunks before it are void.
+        DeviceError: see `Nvdec.decode`.
     """
     try:
         yield from _read_sound(spec, path, max_frames, on_info)
@@ -200,7 +203,8 @@ def _chunks_of(spec: ViewSpec, info: VideoInfo, max_frames: int) -> Iterator[Vie
     transform = FrameTransformer(spec.transforms)
     kept: dict[int, Image] = {}
     shape: tuple[int, ...] = ()
-    for index, frame in decode(info.path, np.unique(plan), info, to_end=not info.frames_exact):
+    frames = decode if spec.nvdec is None else spec.nvdec.decode
+    for index, frame in frames(info.path, np.unique(plan), info, to_end=not info.frames_exact):
         kept[index] = transform(frame, where=info.path)
         shape = shape or kept[index].shape
         _require_shape(info.path, kept[index], shape)

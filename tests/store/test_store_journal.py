@@ -70,8 +70,8 @@ def test_a_journal_to_the_byte(tmp_path):
     data = (tmp_path / "feats.pkl.journal" / "rank-00000.vfj").read_bytes()
     headers = [part[16:] for part in data.split(b"VFJ1")[1:]]
     assert headers == [
-        b'{"record":"opened","identity":{"recipe_digest":"a","checkpoint_sha256":"b","precision":"fp32","list_digest":"c"},'
-        b'"rank":0,"world_size":1,"version":1}',
+        b'{"record":"opened","identity":{"recipe_digest":"a","checkpoint_sha256":"b","precision":"fp32","list_digest":"c",'
+        b'"decoder":"pyav"},"rank":0,"world_size":1,"version":1}',
         b'{"record":"failed","index":1,"name":"a.mp4","stage":"open","kind":"missing","message":"gone"}',
         b'{"record":"settled","through":{"rank-00000.vfj":7}}',
     ]
@@ -314,11 +314,12 @@ def test_a_journal_whose_torn_end_was_cut_takes_more(tmp_path):
 
 
 def test_differences_are_told_in_words():
-    now = RunIdentity("a", "b" * 64, "bf16", "c")
+    now = RunIdentity("a", "b" * 64, "bf16", "c", decoder="nvdec")
     assert differences(IDENTITY, IDENTITY) == []
     assert differences(IDENTITY, now) == [
         "the checkpoint is 'b' there and 'bbbbbbbbbbbb...' now",
         "the precision is 'fp32' there and 'bf16' now",
+        "the decoder is 'pyav' there and 'nvdec' now",
     ]
     assert RunIdentity.from_json(now.to_json()) == now
     with pytest.raises(ValueError, match="precision"):

@@ -599,7 +599,7 @@ def test_the_manifest_to_the_byte(tmp_path):
     lines = [
         f'{{"vidfeat_manifest": 1, "recipe": {{"schema": 1}}, "recipe_digest": "{identity.recipe_digest}", '
         f'"checkpoint": {{"source": "model.pth", "sha256": "{identity.checkpoint_sha256}"}}, "precision": "fp32", '
-        '"device": "cpu", "numerics": {}, "versions": {"vidfeat": "0", "python": "3"}, '
+        '"decoder": "pyav", "device": "cpu", "numerics": {}, "versions": {"vidfeat": "0", "python": "3"}, '
         f'"list_digest": "{identity.list_digest}", "videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}}',
         '{"index": 0, "name": "\\u00e9 \\"1\\".mp4", "status": "done", "shape": [2], "dtype": "float32", '
         '"frames": 250, "frames_declared": null, "salvaged": false, "fps": 29.97, "seconds": null, '

@@ -57,6 +57,13 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         default="fail",
         help="a truncated or corrupt video fails (default), or gives features of the frames that decode, marked so",
     )
+    parser.add_argument(
+        "--decoder",
+        choices=("pyav", "nvdec"),
+        default="pyav",
+        help="what decodes: PyAV on the CPU, exact (default), or the GPU, which rounds colours otherwise and needs "
+        "'vidfeat[nvdec]'",
+    )
     flags.kernels(
         parser, "run the network through torch.compile, or not (default: where the list is long enough to pay for it)"
     )
@@ -96,6 +103,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         checkpoint=checkpoint,
         device=_device(options.device, share),
         precision=options.precision,
+        decoder=options.decoder,
         cfg_options=values.overrides(options.cfg_options),
         request=values.request(options),
         progress=not options.quiet,
@@ -104,6 +112,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         recipe_digest=setup.recipe.digest,
         checkpoint_sha256=setup.weights.sha256,
         precision=setup.precision,
+        decoder=setup.decoder,
         list_digest=list_digest(entries),
     )
     with RunStore.open(
@@ -150,7 +159,7 @@ def _extract_pending(
     # The processes of one machine share its cores.
     cores = max(1, len(usable_cores()) // share.local_size)
     reader_options = ReaderOptions(processes_for(cores, setup.devices[0].type), timeout_seconds=options.timeout)
-    spec = ViewSpec.of(setup.recipe, options.on_corrupt)
+    spec = ViewSpec.of(setup.recipe, options.on_corrupt, setup.nvdec)
     mine = len(range(share.rank, videos, share.world_size))
     with (
         Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress,

@@ -97,13 +97,14 @@ def run(
     Raises:
         VideoError: a video failed and `on_error` is "fail"; it is recorded all the same.
         OutputError: a result could not be written.
-        DeviceError: the first batch shows that the network's precision or kernels do not work.
+        DeviceError: the first batch shows that the network's precision or kernels do not work; or a video, that the
+            GPU does not decode as it should.
         ConfigError: it shows that the network cannot take what its pipeline gives it.
         VidfeatError: no process that reads videos can be started.
     """
     extractors = [extractors] if isinstance(extractors, Extractor) else extractors
     progress.load = Load([extractor.network for extractor in extractors], reading.readers)
-    with contextlib.closing(_outcomes(extractors, reading)) as outcomes:
+    with contextlib.closing(_outcomes(extractors, reading, progress)) as outcomes:
         for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
             _commit(reading.entries[index], outcome, store, progress)
             if on_error == "fail" and isinstance(outcome, VideoError):
@@ -156,21 +157,28 @@ class _Computed:
     index: int
 
 
-def _outcomes(extractors: Sequence[Extractor], reading: Reading) -> Generator[tuple[int, Outcome], None, None]:
+def _outcomes(
+    extractors: Sequence[Extractor], reading: Reading, progress: Progress
+) -> Generator[tuple[int, Outcome], None, None]:
     """What becomes of every video, by its position, in the order in which they are done."""
     desk = _Desk(extractors, reading)
     with contextlib.ExitStack() as ending:
         for extractor in extractors:
             ending.callback(extractor.network.cancel)
-        left = len(reading.entries)
+        left, by_pyav, doubt = len(reading.entries), 0, ""
         while left:
             event = desk.next_event()
             if isinstance(event, Broken):
                 raise event.error
+            if isinstance(event, Complete) and event.doubt:
+                by_pyav += 1
+                doubt = doubt or f"{reading.entries[event.index].path}, for one: {event.doubt}"
             outcome = desk.take(event)
             if outcome is not None:
                 left -= 1
                 yield event.index, outcome
+        if by_pyav:
+            progress.note(f"PyAV decoded {by_pyav} of {len(reading.entries)} videos, and not NVDEC; {doubt}")
 
 
 class _Desk:

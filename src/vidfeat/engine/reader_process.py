@@ -12,8 +12,9 @@ any number of
 
 and then by one of
 
-    {"done": {"cpu_seconds": in all, "info": null}}
+    {"done": {"cpu_seconds": in all, "info": null, "doubt": why PyAV took over from NVDEC, or ""}}
     {"failed": {...}}                  the fields of a `VideoError`
+    {"unfit": {...}}                   those of a `DeviceError`: this machine can decode no video so
 
 Where None stands for the `ViewSpec`, videos are only probed: `info` then has the fields of a `VideoInfo`.
 """
@@ -34,7 +35,7 @@ from typing import Any
 
 from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
-from vidfeat.errors import VideoError
+from vidfeat.errors import DeviceError, VidfeatError
 from vidfeat.video import VideoInfo, probe
 from vidfeat.views import Views, ViewSpec, read_chunks
 
@@ -59,10 +60,17 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with contextlib.suppress(ClosedError):
         limits = channel.receive()
-        limit_memory(limits["memory_bytes"])
         # Trusted: it comes from the parent. In the other direction nothing is unpickled.
-        spec = pickle.loads(channel.receive_bytes())
-        channel.send({"ready": True})
+        spec: ViewSpec | None = pickle.loads(channel.receive_bytes())
+        nvdec = None if spec is None else spec.nvdec
+        # CUDA reserves more addresses than there is memory, and has to; what it fills counts as before.
+        limit_memory(limits["memory_bytes"], resource.RLIMIT_AS if nvdec is None else resource.RLIMIT_DATA)
+        try:
+            if nvdec is not None:
+                nvdec.start()
+            channel.send({"ready": True})
+        except DeviceError as error:
+            channel.send({"unfit": _fields(error)})
         while True:
             answer(channel, spec, channel.receive()["path"])
 
@@ -83,10 +91,14 @@ def answer(channel: Channel, spec: ViewSpec | None, path: str) -> None:
                 _send_views(channel, views, time.process_time() - start)
     except ClosedError:
         raise
+    except DeviceError as error:
+        channel.send({"unfit": _fields(error)})
     except Exception as error:
-        channel.send({"failed": _fields(as_video_error(path, "decode", error))})
+        failure = as_video_error(path, "decode", error)
+        channel.send({"failed": {**_fields(failure), "stage": failure.stage, "kind": failure.kind}})
     else:
-        channel.send({"done": {"cpu_seconds": time.process_time() - start, "info": info}})
+        doubt = spec.nvdec.doubt if spec is not None and spec.nvdec is not None else ""
+        channel.send({"done": {"cpu_seconds": time.process_time() - start, "info": info, "doubt": doubt}})
 
 
 def die_with_parent() -> None:
@@ -98,10 +110,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def limit_memory(limit: int) -> None:
+def limit_memory(limit: int, kind: int = resource.RLIMIT_AS) -> None:
     """Bound the address space, in bytes, so that a video that asks for too much gets an error and not the machine."""
     with contextlib.suppress(ValueError, OSError):  # a lower limit is set already, or the system knows none
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
@@ -137,15 +149,8 @@ def _info(info: VideoInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in names}
 
 
-def _fields(error: VideoError) -> dict[str, str]:
-    return {
-        "where": error.where,
-        "stage": error.stage,
-        "kind": error.kind,
-        "expected": error.expected,
-        "found": error.found,
-        "do": error.do,
-    }
+def _fields(error: VidfeatError) -> dict[str, str]:
+    return {"where": error.where, "expected": error.expected, "found": error.found, "do": error.do}
 
 
 if __name__ == "__main__":

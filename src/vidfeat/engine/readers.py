@@ -24,7 +24,7 @@ import numpy as np
 
 from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
-from vidfeat.errors import VideoError, VidfeatError
+from vidfeat.errors import DeviceError, VideoError, VidfeatError
 from vidfeat.stopwatch import Stopwatch
 from vidfeat.video import VideoInfo
 from vidfeat.views import Views, ViewSpec
@@ -39,8 +39,12 @@ disk can commit it."""
 MOST_PROCESSES = 16
 """Decode processes of a run, at most, of about 80 MB each."""
 
+MOST_NVDEC_PROCESSES = 8
+"""The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
+
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
+_START_SECONDS_ON_GPU = 300.0  # PyTorch for CUDA is some GB to read, by all processes at once, and from any disk
 _END_SECONDS = 5.0
 
 
@@ -68,7 +72,7 @@ class ReaderOptions:
         timeout_seconds: the time that any video may take; more is added by the size of its file, and by its length and
             frame size once these are known. Waiting for the network does not count.
         budget_bytes: bound on the pixels that are sent and not yet released. One chunk may exceed it, alone.
-        memory_bytes: address space of a process.
+        memory_bytes: address space of a process; its data, where it decodes on a GPU.
         command: starts a process that speaks as `vidfeat.engine.reader_process` does, on the socket that is its
             standard input.
     """
@@ -108,11 +112,13 @@ class Complete:
         index: the video's position in the list.
         cpu_seconds: processor time that it took.
         info: what the video is, where that is all that was asked for.
+        doubt: why PyAV decoded it, or the rest of it, where NVDEC was asked to; else empty.
     """
 
     index: int
     cpu_seconds: float = field(default=0.0, compare=False)
     info: VideoInfo | None = None
+    doubt: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,10 @@ class Readers:
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._closed = False
-        count = max(1, min(options.processes, len(paths)))
+        on_gpu = spec is not None and spec.nvdec is not None
+        self._start_seconds = _START_SECONDS_ON_GPU if on_gpu else _START_SECONDS
+        most = MOST_NVDEC_PROCESSES if on_gpu else options.processes
+        count = max(1, min(options.processes, most, len(paths)))
         self.reading = Stopwatch()
         self.processes = count
         self._keepers = [threading.Thread(target=self._keep, name=f"keeper-{i}", daemon=True) for i in range(count)]
@@ -246,6 +255,8 @@ class Readers:
                     finally:
                         self.reading.start()
                     self._deliver(self._receive(index, message, worker, start + allowed))
+                elif "unfit" in message:
+                    raise DeviceError(**message["unfit"])
                 elif "failed" in message:
                     error = VideoError(**message["failed"])
                     if error.kind == "out_of_memory":  # or used up by the videos before
@@ -260,7 +271,7 @@ class Readers:
         except ClosedError:
             self._refuse_when_closed()
             raise _LostError(_crashed(path, worker.cause_of_death())) from None
-        except (_LostError, _ClosingError):
+        except (_LostError, _ClosingError, DeviceError):
             raise
         except Exception as error:  # no message of ours: the process is out of its mind, or this one out of memory
             raise _LostError(as_video_error(path, "decode", error)) from error
@@ -284,7 +295,7 @@ class Readers:
         for attempt in range(_START_ATTEMPTS):
             worker = self._spawn()
             try:
-                worker.greet(self._spec, self._options.memory_bytes)
+                worker.greet(self._spec, self._options.memory_bytes, self._start_seconds)
                 return worker
             except (ClosedError, TimeoutError):
                 self._end(worker)
@@ -317,7 +328,7 @@ class Readers:
 
 def _complete(index: int, about: dict[str, Any]) -> Complete:
     info = None if about["info"] is None else VideoInfo(**about["info"])
-    return Complete(index, about["cpu_seconds"], info)
+    return Complete(index, about["cpu_seconds"], info, about["doubt"])
 
 
 class _Jobs:
@@ -404,12 +415,14 @@ class _Worker:
                 raise
         return cls(process, Channel(ours))
 
-    def greet(self, spec: bytes, memory_bytes: int) -> None:
-        """Tell a new process what it is for, and wait until it is ready."""
-        deadline = time.monotonic() + _START_SECONDS
+    def greet(self, spec: bytes, memory_bytes: int, seconds: float) -> None:
+        """Tell a new process what it is for, and wait until it is ready; raises `DeviceError` where it cannot be."""
+        deadline = time.monotonic() + seconds
         self.channel.send({"memory_bytes": memory_bytes}, deadline)
         self.channel.send_bytes(spec, deadline)
-        self.channel.receive(deadline)
+        answer = self.channel.receive(deadline)
+        if "unfit" in answer:
+            raise DeviceError(**answer["unfit"])
 
     def receive_views(self, about: dict[str, Any], size: int, deadline: float) -> Views:
         self.channel.send({"go": True}, deadline)

@@ -16,15 +16,17 @@ class RunIdentity:
         checkpoint_sha256: SHA-256 of the checkpoint file, 64 hex digits.
         precision: the arithmetic of the network, such as `"fp32"` or `"bf16"`.
         list_digest: `vidfeat.store.list_digest` of the videos, 64 hex digits.
+        decoder: what decodes the videos, `"pyav"` or `"nvdec"`. Runs of before there was a choice do not say it.
     """
 
     recipe_digest: str
     checkpoint_sha256: str
     precision: str
     list_digest: str
+    decoder: str = "pyav"
 
     def to_json(self) -> dict[str, str]:
-        """The four values under their own names."""
+        """The values under their own names."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -32,9 +34,11 @@ class RunIdentity:
         """The inverse of `to_json`; other keys are ignored.
 
         Raises:
-            ValueError: if one of the four is absent or is no string.
+            ValueError: if one is absent, other than the decoder, or is no string.
         """
         names = [field.name for field in dataclasses.fields(cls)]
+        if isinstance(data, dict):
+            data = {"decoder": cls.decoder, **data}
         if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in names):
             raise ValueError(f"an identity has the strings {', '.join(names)}")
         return cls(**{name: data[name] for name in names})
@@ -45,6 +49,7 @@ _MEANING = {
     "checkpoint_sha256": "the checkpoint",
     "precision": "the precision",
     "list_digest": "the list of videos",
+    "decoder": "the decoder",
 }
 
 

@@ -65,6 +65,7 @@ def header_line(
         "recipe_digest": identity.recipe_digest,
         "checkpoint": {**header["checkpoint"], "sha256": identity.checkpoint_sha256},
         "precision": identity.precision,
+        "decoder": identity.decoder,
         "device": header["device"],
         "numerics": header["numerics"],
         "versions": header["versions"],

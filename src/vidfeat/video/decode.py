@@ -79,8 +79,28 @@ def decode(
             is not seen where they are left out. `truncated`: the stream ends before that frame. And those of `probe`.
             With the `info` of `salvage`, errors are stepped over, and the frames are those that it counted.
     """
-    wanted = _sorted_indices(frame_index)
+    wanted = sorted_indices(frame_index)
     return _decode(os.fspath(path), wanted, info, threads, to_end) if wanted else iter(())
+
+
+def decode_strictly(path: str, wanted: list[int], info: VideoInfo) -> Iterator[tuple[int, Frame]]:
+    """The frames that `decode` gives of a stream without a fault; an error where there is any, however small.
+
+    Args:
+        path: the file.
+        wanted: as `sorted_indices` gives them.
+        info: what `probe` said, with its packets.
+
+    Raises:
+        DoubtError, VideoError: see `vidfeat.video.sparse.needed_frames`.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    if info.packets is None:
+        raise DoubtError
+    reformatter = VideoReformatter()
+    for index, frame in _sparse(path, wanted, info, plan_feed(info.packets, wanted), threads=1):
+        yield index, _to_rgb(frame, reformatter, path)
 
 
 def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
@@ -94,7 +114,7 @@ def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
         return sum(1 for _ in _all_frames(video, where))
 
 
-def _sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> list[int]:
+def sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> list[int]:
     """Each index once, rising."""
     indices = np.asarray(frame_index if isinstance(frame_index, np.ndarray) else list(frame_index))
     if indices.size == 0:

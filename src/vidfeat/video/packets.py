@@ -26,11 +26,15 @@ class PacketTable:
         entry: bool `[N]`, where decoding can begin: all frames before are shown before, and no picture from here on
             refers to one before. The first is always set.
         spare: bool `[N]`, pictures that no other picture refers to.
+        tick_seconds: what one unit of `pts` lasts; None where the container does not say.
+        parameters_change: whether the stream describes itself anew, and differently, on its way.
     """
 
     pts: npt.NDArray[np.int64]
     entry: Flags
     spare: Flags
+    tick_seconds: float | None = None
+    parameters_change: bool = False
 
     @property
     def ranks(self) -> npt.NDArray[np.int64]:
@@ -104,9 +108,10 @@ def plan_feed(table: PacketTable, wanted: Sequence[int]) -> FeedPlan:
 class TableBuilder:
     """Makes a `PacketTable` of a stream, packet by packet."""
 
-    def __init__(self, read: PictureReader | None) -> None:
+    def __init__(self, read: PictureReader | None, tick_seconds: float | None = None) -> None:
         """`read`: see `vidfeat.video.bitstream.picture_reader`; with None there will be no table."""
         self._read = read
+        self._tick_seconds = tick_seconds
         self._pts: list[int] = []
         self._entry = bytearray()
         self._spare = bytearray()
@@ -152,7 +157,7 @@ class TableBuilder:
         layer = np.frombuffer(bytes(self._layer), np.uint8)
         spare = np.frombuffer(bytes(self._spare), np.bool_) & (layer == layer.max())
         entry = np.frombuffer(bytes(self._entry), np.bool_) & _splits_time(pts)
-        return PacketTable(pts, entry, spare)
+        return PacketTable(pts, entry, spare, self._tick_seconds, self._parameters_change)
 
 
 def _splits_time(pts: npt.NDArray[np.int64]) -> Flags:

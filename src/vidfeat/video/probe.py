@@ -183,7 +183,8 @@ class _Packets:
 def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | None]:
     codec = codec_name(video.stream)
     video.stream.codec_context.thread_count = 1
-    packets = _Packets(TableBuilder(picture_reader(codec, video.stream.codec_context.extradata)))
+    reader = picture_reader(codec, video.stream.codec_context.extradata)
+    packets = _Packets(TableBuilder(reader, _seconds(video.stream, 1)))
     first = None
     for packet in video.container.demux(video.stream):
         if packet.is_corrupt and "mpegts" not in video.container.format.name:
