@@ -57,13 +57,9 @@ def _in_tiles(query: torch.Tensor) -> bool:
     It makes small products in bf16 on the CPU, whose way into and out of vectors costs more than they save: it is no
     faster than in fp32. With AMX it packs them for the tile registers. A compiler does not want our loops.
     """
-    return (
-        query.dtype == torch.bfloat16
-        and query.device.type == "cpu"
-        and "avx512_bf16" in cpu_flags()
-        and "amx_bf16" not in cpu_flags()
-        and not torch.compiler.is_compiling()
-    )
+    if torch.compiler.is_compiling() or query.dtype != torch.bfloat16 or query.device.type != "cpu":
+        return False
+    return "avx512_bf16" in cpu_flags() and "amx_bf16" not in cpu_flags()
 
 
 def _tiled(
