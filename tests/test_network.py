@@ -134,7 +134,6 @@ def test_compiled_kernels_are_close_and_repeat(make: Make) -> None:
 
 @needs_compiler
 def test_what_is_faster_is_measured_where_the_list_is_long(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    extractor = make()
     said: list[str] = []
     asked: list[str | None] = []
 
@@ -143,6 +142,7 @@ def test_what_is_faster_is_measured_where_the_list_is_long(make: Make, monkeypat
         return proposal
 
     def new() -> Network:
+        extractor = make()
         return Network(extractor.model, extractor.recipe, CPU, kernels=None, agree=agree, say=said.append)
 
     short = new()

@@ -131,7 +131,7 @@ class Extractor:
         device: where the network runs.
         precision: its number format.
         nvdec: decodes the videos that it can; None where PyAV decodes all.
-        model: the network itself.
+        model: the network itself; once the first batch is computed, its layers may have been packed for the processor.
         network: runs it.
 
     Example:

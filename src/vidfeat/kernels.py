@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from vidfeat.errors import DeviceError
-from vidfeat.models import Recognizer, pack_linears, packing_pays
+from vidfeat.models import Recognizer, pack
 from vidfeat.out_of_memory import first_line, is_out_of_memory
 from vidfeat.pooling import pool_views
 from vidfeat.recipe import Recipe
@@ -146,21 +146,18 @@ class Choice:
 
     def _packed(self) -> PixelsToRows:
         """The network for PyTorch to run layer by layer; it is in memory once, and cannot be compiled any more."""
-        if self._packing_pays:
-            pack_linears(self.network)
+        self._pack(self.network)
         return self.network
 
     def _as_it_would_run(self) -> PixelsToRows:
-        """`_packed`, of a copy where that changes the network."""
-        if not self._packing_pays:
-            return self.network
+        """`_packed`, of a copy."""
         one = copy.deepcopy(self.network)
-        pack_linears(one)
+        self._pack(one)
         return one
 
-    @property
-    def _packing_pays(self) -> bool:
-        return self.device.type == "cpu" and packing_pays(_DTYPES[self.precision])
+    def _pack(self, network: PixelsToRows) -> None:
+        if self.device.type == "cpu":
+            pack(network, _DTYPES[self.precision], one_shape=network.recipe.frames_are_alike)
 
     def _compiled(self, pixels: Pixels) -> Rows:
         try:

@@ -1,4 +1,4 @@
-"""Attention in tiles against the formula written out, and packed linear layers against plain ones."""
+"""Attention, also in tiles, against the formula written out."""
 
 import math
 
@@ -6,14 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from vidfeat.machine import cpu_flags
-from vidfeat.models import attention, pack_linears, packed
+from vidfeat.models import attention
 from vidfeat.models.attention import TILE_BYTES, tile
-from vidfeat.models.layers import Pointwise
-from vidfeat.models.packed import PackedLinear, packing_pays
-from vidfeat.models.transformer import MultiheadAttention
 
 SIZES = st.integers(1, 5000)
 
@@ -78,62 +73,3 @@ def test_a_tile_is_as_large_as_it_may_be(clips: int, heads: int, rows: int, row_
     assert math.prod(shape) * row_bytes <= max(TILE_BYTES, row_bytes)
     if shape != (clips, heads, rows):
         assert 2 * math.prod(shape) * row_bytes >= TILE_BYTES or shape[2] == rows
-
-
-class Layers(nn.Module):
-    """All that can be packed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 24, bias=False))
-        self.attention = MultiheadAttention(24, 3)
-        self.last = Pointwise(24, 8)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        tokens = self.attention(self.first(x)).transpose(1, 2)
-        return self.last(tokens.unflatten(2, (-1, 5, 2)))
-
-
-packs = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
-    reason="PyTorch has no oneDNN here",
-)
-
-
-@packs
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def test_packed_layers_give_the_same(dtype: torch.dtype) -> None:
-    if dtype == torch.bfloat16 and "avx512_bf16" not in cpu_flags():
-        pytest.skip("this processor does not compute in bf16")
-    torch.manual_seed(0)
-    layers = Layers().requires_grad_(requires_grad=False)
-    nn.init.normal_(layers.attention.in_proj_weight, std=0.2)
-    nn.init.normal_(layers.attention.in_proj_bias)
-    x = torch.randn(3, 40, 24)
-    expected = layers(x)
-    layers.to(dtype)
-    pack_linears(layers)
-    pack_linears(layers)  # nothing is left to do
-    kinds = {type(module) for module in layers.modules()}
-    assert not kinds & {nn.Linear, Pointwise}
-    assert sum(issubclass(type(module), PackedLinear) for module in layers.modules()) == 5
-    assert not list(layers.parameters())
-    found = layers(x.to(dtype))
-    assert found.dtype == dtype
-    assert found.shape == expected.shape == (3, 8, 4, 5, 2)
-    assert (found.float() - expected).norm() / expected.norm() < (1e-6 if dtype == torch.float32 else 2e-2)
-
-
-@packs
-def test_a_row_of_a_packed_layer_is_its_own() -> None:
-    layer = PackedLinear(torch.randn(768, 192), torch.randn(768))
-    x = torch.randn(2, 300, 192)
-    assert torch.equal(layer(x.flip(0)), layer(x).flip(0))
-    assert torch.equal(layer(x.roll(7, dims=1)), layer(x).roll(7, dims=1))
-
-
-def test_what_is_packed_follows_from_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    for vendor, pays in (("GenuineIntel", False), ("", False), ("AuthenticAMD", torch.backends.mkl.is_available())):
-        monkeypatch.setattr(packed, "cpu_vendor", lambda vendor=vendor: vendor)
-        assert packing_pays(torch.float32) is pays
-    assert not packing_pays(torch.float16)

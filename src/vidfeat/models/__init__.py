@@ -21,7 +21,7 @@ from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNe
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
 from vidfeat.models.mvit import MViT, MViTConfig
 from vidfeat.models.omni_resnet import OmniResNet, OmniResNetConfig
-from vidfeat.models.packed import pack_linears, packing_pays
+from vidfeat.models.packed import pack
 from vidfeat.models.r2plus1d import ResNet2Plus1d, ResNet2Plus1dConfig
 from vidfeat.models.resnet import ResNet, ResNetConfig
 from vidfeat.models.resnet3d import ResNet3d, ResNet3dConfig
@@ -39,7 +39,7 @@ from vidfeat.models.vit import VisionTransformer, VisionTransformerConfig
 from vidfeat.models.x3d import X3D, X3DConfig
 from vidfeat.recipe import ModelSpec
 
-__all__ = ["BACKBONES", "Recognizer", "build", "channels_last", "fold_norms", "pack_linears", "packing_pays"]
+__all__ = ["BACKBONES", "Recognizer", "build", "channels_last", "fold_norms", "pack"]
 
 BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     ResNetConfig: ResNet,

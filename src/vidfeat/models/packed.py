@@ -1,18 +1,21 @@
-"""Linear layers in the layout in which oneDNN multiplies, where that is faster than what PyTorch does by itself.
+"""Layers in the layout in which oneDNN computes, where that is faster than what PyTorch does by itself.
 
-In fp32 PyTorch multiplies with Intel's MKL, which on processors of other makers is a fifth slower than oneDNN. In bf16
-it uses oneDNN, but lays the weights out anew at every call.
+In fp32 PyTorch multiplies with Intel's MKL, which on processors of other makers is a fifth slower than oneDNN; small
+convolutions it does not give to oneDNN either. What it does give, it lays out anew at every call. `torch.compile` packs
+layers in the same way, with the same operators of PyTorch, but takes a C++ compiler and half a minute for it.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import platform
+import threading
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import nn
 
 from vidfeat.machine import cpu_flags, cpu_vendor
-from vidfeat.models.layers import Pointwise
+from vidfeat.models.layers import ConvNorm, Pointwise
 
 
 class PackedLinear(nn.Module):
@@ -46,6 +49,40 @@ class PackedPointwise(PackedLinear):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
+class PackedConv(nn.Module):
+    """A convolution for inference on the CPU, made for inputs of one shape; for another one it is packed anew.
+
+    Args:
+        conv: of two or three dimensions, fp32 or bf16.
+        relu: whether the output passes through a ReLU.
+    """
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d, *, relu: bool = False) -> None:
+        super().__init__()
+        self._weight = conv.weight.detach()  # plain until the first call, which tells the shape
+        self._bias = None if conv.bias is None else conv.bias.detach()
+        self._how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
+        self._then = "relu" if relu else "none"
+        self._shape: torch.Size | None = None
+        self._packing = threading.Lock()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[N, in, ...]` to `[N, out, ...]`."""
+        if x.shape != self._shape:
+            self._pack_for(x.shape)
+        maps: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight, self._bias, *self._how, self._then, [], ""
+        )
+        return maps
+
+    def _pack_for(self, shape: torch.Size) -> None:
+        with self._packing:  # of several lanes
+            if shape != self._shape:
+                plain = self._weight.to_dense() if self._weight.is_mkldnn else self._weight
+                self._weight = torch.ops.mkldnn._reorder_convolution_weight(plain, *self._how, list(shape))
+                self._shape = shape
+
+
 @runtime_checkable
 class Packable(Protocol):
     """A module that has weights of linear layers which are no `nn.Linear`, and can make them a `PackedLinear`."""
@@ -53,27 +90,57 @@ class Packable(Protocol):
     def pack(self) -> None: ...
 
 
-def packing_pays(dtype: torch.dtype) -> bool:
-    """Whether packed layers are faster, on this machine's CPU, for numbers of that type.
+def pack(model: nn.Module, dtype: torch.dtype, *, one_shape: bool) -> None:
+    """Put packed layers in the place of those that are slower. Their weights are gone then: it is the last step.
 
-    It follows from the processor and is not measured, so that the last bits of a feature do not depend on chance.
+    What is packed follows from the processor and is not measured, so that the last bits of a feature do not depend on
+    chance.
+
+    Args:
+        model: on the CPU, with its weights, normalisations folded.
+        dtype: of its numbers.
+        one_shape: whether all its inputs have one shape.
     """
-    operators = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    if not operators or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    convolutions = one_shape and _convolutions_pay(dtype)
+    linears = _linears_pay(dtype)
+    for module in list(model.modules()):
+        if linears and isinstance(module, Packable):
+            module.pack()
+        if convolutions and isinstance(module, ConvNorm) and type(module.bn) is nn.Identity and _can_pack(module.conv):
+            module.conv, module.relu = PackedConv(module.conv, relu=module.relu), False
+        for name, child in list(module.named_children()):
+            if linears and isinstance(child, nn.Linear):
+                setattr(module, name, PackedLinear(child.weight, child.bias))
+            elif linears and isinstance(child, Pointwise):
+                setattr(module, name, PackedPointwise(child.weight.flatten(1), child.bias))
+            elif convolutions and _can_pack(child):
+                setattr(module, name, PackedConv(child))
+
+
+def _can_pack(layer: nn.Module) -> TypeGuard[nn.Conv2d | nn.Conv3d]:
+    return type(layer) in (nn.Conv2d, nn.Conv3d) and isinstance(layer.padding, tuple) and layer.padding_mode == "zeros"
+
+
+def _convolutions_pay(dtype: torch.dtype) -> bool:
+    return _has_operators() and (dtype == torch.float32 or _computes_in(dtype))
+
+
+def _linears_pay(dtype: torch.dtype) -> bool:
+    if not _has_operators():
         return False
     if dtype == torch.float32:
         mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
         return mkl and cpu_vendor() not in ("", "GenuineIntel")
+    return _computes_in(dtype)
+
+
+def _computes_in(dtype: torch.dtype) -> bool:
     return dtype == torch.bfloat16 and "avx512_bf16" in cpu_flags()
 
 
-def pack_linears(model: nn.Module) -> None:
-    """Put packed layers in the place of all linear ones. Their weights are gone then: it is the last step."""
-    for module in list(model.modules()):
-        if isinstance(module, Packable):
-            module.pack()
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(module, name, PackedLinear(child.weight, child.bias))
-            elif isinstance(child, Pointwise):
-                setattr(module, name, PackedPointwise(child.weight.flatten(1), child.bias))
+def _has_operators() -> bool:
+    """Whether PyTorch has oneDNN, and the operators by which `torch.compile` uses it; measured on x86 alone."""
+    names = ("_linear_pointwise", "_reorder_linear_weight", "_convolution_pointwise", "_reorder_convolution_weight")
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    return built and x86 and all(hasattr(torch.ops.mkldnn, name) for name in names)
