@@ -10,7 +10,7 @@ import pytest
 
 from video.video_files import cut, write_video
 from vidfeat import Extractor
-from vidfeat.engine.local import Reading, longest_last_first, run
+from vidfeat.engine.local import Reading, in_order_of_work, run
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import ReaderOptions
 from vidfeat.errors import ConfigError, VideoError
@@ -107,8 +107,9 @@ def test_the_longest_are_first_but_for_the_head_of_a_very_long_list(tmp_path: Pa
     entries = [Entry(index, f"{index}", tmp_path / f"{index}.mp4") for index in range(6)]
     for entry, size in zip(entries, sizes, strict=False):
         entry.path.write_bytes(b"x" * size)
-    assert [entry.index for entry in longest_last_first(entries)] == [3, 4, 0, 2, 1, 5]
-    assert [entry.index for entry in longest_last_first(entries, ordered=4)] == [0, 1, 3, 4, 2, 5]
+    assert [entry.index for entry in in_order_of_work(entries)] == [1, 3, 4, 0, 2, 5]
+    assert [entry.index for entry in in_order_of_work(entries[5:])] == [5]
+    assert [entry.index for entry in in_order_of_work(entries, ordered=4)] == [0, 1, 3, 4, 2, 5]
 
 
 def test_broken_videos_leave_the_others_alone(extractor: Extractor, videos: list[Path], tmp_path: Path) -> None:

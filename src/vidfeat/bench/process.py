@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from vidfeat.bench.memory import MemoryMeter
-from vidfeat.engine.reader_process import die_with_parent
+from vidfeat.engine.children import deaf_children, die_with_parent, hear
 from vidfeat.errors import VidfeatError
 
 T = TypeVar("T")
@@ -61,25 +60,6 @@ class Measured(Generic[T]):
     seconds: float
     peak_bytes: int | None
     running_peak_bytes: int | None
-
-
-@contextlib.contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes that are started inside do not hear Ctrl-C, which goes to all at a terminal, until they `hear` it.
-
-    Else one that is just importing would end with a traceback.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def hear(action: signal.Handlers) -> None:
-    """Do with Ctrl-C from here on, in this process, what `action` says."""
-    signal.signal(signal.SIGINT, action)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def measure(work: Work[T]) -> Measured[T]:

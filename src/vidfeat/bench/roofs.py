@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from threading import Barrier
 
-from vidfeat.bench.process import deaf_children, hear
+from vidfeat.engine.children import deaf_children, hear
 
 LEAST_SECONDS, MOST_SECONDS = 1.0, 20.0
 """How long a half is measured: as long as the list takes it, within these bounds."""

@@ -14,9 +14,13 @@ from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Share
+    from vidfeat.engine.readers import EarlyProcesses
     from vidfeat.extract import Setup
     from vidfeat.network import Kernels
-    from vidfeat.store import ManifestHeader, RunStore
+    from vidfeat.store import Entry, ManifestHeader, RunStore
+
+MOST_EARLY_PROCESSES = 4
+"""Decode processes that are started before anything else: enough for the first features to come soon."""
 
 
 def add(commands: Commands) -> None:
@@ -89,14 +93,32 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         The exit code.
     """
     from vidfeat.engine.launch import read_share
-    from vidfeat.store import RunIdentity, RunStore, list_digest, open_format
+    from vidfeat.store import open_format
 
     # The cheap questions come first: a mistyped list or output is told before torch is even imported.
     share = read_share(options.launcher)
     entries = values.entries(options)
     open_format(out).check_names(entries)
 
+    from vidfeat.engine.readers import EarlyProcesses
+    from vidfeat.machine import usable_cores
+
+    # They import what decodes while this process imports torch.
+    with EarlyProcesses(min(MOST_EARLY_PROCESSES, len(usable_cores()), len(entries))) as early:
+        return _extract(options, config, checkpoint, out, entries, share, early)
+
+
+def _extract(
+    options: argparse.Namespace,
+    config: str,
+    checkpoint: str | None,
+    out: str,
+    entries: list[Entry],
+    share: Share,
+    early: EarlyProcesses,
+) -> int:
     from vidfeat.extract import prepare
+    from vidfeat.store import RunIdentity, RunStore, list_digest
 
     setup = prepare(
         config,
@@ -126,7 +148,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
     ) as store:
         if store.finished and share.rank == 0 and not options.quiet:
             print(f"{out} is complete already; nothing to do (--restart begins anew)", file=sys.stderr)
-        numerics = _extract_pending(options, setup, store, len(entries), share)
+        numerics = _extract_pending(options, setup, store, len(entries), share, early)
         summary = store.finish(_manifest_header(setup, numerics))
     if summary is None:  # Another process writes the output, and tells.
         return 0
@@ -137,7 +159,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
 
 
 def _extract_pending(
-    options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share
+    options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share, early: EarlyProcesses
 ) -> dict[str, Any]:
     """Compute what is missing of this process's share. Nothing missing: not even the weights are read.
 
@@ -164,7 +186,7 @@ def _extract_pending(
     with (
         Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress,
         # The first videos are read while the weights are.
-        local.Reading(spec, pending, reader_options, in_order=options.on_error == "fail") as reading,
+        local.Reading(spec, pending, reader_options, in_order=options.on_error == "fail", early=early) as reading,
     ):
         say = progress.note
         extractors = [

@@ -17,7 +17,17 @@ from typing import Any, Literal, Union
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Load, Progress
 from vidfeat.engine.reader_process import size_of
-from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers, processes_for
+from vidfeat.engine.readers import (
+    Broken,
+    Complete,
+    EarlyProcesses,
+    Event,
+    Failed,
+    Piece,
+    ReaderOptions,
+    Readers,
+    processes_for,
+)
 from vidfeat.errors import ConfigError, DeviceError, VideoError
 from vidfeat.extract import Computation, Extractor, Features
 from vidfeat.machine import usable_cores
@@ -43,6 +53,7 @@ class Reading:
         entries: the videos.
         options: how many processes read, and what they may use. Features do not depend on it.
         in_order: whether the list's order is kept; else the longest are read first.
+        early: decode processes that are there already; the first video then has the machine to itself.
 
     Attributes:
         entries: the videos in the order in which they are read; events have their positions.
@@ -50,12 +61,18 @@ class Reading:
     """
 
     def __init__(
-        self, spec: ViewSpec, entries: Sequence[Entry], options: ReaderOptions | None = None, *, in_order: bool = False
+        self,
+        spec: ViewSpec,
+        entries: Sequence[Entry],
+        options: ReaderOptions | None = None,
+        *,
+        in_order: bool = False,
+        early: EarlyProcesses | None = None,
     ) -> None:
-        self.entries = entries if in_order else longest_last_first(entries)
+        self.entries = entries if in_order else in_order_of_work(entries)
         paths = [entry.path for entry in self.entries]
         options = options or ReaderOptions(processes_for(len(usable_cores())))
-        self.readers = Readers(spec, paths, self.deliver, options)
+        self.readers = Readers(spec, paths, self.deliver, options, early, first_alone=early is not None)
         # By urgency, then by arrival: what is computed is committed before more is taken in, which may wait for room.
         self._inbox: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
         self._arrivals = itertools.count()
@@ -69,6 +86,8 @@ class Reading:
 
     def deliver(self, event: Event | _Computed) -> None:
         """Take an event, from any thread."""
+        if isinstance(event, _Computed | Failed | Broken):
+            self.readers.go_on()
         self._inbox.put((not isinstance(event, _Computed), next(self._arrivals), event))
 
     def next_event(self) -> Event | _Computed:
@@ -111,10 +130,17 @@ def run(
                 raise outcome
 
 
-def longest_last_first(entries: Sequence[Entry], ordered: int = ORDERED_AT_THE_END) -> Sequence[Entry]:
-    """The entries with the last of them, `ordered` many, in falling order of their files' sizes."""
+def in_order_of_work(entries: Sequence[Entry], ordered: int = ORDERED_AT_THE_END) -> Sequence[Entry]:
+    """The entries with the last of them, `ordered` many, in falling order of their files' sizes.
+
+    Where that is all of them, the smallest is the very first: its features come soon, and show that all is well.
+    """
     head, tail = entries[: max(0, len(entries) - ordered)], entries[max(0, len(entries) - ordered) :]
-    return [*head, *sorted(tail, key=lambda entry: -size_of(entry.path))]
+    sizes = {entry.index: size_of(entry.path) for entry in tail}
+    work = [*head, *sorted(tail, key=lambda entry: -sizes[entry.index])]
+    if not head and any(sizes.values()):
+        work.insert(0, work.pop(sum(size > 0 for size in sizes.values()) - 1))
+    return work
 
 
 def _commit(entry: Entry, outcome: Outcome, store: RunStore, progress: Progress) -> None:

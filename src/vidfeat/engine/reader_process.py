@@ -22,18 +22,17 @@ Where None stands for the `ViewSpec`, videos are only probed: `info` then has th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import pickle
 import resource
 import signal
 import socket
-import sys
 import time
 from typing import Any
 
 from vidfeat.engine.channel import Channel, ClosedError
+from vidfeat.engine.children import die_with_parent
 from vidfeat.engine.faults import as_video_error
 from vidfeat.errors import DeviceError, VidfeatError
 from vidfeat.video import VideoInfo, probe
@@ -46,17 +45,11 @@ PIXELS_PER_SECOND = 20e6
 """So much video is allowed one more second: a tenth of what one core decodes, as cores are shared and some videos have
 to be decoded twice, once to count their frames."""
 
-NICENESS = 5
-"""What the network waits for should not wait for what is read ahead."""
-
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Serve one parent, to its end."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes at a terminal; the parent decides
-    os.nice(NICENESS)
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with contextlib.suppress(ClosedError):
         limits = channel.receive()
@@ -99,15 +92,6 @@ def answer(channel: Channel, spec: ViewSpec | None, path: str) -> None:
     else:
         doubt = spec.nvdec.doubt if spec is not None and spec.nvdec is not None else ""
         channel.send({"done": {"cpu_seconds": time.process_time() - start, "info": info, "doubt": doubt}})
-
-
-def die_with_parent() -> None:
-    """Have the system kill this process when its parent ends, however that ends, and even if this process hangs.
-
-    Only Linux can. Elsewhere the closed socket tells, once the decoder has returned.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_memory(limit: int, kind: int = resource.RLIMIT_AS) -> None:

@@ -7,6 +7,7 @@ What is handed on comes in any order across videos, and in the order of its plan
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,6 +25,7 @@ from typing import Any, Union
 import numpy as np
 
 from vidfeat.engine.channel import Channel, ClosedError
+from vidfeat.engine.children import deaf_children
 from vidfeat.engine.faults import as_video_error
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
 from vidfeat.stopwatch import Stopwatch
@@ -42,6 +45,12 @@ MOST_PROCESSES = 16
 MOST_NVDEC_PROCESSES = 8
 """The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
 
+NICENESS = 5
+"""Of decode processes, from their first import on: the network should not wait for what is read ahead of it."""
+
+FIRST_ALONE_SECONDS = 3.0
+"""So long no second video is begun, unless `Readers.go_on` is called: on few cores it would delay the first feature."""
+
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
 _START_SECONDS_ON_GPU = 300.0  # PyTorch for CUDA is some GB to read, by all processes at once, and from any disk
@@ -59,7 +68,7 @@ def processes_for(cores: int, device: str = "cpu") -> int:
 
 def worker_command() -> tuple[str, ...]:
     """The command line of a decode process: this interpreter, with this process's module path."""
-    setup = f"import sys; sys.path[:] = {sys.path!r}"
+    setup = f"import os, sys; os.nice({NICENESS}); sys.path[:] = {sys.path!r}"
     return (sys.executable, "-c", f"{setup}; from vidfeat.engine.reader_process import main; main()")
 
 
@@ -149,6 +158,37 @@ Event = Union[Piece, Complete, Failed, Broken]
 # --- the readers ------------------------------------------------------------------------------------------------------
 
 
+class EarlyProcesses:
+    """Decode processes that start up, from `with` on, while nobody knows yet what is to be read; leaving it kills those
+    that nobody took.
+
+    Args:
+        count: how many.
+        command: as `ReaderOptions.command`.
+    """
+
+    def __init__(self, count: int, command: Sequence[str] | None = None) -> None:
+        self._count, self._command = count, command or worker_command()
+        self._waiting: deque[_Worker] = deque()
+
+    def __enter__(self) -> EarlyProcesses:
+        # What cannot be started now will be tried again, and told, when it is needed.
+        with deaf_children(), contextlib.suppress(OSError):
+            for _ in range(self._count):
+                self._waiting.append(_Worker.spawn(self._command))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        while (worker := self.take()) is not None:
+            worker.kill()
+
+    def take(self) -> _Worker | None:
+        """One of them, the caller's own from here on; None if there is none left."""
+        with contextlib.suppress(IndexError):
+            return self._waiting.popleft()
+        return None
+
+
 class Readers:
     """Reads videos in other processes, from `with` on; leaving it kills them.
 
@@ -157,6 +197,8 @@ class Readers:
         paths: the videos.
         deliver: called with every event, by several threads.
         options: how to read.
+        early: processes to take first.
+        first_alone: whether the first video is read alone, for `FIRST_ALONE_SECONDS` at most or until `go_on`.
 
     Attributes:
         reading: the time that processes spend on videos, apart from waiting until what they read is taken.
@@ -169,9 +211,13 @@ class Readers:
         paths: Sequence[str | os.PathLike[str]],
         deliver: Callable[[Event], object],
         options: ReaderOptions,
+        early: EarlyProcesses | None = None,
+        *,
+        first_alone: bool = False,
     ) -> None:
+        self._early = early
         self._spec = pickle.dumps(spec)
-        self._jobs = _Jobs(paths)
+        self._jobs = _Jobs(paths, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
         self._budget = Budget(options.budget_bytes)
@@ -197,6 +243,7 @@ class Readers:
     ) -> None:
         self._budget.close()
         self._failures.close()
+        self.go_on()
         with self._lock:
             self._closed = True
             for worker in self._workers:
@@ -205,6 +252,10 @@ class Readers:
             keeper.join()
         for worker in tuple(self._workers):  # which their keepers were at work with
             self._end(worker)
+
+    def go_on(self) -> None:
+        """Read further videos beside the first one."""
+        self._jobs.more.set()
 
     def _keep(self) -> None:
         """The life of a keeper."""
@@ -312,7 +363,7 @@ class Readers:
         with self._lock:
             if self._closed:
                 raise _ClosingError
-            worker = _Worker.spawn(self._options.command)
+            worker = (self._early.take() if self._early else None) or _Worker.spawn(self._options.command)
             self._workers.add(worker)
             return worker
 
@@ -332,11 +383,18 @@ def _complete(index: int, about: dict[str, Any]) -> Complete:
 
 
 class _Jobs:
-    """The videos with their positions, each to one of several threads."""
+    """The videos with their positions, each to one of several threads.
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    Args:
+        paths: the videos.
+        first_alone: seconds until the second is given away, if `more` is not set before.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], first_alone: float) -> None:
         self._left = enumerate(paths)
         self._lock = threading.Lock()
+        self._hold_until = time.monotonic() + first_alone
+        self.more = threading.Event()
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         while True:
@@ -344,6 +402,8 @@ class _Jobs:
                 job = next(self._left, None)
             if job is None:
                 return
+            if job[0] > 0:
+                self.more.wait(max(0.0, self._hold_until - time.monotonic()))
             yield job[0], os.fspath(job[1])
 
 
