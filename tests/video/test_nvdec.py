@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from video_files import RATE, picture, plain_linear_decode, write_video
 
 from vidfeat import Extractor
-from vidfeat.engine.local import run
+from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import Broken, Complete, Event, Piece, ReaderOptions, Readers
 from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
@@ -433,7 +433,8 @@ def test_a_run_says_how_many_videos_pyav_decoded(repository: Path, tmp_path: Pat
     told = io.StringIO()
     out = tmp_path / "out"
     with RunStore.open(out, identity, entries) as store, Progress(2, stream=told) as progress:
-        run(extractor, entries, store, progress, reading=ReaderOptions(1))
+        with Reading(ViewSpec.of(extractor.recipe, nvdec=extractor.nvdec), entries, ReaderOptions(1)) as reading:
+            run(extractor, reading, store, progress)
         store.finish({"recipe": {}, "checkpoint": {"source": ""}, "device": "cpu", "numerics": {}, "versions": {}})
     assert f"PyAV decoded 1 of 2 videos, and not NVDEC; {paths[1]}, for one: mpeg4 in this file" in told.getvalue()
     for path, row in zip(paths, expected, strict=True):
