@@ -101,10 +101,9 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
     open_format(out).check_names(entries)
 
     from vidfeat.engine.readers import EarlyProcesses
-    from vidfeat.machine import usable_cores
 
     # They import what decodes while this process imports torch.
-    with EarlyProcesses(min(MOST_EARLY_PROCESSES, len(usable_cores()), len(entries))) as early:
+    with EarlyProcesses(min(MOST_EARLY_PROCESSES, share.cores, len(entries))) as early:
         return _extract(options, config, checkpoint, out, entries, share, early)
 
 
@@ -174,13 +173,10 @@ def _extract_pending(
     from vidfeat.engine.progress import Progress
     from vidfeat.engine.readers import ReaderOptions, processes_for
     from vidfeat.extract import Extractor
-    from vidfeat.machine import usable_cores
     from vidfeat.views import ViewSpec
 
     kernels = _agreed_kernels(options, store)
-    # The processes of one machine share its cores.
-    cores = max(1, len(usable_cores()) // share.local_size)
-    reader_options = ReaderOptions(processes_for(cores, setup.devices[0].type), timeout_seconds=options.timeout)
+    reader_options = ReaderOptions(processes_for(share.cores, setup.devices[0].type), timeout_seconds=options.timeout)
     spec = ViewSpec.of(setup.recipe, options.on_corrupt, setup.nvdec)
     mine = len(range(share.rank, videos, share.world_size))
     with (
@@ -190,7 +186,7 @@ def _extract_pending(
     ):
         say = progress.note
         extractors = [
-            Extractor.from_setup(setup, device, threads=cores, kernels=kernels, agree=store.agree, say=say)
+            Extractor.from_setup(setup, device, threads=share.cores, kernels=kernels, agree=store.agree, say=say)
             for device in setup.devices
         ]
         if extractors[0].match.ignored_heads and share.rank == 0:

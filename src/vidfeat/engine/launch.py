@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from vidfeat.errors import UsageError
+from vidfeat.machine import usable_cores
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
@@ -47,6 +48,11 @@ class Share:
     world_size: int = 1
     local_rank: int = 0
     local_size: int = 1
+
+    @property
+    def cores(self) -> int:
+        """Cores for this process: the processes of one machine share those that they may use."""
+        return max(1, len(usable_cores()) // self.local_size)
 
 
 def read_share(launcher: Launcher, environ: Mapping[str, str] | None = None) -> Share:
