@@ -34,9 +34,10 @@ from vidfeat.demo.retrieval import LEVELS, chance_of, colour_histogram, rank1
 from vidfeat.demo.scene import FRAMES, draw_scene
 from vidfeat.mmaction import compile_file
 from vidfeat.models import Recognizer, build, channels_last
+from vidfeat.normalize import Normalizer
 from vidfeat.recipe import Recipe
 from vidfeat.sampling import plan_clips
-from vidfeat.transforms import FrameTransformer, normalize
+from vidfeat.transforms import FrameTransformer
 
 SEED = 20261122
 STEPS, BATCH = 1200, 32
@@ -90,12 +91,12 @@ def train(model: Recognizer, recipe: Recipe) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS, pct_start=0.15)
     # The clips are in order of their motions' numbers, so that a batch has as many of each.
     loader = DataLoader(RenderedClips(recipe, STEPS * BATCH), BATCH, num_workers=1, prefetch_factor=8)
+    normalize = Normalizer(recipe.normalize, recipe.model.dims)
     right = 0.0
     model.train()
     with tqdm(loader, unit="batch", mininterval=10) as progress:
         for clips, labels in progress:
-            inputs = normalize(clips, recipe.normalize, recipe.model.dims)
-            maps = model.forward_features(inputs)
+            maps = model.forward_features(normalize(clips))
             assert isinstance(maps, torch.Tensor)
             cosines = functional.normalize(maps.mean((2, 3, 4))) @ functional.normalize(prototypes).T
             loss = functional.cross_entropy(SHARPNESS * cosines, labels, label_smoothing=SMOOTHING)

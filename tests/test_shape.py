@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "machine": set(),
     "stopwatch": set(),
     "out_of_memory": set(),
-    "kernels": {"errors", "recipe", "models", "out_of_memory", "pooling", "stopwatch", "transforms"},
+    "normalize": {"recipe"},
+    "kernels": {"errors", "recipe", "models", "normalize", "out_of_memory", "pooling", "stopwatch"},
     "network": {"errors", "recipe", "kernels", "machine", "models", "out_of_memory", "stopwatch", "views"},
     "batches": {"recipe", "views", "network"},
     "extract": {
@@ -48,8 +49,8 @@ MAY_IMPORT = {
     "doctor": {"errors", "video"},
     "plan": {"errors", "recipe", "sampling", "transforms", "video", "views", "models", "mmaction", "machine", "extract"}
     | {"store", "engine"},
-    "bench": {"errors", "recipe", "describe", "models", "pooling", "checkpoint", "mmaction", "transforms", "views"}
-    | {"machine", "network", "extract", "store", "engine"},
+    "bench": {"errors", "recipe", "describe", "models", "normalize", "pooling", "checkpoint", "mmaction", "video"}
+    | {"views", "machine", "network", "extract", "store", "engine"},
     "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store", "views"}
     | {"report", "demo", "doctor", "plan", "bench"},
 }

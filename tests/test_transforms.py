@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidfeat.errors import VideoError
+from vidfeat.normalize import Normalizer
 from vidfeat.recipe import (
     CenterCrop,
     Flip,
@@ -19,7 +20,7 @@ from vidfeat.recipe import (
     TenCrop,
     ThreeCrop,
 )
-from vidfeat.transforms import FrameTransformer, normalize
+from vidfeat.transforms import FrameTransformer
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -100,6 +101,6 @@ def test_normalize_is_opencvs(
         cv2.multiply(image, 1 / np.float64(np.float32(std)).reshape(1, -1), image)
         expected.append(image)
     pixels = torch.from_numpy(crops if dims == 2 else crops[None])
-    out = normalize(pixels, Normalize(mean, std, to_bgr), dims).numpy()
+    out = Normalizer(Normalize(mean, std, to_bgr), dims)(pixels).numpy()
     out = out.transpose(0, 2, 3, 1) if dims == 2 else out[0].transpose(1, 2, 3, 0)
     np.testing.assert_allclose(out, expected, rtol=3e-7, atol=1e-6)

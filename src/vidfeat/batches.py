@@ -80,6 +80,7 @@ class Batcher:
 
     def _submit(self, filling: _Filling) -> None:
         del self._open[filling.shape]
+        filling.pad()
         self._network.submit(filling.batch, work_ahead=self._work_ahead)
 
 
@@ -100,3 +101,7 @@ class _Filling:
         views.gather(unit, self.batch.pixels[self.units])
         self.units += 1
         return self.units - 1
+
+    def pad(self) -> None:
+        """Fill the rest, so that the batch is the same in every run."""
+        self.batch.pixels[self.units :] = 0

@@ -19,11 +19,11 @@ from torch import nn
 
 from vidfeat.errors import DeviceError
 from vidfeat.models import Recognizer, pack
+from vidfeat.normalize import Normalizer
 from vidfeat.out_of_memory import first_line, is_out_of_memory
 from vidfeat.pooling import pool_views
 from vidfeat.recipe import Recipe
 from vidfeat.stopwatch import Stopwatch
-from vidfeat.transforms import normalize
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -206,6 +206,7 @@ class PixelsToRows(nn.Module):
         super().__init__()
         self.model = model
         self.recipe = recipe
+        self.normalize = Normalizer(recipe.normalize, recipe.model.dims)
         self.dtype = torch.float32
 
     def convert(self, dtype: torch.dtype) -> None:
@@ -213,8 +214,7 @@ class PixelsToRows(nn.Module):
         self.dtype = dtype
 
     def forward(self, pixels: torch.Tensor, features: Features | None = None) -> torch.Tensor:
-        dims = self.recipe.model.dims
-        inputs = normalize(pixels.flatten(0, 1) if dims == 2 else pixels, self.recipe.normalize, dims)
+        inputs = self.normalize(pixels.flatten(0, 1) if self.recipe.model.dims == 2 else pixels)
         maps = (features or self.model.forward_features)(inputs.to(self.dtype))
         return pool_views(maps, self.recipe.pooling)
 

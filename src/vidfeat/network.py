@@ -72,7 +72,7 @@ class Batch:
     """Units that pass through the network together.
 
     Attributes:
-        pixels: uint8 `[units, frames, H, W, 3]`; zero past the units that were filled in.
+        pixels: uint8 `[units, frames, H, W, 3]`; past the units that were filled in, whatever was put there to pad.
         rows: to come: float32 `[units * rows per unit, C]`, plus the axes that are kept, on the host.
     """
 
@@ -111,7 +111,7 @@ class Network:
         say: Callable[[str], object] = lambda line: None,
     ) -> None:
         self._device, self._precision, self._say = device, precision, say
-        network = PixelsToRows(model, recipe)
+        network = PixelsToRows(model, recipe).to(device)
         self._choice = Choice(
             network, device, precision, kernels, agree, say, run=self._on_device, lanes_busy=self._in_all_lanes
         )
@@ -124,7 +124,7 @@ class Network:
         self.lanes = lanes_of(device, threads)
         # One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and
         # the last bits of a row would depend on how many cores a machine, or a process of several, happens to have.
-        self._pool = ThreadPoolExecutor(self.lanes, "lane", initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(self.lanes, "lane", initializer=_begin_lane, initargs=(device.type,))
         # Each lane has one more batch waiting, so that it does not stand idle; more would only take memory.
         self._room = threading.BoundedSemaphore(2 * self.lanes)
         self._flying: set[Future[torch.Tensor]] = set()
@@ -153,7 +153,7 @@ class Network:
         return len(self._flying)
 
     def new_batch(self, shape: tuple[int, ...]) -> Batch:
-        """An empty batch, for units of `shape`; for a GPU in memory that it reads by itself.
+        """A batch to fill with units of `shape`; for a GPU in memory that it reads by itself.
 
         Raises:
             MemoryError: there is no memory even for a batch of one unit.
@@ -161,7 +161,7 @@ class Network:
         pinned = self._device.type == "cuda"
 
         def empty(units: int) -> Batch:
-            return Batch(torch.zeros((units, *shape), dtype=torch.uint8, pin_memory=pinned).numpy())
+            return Batch(torch.empty((units, *shape), dtype=torch.uint8, pin_memory=pinned).numpy())
 
         return self._with_what_memory_there_is(empty)
 
@@ -315,6 +315,11 @@ def units_per_batch(recipe: Recipe, device: torch.device) -> int:
     if device.type != "cpu" or in_video is None:
         return most
     return next((units for units in range(most, most // 2, -1) if in_video % units == 0), most)
+
+
+def _begin_lane(device_type: str) -> None:
+    if device_type == "cpu":
+        torch.set_num_threads(1)
 
 
 def lanes_of(device: torch.device, threads: int | None) -> int:

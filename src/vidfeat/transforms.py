@@ -1,14 +1,13 @@
-"""From a decoded frame to the model's input.
+"""From a decoded frame to its crops: on uint8 with OpenCV, exactly as MMAction2 does.
 
-Two halves, split where the data is smallest: the host half works on uint8 frames with OpenCV, exactly as MMAction2
-does, and leaves uint8 crops; the device half turns those into float32. Crops are a quarter of the bytes of floats, so
-they are what is kept and moved.
+On the device `vidfeat.normalize` then makes floats of them. Crops are a quarter of the bytes, so they are what is kept
+and moved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -19,7 +18,6 @@ from vidfeat.recipe import (
     CenterCrop,
     Flip,
     FrameTransform,
-    Normalize,
     ResizeBy,
     ResizeShortEdge,
     ResizeTo,
@@ -27,9 +25,6 @@ from vidfeat.recipe import (
     TenCrop,
     ThreeCrop,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 Image = npt.NDArray[np.uint8]
 """uint8 array of shape `[height, width, 3]`, RGB."""
@@ -45,7 +40,7 @@ class CropDoesNotFitError(Exception):
 
 
 class FrameTransformer:
-    """The host half: one RGB frame in, its crops out.
+    """One RGB frame in, its crops out.
 
     Args:
         transforms: the steps, in order.
@@ -84,28 +79,6 @@ class FrameTransformer:
                 do="Put a Resize before the crop, or leave the video out.",
             ) from None
         return np.stack(images)
-
-
-def normalize(crops: torch.Tensor, how: Normalize, dims: int) -> torch.Tensor:
-    """The device half: uint8 crops to the float32 input of the network.
-
-    Args:
-        crops: uint8, `[N, H, W, 3]` for `dims == 2`, `[N, T, H, W, 3]` for `dims == 3`.
-        how: mean and deviation per channel.
-        dims: 2 or 3.
-
-    Returns:
-        float32, `[N, 3, H, W]` or `[N, 3, T, H, W]`, in channels-last memory order (which is the order that the
-        pixels already have, so nothing is moved).
-    """
-    import torch
-
-    # The deviation is inverted in double precision and multiplied with, as OpenCV's normalisation does it.
-    mean = torch.tensor(how.mean, dtype=torch.float32, device=crops.device)
-    scale = (1.0 / torch.tensor(how.std, dtype=torch.float32).double()).float().to(crops.device)
-    pixels = crops.flip(-1) if how.to_bgr else crops
-    channels_first = (0, 3, 1, 2) if dims == 2 else (0, 4, 1, 2, 3)
-    return pixels.float().sub_(mean).mul_(scale).permute(channels_first)
 
 
 def _step(transform: FrameTransform) -> Callable[[list[Image]], list[Image]]:

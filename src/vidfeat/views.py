@@ -131,18 +131,21 @@ def units_per_video(recipe: Recipe) -> int | None:
 _CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
 
 
-def read_views(recipe: Recipe, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail") -> Views:
+def read_views(
+    recipe: Recipe, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail", info: VideoInfo | None = None
+) -> Views:
     """All views of a video in one piece, with all their frames in memory: `read_chunks` without its bound.
 
     Args:
         recipe: what to sample and how to transform it.
         path: the video.
         on_corrupt: as in `ViewSpec`.
+        info: as for `read_chunks`.
 
     Raises:
         VideoError: as `read_chunks` does.
     """
-    *_, views = read_chunks(ViewSpec.of(recipe, on_corrupt), path, max_frames=sys.maxsize)
+    *_, views = read_chunks(ViewSpec.of(recipe, on_corrupt), path, max_frames=sys.maxsize, info=info)
     return views
 
 
@@ -151,6 +154,7 @@ def read_chunks(
     path: str | os.PathLike[str],
     max_frames: int = FRAMES_PER_CHUNK,
     *,
+    info: VideoInfo | None = None,
     on_info: Callable[[VideoInfo], object] = lambda info: None,
 ) -> Iterator[Views]:
     """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
@@ -159,6 +163,7 @@ def read_chunks(
         spec: what to sample and how to transform it.
         path: the video.
         max_frames: distinct frames of a chunk; more only where a single clip, or group of segments, has more.
+        info: what `probe` said; probed where None. Without its packets, all frames up to the last wanted are decoded.
         on_info: called with what the probe finds, before the long work begins.
 
     Yields:
@@ -172,7 +177,7 @@ def read_chunks(
         DeviceError: see `Nvdec.decode`.
     """
     try:
-        yield from _read_sound(spec, path, max_frames, on_info)
+        yield from _read_sound(spec, info or probe(path), max_frames, on_info)
     except VideoError as error:
         if spec.on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
             raise
@@ -184,9 +189,8 @@ def read_chunks(
 
 
 def _read_sound(
-    spec: ViewSpec, path: str | os.PathLike[str], max_frames: int, on_info: Callable[[VideoInfo], object]
+    spec: ViewSpec, info: VideoInfo, max_frames: int, on_info: Callable[[VideoInfo], object]
 ) -> Iterator[Views]:
-    info = probe(path)
     on_info(info)
     try:
         yield from _chunks_of(spec, info, max_frames)

@@ -359,7 +359,7 @@ def test_ctrl_c_is_for_the_parent_alone(parent: tuple[subprocess.Popen[str], lis
 
 @pytest.mark.parametrize(
     ("cores", "device", "processes"),
-    [(0, "cpu", 1), (1, "cpu", 1), (3, "cpu", 3), (64, "cpu", 16), (1, "cuda", 1), (16, "cuda", 14), (64, "cuda", 16)],
+    [(0, "cpu", 1), (1, "cpu", 1), (3, "cpu", 3), (64, "cpu", 16), (16, "cuda", 16), (96, "cuda", 64)],
 )
 def test_as_many_processes_as_cores_up_to_an_end(cores: int, device: str, processes: int) -> None:
     assert processes_for(cores, device) == processes

@@ -103,7 +103,7 @@ def extract(extractor: Extractor, workload: Workload, clock: Clock) -> npt.NDArr
     Raises:
         VidfeatError: a video failed.
     """
-    options = ReaderOptions(processes_for(len(usable_cores())))
+    options = ReaderOptions(processes_for(len(usable_cores()), extractor.device.type))
     entries = [Entry(index, f"{index}", path) for index, path in enumerate(workload.paths)]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, extractor.precision, list_digest(entries))
     out = Path(tempfile.mkdtemp(dir=workload.scratch)) / "features.pkl"

@@ -39,8 +39,8 @@ MOST_FAILURES_AHEAD = 64
 """Failures that are told and not yet taken note of, at most: a list of nothing but broken files fails faster than a
 disk can commit it."""
 
-MOST_PROCESSES = 16
-"""Decode processes of a run, at most, of about 80 MB each."""
+MOST_PROCESSES = {"cpu": 16, "cuda": 64}
+"""Decode processes of a run, at most, of about 80 MB each. A CPU is mostly busy with the network."""
 
 MOST_NVDEC_PROCESSES = 8
 """The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
@@ -60,10 +60,10 @@ _END_SECONDS = 5.0
 def processes_for(cores: int, device: str = "cpu") -> int:
     """Decode processes for a run, on a machine or a share of one with so many cores.
 
-    As many as cores, also where the network runs on the same ones: they yield to it, and what they have read ahead is
-    bounded. Two cores less where a GPU has to be fed in time. Some memory each is what they cost, so there is an end.
+    As many as cores, also where the network runs on the same ones or a GPU has to be fed in time: they yield to both,
+    and what they have read ahead is bounded. Some memory each is what they cost, so there is an end.
     """
-    return max(1, min(cores if device == "cpu" else cores - 2, MOST_PROCESSES))
+    return max(1, min(cores, MOST_PROCESSES[device]))
 
 
 def worker_command() -> tuple[str, ...]:
