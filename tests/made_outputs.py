@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from vidfeat.errors import VideoError
-from vidfeat.store import Entry, ManifestHeader, RunIdentity, RunStore, list_digest
+from vidfeat.store import Entry, Failure, ManifestHeader, RunIdentity, RunStore, Success, list_digest
 
 HEADER: ManifestHeader = {
     "recipe": {"schema": 1, "type": "Recipe", "sampling": {"type": "WindowSampling", "clip_len": 8}},
@@ -40,10 +40,10 @@ def write_output(
         for entry in entries[: len(rows)]:
             if entry.index in fails:
                 error = VideoError(entry.name, stage="decode", kind="corrupt", expected="frames", found=message)
-                store.commit_failed(entry, error)
+                store.commit(Failure(entry, error))
             else:
                 row = np.asarray(rows[entry.index], np.float32)
-                store.commit_done(entry, row, frames=50, fps=25.0, seconds=2.0)
+                store.commit(Success(entry, row, frames=50, fps=25.0, seconds=2.0))
         if finish:
             store.finish(HEADER, timeout=5.0, poll=0.01)
     return out

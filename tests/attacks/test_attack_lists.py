@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from vidfeat.errors import OutputError, UsageError, VideoError
-from vidfeat.store import Entry, RunIdentity, RunStore, list_digest, open_format, read_list, scan, verify
+from vidfeat.store import (
+    Entry,
+    Failure,
+    RunIdentity,
+    RunStore,
+    Success,
+    list_digest,
+    open_format,
+    read_list,
+    scan,
+    verify,
+)
 from vidfeat.store.journal import journal_path
 
 HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "numerics": {}, "versions": {}}
@@ -155,7 +166,7 @@ def test_a_name_never_leads_out_of_the_output_folder(tmp_path, name):
         begin(tmp_path / "feats", entries)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match=r"a relative path without '..'"):
-        open_format(tmp_path / "feats").keep(name, np.zeros(1, np.float32))
+        open_format(tmp_path / "feats").keep((name, np.zeros(1, np.float32)))
 
 
 def test_a_link_in_the_output_folder_is_not_followed(tmp_path):
@@ -169,8 +180,8 @@ def test_a_link_in_the_output_folder_is_not_followed(tmp_path):
     with begin(out, entries) as store:
         for entry in entries[:2]:
             with pytest.raises(OutputError, match="a symbolic link to"):
-                store.commit_done(entry, np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
-        store.commit_done(entries[2], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+                store.commit(Success(entry, np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
+        store.commit(Success(entries[2], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
     assert (elsewhere / "file.npy").read_text() == "precious"
     assert not (out / "file.npy").is_symlink()
     assert [path.name for path in elsewhere.iterdir()] == ["file.npy"]
@@ -188,12 +199,12 @@ def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
 
         watching = True
         sys.addaudithook(spy)
-        store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
         watching = False
     (temporary,) = (path for path in seen if path.suffix == ".tmp")
     (tmp_path / "precious").write_text("precious")
     temporary.symlink_to(tmp_path / "precious")
-    open_format(out).keep("a.mp4", np.ones(1, np.float32))
+    open_format(out).keep(("a.mp4", np.ones(1, np.float32)))
     assert (tmp_path / "precious").read_text() == "precious"
     assert np.load(out / "a.npy") == [1.0]
     assert not temporary.is_symlink()
@@ -221,7 +232,7 @@ def test_verify_runs_no_code_from_a_pickle(tmp_path, capsys, data):
     out = tmp_path / "feats.pkl"
     entries = entries_of("a.mp4")
     with begin(out, entries) as store:
-        store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
         store.finish(HEADER)
     out.write_bytes(data)
     (found,) = verify(out)
@@ -233,7 +244,7 @@ def test_verify_runs_no_code_from_npy_or_yaml(tmp_path, capsys):
     entries = entries_of("a.mp4")
     for name in ("feats", "feats.yaml"):
         with begin(tmp_path / name, entries) as store:
-            store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+            store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
             store.finish(HEADER)
     np.save(tmp_path / "feats" / "a.npy", np.array([Boom()], dtype=object), allow_pickle=True)
     (tmp_path / "feats.yaml").write_text("- !!python/object/apply:print ['boom']\n")
@@ -247,7 +258,7 @@ def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
     out = tmp_path / "feats.json"
     entries = entries_of("a.mp4")
     with begin(out, entries) as store:
-        store.commit_done(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None)
+        store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
         store.finish(HEADER)
     for text, problem in [
         ('["x"]', "no array of numbers"),
@@ -272,7 +283,7 @@ def test_a_message_in_any_encoding_is_kept_and_shown(tmp_path):
     with begin(out, entries) as store:
         for entry in entries:
             error = VideoError(entry.name, stage="open", kind="corrupt", expected="a\nb", found="\udcfe\0")
-            store.commit_failed(entry, error)
+            store.commit(Failure(entry, error))
         store.finish(HEADER)
     lines = (tmp_path / "feats.pkl.manifest.jsonl").read_bytes().split(b"\n")
     assert len(lines) == 4

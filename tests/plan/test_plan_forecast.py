@@ -137,7 +137,7 @@ class TestOutput:
         written = open_format(tmp_path / name)
         written.prepare()
         for number, row in enumerate(rows):
-            written.keep(f"{number}.mp4", row)
+            written.keep((f"{number}.mp4", row))
         written.assemble(iter(rows))
         files = [written.out] if written.out.is_file() else list(written.out.iterdir())
         assert output.bytes == pytest.approx(sum(path.stat().st_size for path in files), rel=0.03)

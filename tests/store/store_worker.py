@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vidfeat.errors import VideoError
-from vidfeat.store import Entry, ManifestHeader, RunIdentity, RunStore, list_digest
+from vidfeat.store import Entry, Failure, ManifestHeader, RunIdentity, RunStore, Success, list_digest
 
 HEADER: ManifestHeader = {
     "recipe": {"schema": 1},
@@ -40,9 +40,9 @@ def error_of(entry: Entry) -> VideoError:
 
 def commit(store: RunStore, entry: Entry, *, fails: bool = False) -> None:
     if fails:
-        store.commit_failed(entry, error_of(entry))
+        store.commit(Failure(entry, error_of(entry)))
     else:
-        store.commit_done(entry, features_of(entry.index), frames=250 + entry.index, fps=25.0, seconds=10.0)
+        store.commit(Success(entry, features_of(entry.index), frames=250 + entry.index, fps=25.0, seconds=10.0))
 
 
 def die_before(out: str, count: int) -> None:

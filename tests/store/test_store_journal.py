@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from store_worker import HEADER, commit, entries_of, features_of, identity_of
 
 from vidfeat.errors import OutputError, WriteError
-from vidfeat.store import RunIdentity, RunStore, verify
+from vidfeat.store import RunIdentity, RunStore, Success, verify
 from vidfeat.store.identity import differences
 from vidfeat.store.journal import AppendFile, Journal, JournalReader, journal_path
 from vidfeat.store.records import (
@@ -65,8 +65,8 @@ def test_a_record_from_before_videos_could_be_salvaged_is_read():
 
 def test_a_journal_to_the_byte(tmp_path):
     with begin(tmp_path / "feats.pkl") as journal:
-        journal.append(Failed(1, "a.mp4", "open", "missing", "gone"))
-        journal.append(Settled({"rank-00000.vfj": 7}))
+        journal.append((Failed(1, "a.mp4", "open", "missing", "gone"), b""))
+        journal.append((Settled({"rank-00000.vfj": 7}), b""))
     data = (tmp_path / "feats.pkl.journal" / "rank-00000.vfj").read_bytes()
     headers = [part[16:] for part in data.split(b"VFJ1")[1:]]
     assert headers == [
@@ -133,10 +133,10 @@ def test_a_record_is_found_across_the_border_of_a_block():
 def test_every_torn_end_is_cut_off(tmp_path):
     out = tmp_path / "feats.pkl"
     with begin(out) as journal:
-        journal.append(DONE, bytes(8))
+        journal.append((DONE, bytes(8)))
     whole = journal_path(out, 0).read_bytes()
     with begin(out) as journal:
-        journal.append(Done(1, "b.mp4", (2,), "ff", 1, None, None), bytes(8))
+        journal.append((Done(1, "b.mp4", (2,), "ff", 1, None, None), bytes(8)))
     longer = journal_path(out, 0).read_bytes()
     for size in range(len(whole), len(longer)):
         journal_path(out, 0).write_bytes(longer[:size])
@@ -162,7 +162,7 @@ def test_damage_in_the_middle_is_refused_and_kept(tmp_path):
     out = tmp_path / "feats.pkl"
     with begin(out) as journal:
         for index in range(3):
-            journal.append(Done(index, "b.mp4", (2,), "ff", 1, None, None), bytes(8))
+            journal.append((Done(index, "b.mp4", (2,), "ff", 1, None, None), bytes(8)))
     whole = journal_path(out, 0).read_bytes()
     first_end = whole.index(b"VFJ1", 4)
     for place in (0, first_end, first_end + 5, first_end + 30, whole.index(b"VFJ1", first_end + 4) - 1):
@@ -174,6 +174,81 @@ def test_damage_in_the_middle_is_refused_and_kept(tmp_path):
         assert journal_path(out, 0).read_bytes() == bytes(damaged)
     begin(out, restart=True).close()
     assert bodies(journal_path(out, 0)) == [Opened(IDENTITY.to_json(), 0, 1)]
+
+
+def numbered(start, stop):
+    """Records of several lengths."""
+    return [
+        (Done(index, f"{'b' * index}.mp4", (2,), "ff", 1, None, None), bytes(8 * index)) for index in range(start, stop)
+    ]
+
+
+def test_records_written_together_are_as_those_written_alone(tmp_path):
+    for name, groups in [("alone", [1, 1, 1, 1]), ("together", [4]), ("mixed", [1, 3])]:
+        with begin(tmp_path / name) as journal:
+            first = 0
+            for size in groups:
+                journal.append(*numbered(first, first + size))
+                first += size
+        path = journal_path(tmp_path / name, 0)
+        assert bodies(path)[1:] == [body for body, _ in numbered(0, 4)]
+        with path.open("rb") as file:
+            records = list(read_records(file, 0, size=path.stat().st_size))
+            assert [read_payload(file, record) for record in records[1:]] == [bytes(8 * index) for index in range(4)]
+    synced = [record.synced for record in records]
+    assert synced == [0, records[1].offset, *[records[2].offset] * 3]
+
+
+def test_the_disk_is_waited_for_once(tmp_path):
+    syncs = []
+
+    class Counting(AppendFile):
+        def sync(self):
+            syncs.append(1)
+            super().sync()
+
+    with begin(tmp_path / "feats.pkl", open_file=Counting) as journal:
+        before = len(syncs)
+        journal.append(*numbered(0, 50))
+    assert len(syncs) - before == 1
+
+
+def test_of_records_written_together_a_loss_of_power_may_keep_any(tmp_path):
+    """The disk had not been waited for, and writes its blocks in any order: those before the first gap count."""
+    out = tmp_path / "feats.pkl"
+    with begin(out) as journal:
+        journal.append(*numbered(0, 2))
+        journal.append(*numbered(2, 7))
+    path = journal_path(out, 0)
+    whole = path.read_bytes()
+    with path.open("rb") as file:
+        records = list(read_records(file, 0, size=len(whole)))
+    assert len({record.synced for record in records[3:]}) == 1
+    for gap in records[3:]:
+        for start, stop in [(gap.offset, gap.end), (gap.offset + 9, gap.offset + 10), (gap.end - 1, gap.end)]:
+            path.write_bytes(whole[:start] + bytes(byte ^ 255 for byte in whole[start:stop]) + whole[stop:])
+            begin(out).close()
+            assert path.read_bytes() == whole[: gap.offset]
+    path.write_bytes(whole[: records[3].offset + 1] + bytes(9) + whole[records[3].offset + 10 :])
+    assert bodies(path) == [record.body for record in records[:3]]  # what another rank sees is no damage either
+
+
+def test_damage_before_records_written_together_is_refused(tmp_path):
+    out = tmp_path / "feats.pkl"
+    with begin(out) as journal:
+        journal.append(*numbered(0, 3))
+        journal.append(*numbered(3, 6))
+    path = journal_path(out, 0)
+    whole = path.read_bytes()
+    with path.open("rb") as file:
+        records = list(read_records(file, 0, size=len(whole)))
+    for record in records[:4]:
+        damaged = bytearray(whole)
+        damaged[record.offset + 30] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(OutputError, match=r"sound record at byte \d+; found damaged bytes"):
+            begin(out)
+        assert path.read_bytes() == bytes(damaged)
 
 
 def test_a_payload_that_changes_under_a_run_is_noticed_at_the_merge(tmp_path):
@@ -211,7 +286,7 @@ def test_a_reader_sees_records_as_they_come(tmp_path):
         reader = JournalReader(journal.path, IDENTITY)
         assert len(list(reader.new_records())) == 1
         assert list(reader.new_records()) == []
-        journal.append(DONE, b"12345678")
+        journal.append((DONE, b"12345678"))
         (record,) = reader.new_records()
         assert (record.body, reader.payload(record)) == (DONE, b"12345678")
         torn = encode(DONE)[:-1]
@@ -225,7 +300,7 @@ def test_a_reader_sees_records_as_they_come(tmp_path):
 def test_one_journal_has_one_writer(tmp_path):
     out = tmp_path / "feats.pkl"
     with begin(out) as journal:
-        journal.append(DONE)
+        journal.append((DONE, b""))
         for restart in (False, True):
             with pytest.raises(OutputError, match="another process that is writing it"):
                 begin(out, restart=restart)
@@ -289,7 +364,7 @@ def test_after_a_fault_at_any_write_the_run_goes_on(tmp_path, fault, at, can_cut
     run_hash = hashlib.sha256(out.read_bytes()).hexdigest()
     with RunStore.open(tmp_path / "whole.pkl", identity_of(entries), entries) as store:
         for entry in entries:
-            store.commit_done(entry, features_of(entry.index), frames=1, fps=None, seconds=None)
+            store.commit(Success(entry, features_of(entry.index), frames=1, fps=None, seconds=None))
         store.finish(HEADER)
     assert hashlib.sha256((tmp_path / "whole.pkl").read_bytes()).hexdigest() == run_hash
 
@@ -300,7 +375,7 @@ def test_a_journal_whose_torn_end_could_not_be_cut_takes_no_more(tmp_path):
     with begin(out, open_file=faulty) as journal:
         for _ in range(2):
             with pytest.raises(WriteError, match=r"bytes were taken|one that failed before"):
-                journal.append(DONE)
+                journal.append((DONE, b""))
 
 
 def test_a_journal_whose_torn_end_was_cut_takes_more(tmp_path):
@@ -308,8 +383,8 @@ def test_a_journal_whose_torn_end_was_cut_takes_more(tmp_path):
     out = tmp_path / "feats.pkl"
     with begin(out, open_file=faulty) as journal:
         with pytest.raises(WriteError):
-            journal.append(DONE)
-        journal.append(DONE, b"12345678")
+            journal.append((DONE, b""))
+        journal.append((DONE, b"12345678"))
     assert bodies(journal_path(out, 0)) == [Opened(IDENTITY.to_json(), 0, 1), DONE]
 
 

@@ -15,7 +15,7 @@ import pytest
 from store_worker import HEADER, commit, entries_of, error_of, features_of, identity_of
 
 from vidfeat.errors import OutputError, UsageError, VideoError
-from vidfeat.store import Entry, RunStore, verify
+from vidfeat.store import Entry, Failure, RunStore, Success, verify
 from vidfeat.store.journal import journal_folder, journal_path
 from vidfeat.store.manifest import manifest_path
 from vidfeat.store.streams import as_json, as_yaml, pickled
@@ -86,7 +86,7 @@ def test_one_row_per_window_is_kept_as_such(tmp_path):
     entries = entries_of(1)
     windows = np.arange(6, dtype=np.float32).reshape(2, 3)
     with RunStore.open(out, identity_of(entries), entries) as store:
-        store.commit_done(entries[0], windows, frames=1, fps=None, seconds=None)
+        store.commit(Success(entries[0], windows, frames=1, fps=None, seconds=None))
         store.finish(HEADER)
     assert json.loads(out.read_text()) == [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
     assert verify(out) == []
@@ -289,7 +289,7 @@ def test_only_float32_rows_are_features(tmp_path, array):
         RunStore.open(tmp_path / "feats.pkl", identity_of(entries), entries) as store,
         pytest.raises(OutputError, match="expected float32 features of shape"),
     ):
-        store.commit_done(entries[0], array, frames=1, fps=None, seconds=None)
+        store.commit(Success(entries[0], array, frames=1, fps=None, seconds=None))
 
 
 def test_features_that_are_not_finite_are_the_videos_failure(tmp_path):
@@ -298,8 +298,8 @@ def test_features_that_are_not_finite_are_the_videos_failure(tmp_path):
     with RunStore.open(out, identity_of(entries), entries) as store:
         bad = np.array([1, np.nan, np.inf], np.float32)
         with pytest.raises(VideoError, match="2 of 3 values") as caught:
-            store.commit_done(entries[0], bad, frames=1, fps=None, seconds=None)
-        store.commit_failed(entries[0], caught.value)
+            store.commit(Success(entries[0], bad, frames=1, fps=None, seconds=None))
+        store.commit(Failure(entries[0], caught.value))
         assert store.finish(HEADER).failed == 1
     assert pickle.loads(out.read_bytes()) == [None]
 
@@ -313,7 +313,7 @@ def test_a_stranger_is_no_entry_of_the_run(tmp_path):
             Entry(-1, entries[0].name, Path()),
         ):
             with pytest.raises(OutputError, match="expected an entry of this run"):
-                store.commit_failed(stranger, error_of(stranger))
+                store.commit(Failure(stranger, error_of(stranger)))
 
 
 def test_an_unbounded_message_is_cut(tmp_path):
@@ -321,7 +321,7 @@ def test_an_unbounded_message_is_cut(tmp_path):
     out = tmp_path / "feats.pkl"
     with RunStore.open(out, identity_of(entries), entries) as store:
         error = VideoError("x", stage="open", kind="corrupt", expected="a", found="\udcff" * 10**6)
-        store.commit_failed(entries[0], error)
+        store.commit(Failure(entries[0], error))
         store.finish(HEADER)
     assert manifest_path(out).stat().st_size < 20_000
 
@@ -456,7 +456,7 @@ def test_the_same_video_from_two_ranks_must_be_equal(tmp_path):
             for entry in entries:
                 commit(store, entry)
         if differ:
-            stores[1].commit_done(entries[0], features_of(99), frames=1, fps=None, seconds=None)
+            stores[1].commit(Success(entries[0], features_of(99), frames=1, fps=None, seconds=None))
             with pytest.raises(OutputError, match="other features for the same video"):
                 stores[0].finish(HEADER)
         else:
@@ -579,7 +579,7 @@ def test_a_merge_of_many_rows_needs_little_memory(tmp_path, monkeypatch):
     features = np.ones(64, np.float32)
     with RunStore.open(out, identity_of(entries), entries) as store:
         for entry in entries:
-            store.commit_done(entry, features, frames=1, fps=25.0, seconds=1.0)
+            store.commit(Success(entry, features, frames=1, fps=25.0, seconds=1.0))
         tracemalloc.start()
         store.finish(HEADER)
         _, peak = tracemalloc.get_traced_memory()
@@ -592,8 +592,8 @@ def test_the_manifest_to_the_byte(tmp_path):
     out = tmp_path / "feats.pkl"
     entries = [Entry(0, 'é "1".mp4', Path("a")), Entry(1, "b\udcff.mp4", Path("b"))]
     with RunStore.open(out, identity_of(entries), entries) as store:
-        store.commit_done(entries[0], np.array([1, 2], np.float32), frames=250, fps=29.97, seconds=float("inf"))
-        store.commit_failed(entries[1], error_of(entries[1]))
+        store.commit(Success(entries[0], np.array([1, 2], np.float32), frames=250, fps=29.97, seconds=float("inf")))
+        store.commit(Failure(entries[1], error_of(entries[1])))
         store.finish(HEADER)
     identity = identity_of(entries)
     lines = [

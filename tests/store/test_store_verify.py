@@ -18,7 +18,7 @@ import pytest
 from store_worker import HEADER, commit, entries_of, features_of, identity_of
 
 from vidfeat.errors import OutputError
-from vidfeat.store import RunStore, verify
+from vidfeat.store import RunStore, Success, verify
 from vidfeat.store.manifest import manifest_path
 
 COUNT = 12
@@ -216,7 +216,7 @@ def test_a_folder_is_verified_in_little_memory(tmp_path: Path, monkeypatch: pyte
     features = np.ones(2048, np.float32)
     with RunStore.open(out, identity_of(entries), entries) as store:
         for entry in entries:
-            store.commit_done(entry, features, frames=1, fps=25.0, seconds=1.0)
+            store.commit(Success(entry, features, frames=1, fps=25.0, seconds=1.0))
         store.finish(HEADER)
     tracemalloc.start()
     assert verify(out) == []
@@ -231,7 +231,7 @@ def test_not_every_one_of_very_many_problems_is_named(tmp_path: Path, monkeypatc
     entries = entries_of(1500)
     with RunStore.open(out, identity_of(entries), entries) as store:
         for entry in entries:
-            store.commit_done(entry, np.ones(4, np.float32), frames=1, fps=25.0, seconds=1.0)
+            store.commit(Success(entry, np.ones(4, np.float32), frames=1, fps=25.0, seconds=1.0))
         store.finish(HEADER)
     shutil.rmtree(out)
     problems = verify(out)

@@ -169,7 +169,7 @@ def test_names_that_collide_are_refused_upfront(tmp_path):
 
 def test_npy_to_the_byte(tmp_path):
     folder = open_format(tmp_path / "feats")
-    assert folder.keep("a/clip.mp4", np.array([1, 2], np.float32)) == b""
+    assert folder.keep(("a/clip.mp4", np.array([1, 2], np.float32))) == [b""]
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
     expected = header + b" " * (127 - len(header)) + b"\n" + bytes.fromhex("0000803f00000040")
     assert (tmp_path / "feats/a/clip.npy").read_bytes() == expected

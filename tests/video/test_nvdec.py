@@ -30,7 +30,7 @@ from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import Broken, Complete, Event, Piece, ReaderOptions, Readers
 from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
 from vidfeat.recipe import CenterCrop, SegmentSampling
-from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
+from vidfeat.store import Entry, RunIdentity, RunStore, Success, list_digest
 from vidfeat.video import Nvdec, VideoInfo, decode, probe
 from vidfeat.video.nvdec import _key_frame, _missing, alike, require
 from vidfeat.video.packets import PacketTable
@@ -123,7 +123,7 @@ def test_a_run_goes_on_with_the_decoder_that_it_was_begun_with(tmp_path: Path) -
     entries = [Entry(0, "a.mp4", tmp_path / "a.mp4")]
     begun = RunIdentity("a", "b", "fp32", list_digest(entries))
     with RunStore.open(tmp_path / "out", begun, entries) as store:
-        store.commit_done(entries[0], np.zeros(2, np.float32), frames=1, fps=None, seconds=None)
+        store.commit(Success(entries[0], np.zeros(2, np.float32), frames=1, fps=None, seconds=None))
     other = dataclasses.replace(begun, decoder="nvdec")
     with pytest.raises(OutputError, match=r"the decoder is 'pyav' there and 'nvdec' now.*--restart"):
         RunStore.open(tmp_path / "out", other, entries)

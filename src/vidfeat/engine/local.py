@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, PriorityQueue
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Load, Progress
@@ -28,14 +28,14 @@ from vidfeat.engine.readers import (
     Readers,
     processes_for,
 )
+from vidfeat.engine.writing import Outcome, Writer
 from vidfeat.errors import ConfigError, DeviceError, VideoError
-from vidfeat.extract import Computation, Extractor, Features
+from vidfeat.extract import Computation, Extractor
 from vidfeat.machine import usable_cores
 from vidfeat.store import Entry, RunStore
 from vidfeat.views import ViewSpec
 
 OnError = Literal["skip", "fail"]
-Outcome = Union[Features, VideoError]
 
 FLUSH_AFTER_SECONDS = 0.5
 """A batch that is not full waits so long for further videos, and is padded then."""
@@ -103,7 +103,7 @@ def run(
     *,
     on_error: OnError = "skip",
 ) -> None:
-    """Extract and commit the features of every video, each as soon as it is done.
+    """Extract and commit the features of every video, as soon as they are there.
 
     Args:
         extractors: the model; several of the same, on devices of their own, share the videos.
@@ -123,9 +123,12 @@ def run(
     """
     extractors = [extractors] if isinstance(extractors, Extractor) else extractors
     progress.load = Load([extractor.network for extractor in extractors], reading.readers)
-    with contextlib.closing(_outcomes(extractors, reading, progress)) as outcomes:
+    with (
+        Writer(store, progress, give_up=lambda error: reading.deliver(Broken(error))) as writer,
+        contextlib.closing(_outcomes(extractors, reading, progress)) as outcomes,
+    ):
         for index, outcome in _in_list_order(outcomes) if on_error == "fail" else outcomes:
-            _commit(reading.entries[index], outcome, store, progress)
+            writer.put(reading.entries[index], outcome)
             if on_error == "fail" and isinstance(outcome, VideoError):
                 raise outcome
 
@@ -141,30 +144,6 @@ def in_order_of_work(entries: Sequence[Entry], ordered: int = ORDERED_AT_THE_END
     if not head and any(sizes.values()):
         work.insert(0, work.pop(sum(size > 0 for size in sizes.values()) - 1))
     return work
-
-
-def _commit(entry: Entry, outcome: Outcome, store: RunStore, progress: Progress) -> None:
-    if isinstance(outcome, VideoError):
-        store.commit_failed(entry, outcome)
-        progress.failed(str(outcome))
-        return
-    if outcome.salvaged:
-        progress.say(_salvaged(entry, outcome))
-    store.commit_done(
-        entry,
-        outcome.array,
-        frames=outcome.frames,
-        fps=outcome.fps,
-        seconds=outcome.frames / outcome.fps if outcome.fps else None,
-        salvaged=outcome.salvaged,
-        frames_declared=outcome.frames_declared,
-    )
-    progress.done()
-
-
-def _salvaged(entry: Entry, features: Features) -> str:
-    declared = f" of {features.frames_declared}" if features.frames_declared is not None else ""
-    return f"{entry.path}: broken, and salvaged: features of the {features.frames}{declared} frames that decode"
 
 
 @dataclass

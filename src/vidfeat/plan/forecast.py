@@ -290,8 +290,7 @@ def _bytes_per_value(array: npt.NDArray[np.float32], suffix: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for videos in (1, 5):
             written = open_format(Path(folder, f"{videos}{suffix}"))
-            for number in range(videos):
-                written.keep(f"{number}", array)
+            written.keep(*((f"{number}", array) for number in range(videos)))
             written.assemble(itertools.repeat(array, videos))
             files = [path for path in (written.out, *written.out.rglob("*")) if path.is_file()]
             sizes.append(sum(path.stat().st_size for path in files))

@@ -3,6 +3,7 @@
 from vidfeat.store.identity import RunIdentity
 from vidfeat.store.listing import VIDEO_SUFFIXES, Entry, list_digest, read_list, scan
 from vidfeat.store.manifest import ManifestHeader
+from vidfeat.store.results import Failure, Result, Success
 from vidfeat.store.run import RunStore, Summary
 from vidfeat.store.verify import verify
 from vidfeat.store.writers import Format, open_format
@@ -10,10 +11,13 @@ from vidfeat.store.writers import Format, open_format
 __all__ = [
     "VIDEO_SUFFIXES",
     "Entry",
+    "Failure",
     "Format",
     "ManifestHeader",
+    "Result",
     "RunIdentity",
     "RunStore",
+    "Success",
     "Summary",
     "list_digest",
     "open_format",

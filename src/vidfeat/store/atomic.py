@@ -6,11 +6,37 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
 from vidfeat.errors import WriteError
+
+FILES_AT_ONCE = 8
+"""Files that are written, and waited for, at once; disks and network file systems do that side by side."""
+
+
+def replace_all(contents: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
+    """Write some files; each takes the place of what is there, and is on disk for good when this returns.
+
+    Args:
+        contents: of every file, what writes it.
+
+    Raises:
+        WriteError: the system refused one of them. Others may be there already, each of them whole.
+    """
+
+    def replace(path: Path) -> None:
+        with _replacing(path) as file:
+            contents[path](file)
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        for _ in pool.map(replace, contents):
+            pass
+    for folder in dict.fromkeys(path.parent for path in contents):
+        with _as_write_error(folder):
+            sync_folder(folder)
 
 
 @contextlib.contextmanager
@@ -24,8 +50,17 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         WriteError: the system refused.
     """
+    with _replacing(path) as file:
+        yield file
+    with _as_write_error(path):
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """The same, but that the new name may not survive a crash of the machine before its folder is on disk, too."""
     temporary = path.with_name(f".vidfeat-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.tmp")
-    try:
+    with _as_write_error(path):
         temporary.unlink(missing_ok=True)
         try:
             # "x": whatever appears under the name now, such as a link to elsewhere, is not ours to write through.
@@ -38,7 +73,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _as_write_error(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise WriteError(
             str(path),

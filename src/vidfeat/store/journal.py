@@ -139,7 +139,7 @@ class Journal:
             self._file.truncate(self._end)
             self._begun = self._end > 0
             if self._end == 0:
-                self.append(Opened(identity.to_json(), rank, world_size))
+                self.append((Opened(identity.to_json(), rank, world_size), b""))
                 self._begun = False
                 sync_folder(self.path.parent)
         except OSError as error:
@@ -149,18 +149,23 @@ class Journal:
             self._file.close()
             raise
 
-    def append(self, body: Body, payload: bytes = b"") -> None:
-        """Commit one record: when this returns, it survives a crash of the machine.
+    def append(self, *records: tuple[Body, bytes]) -> None:
+        """Commit records, each with its payload, and wait for the disk once: when this returns, they survive a crash of
+        the machine.
 
         Raises:
-            WriteError: the system refused. Nothing of the record is left behind, or a torn end that the next opening
+            WriteError: the system refused. Nothing of the records is left behind, or a torn end that the next opening
                 cuts off; what was committed before stands.
         """
         if not self._usable:
             raise WriteError(
                 str(self.path), expected="a journal that can be appended to", found="one that failed before"
             )
-        data = encode(body, payload)
+        # Until the disk has been waited for, a loss of power may keep the second of them and lose the first.
+        data = b"".join(
+            encode(body, payload, synced=self._end if number else None)
+            for number, (body, payload) in enumerate(records)
+        )
         try:
             self._file.seek(self._end)
             written = self._file.write(data)
@@ -321,15 +326,25 @@ def other_run(where: Path, there: RunIdentity, now: RunIdentity) -> OutputError:
 
 
 def require_torn(path: Path, file: BinaryIO, end: int, *, size: int) -> None:
-    """Raise `OutputError` if a sound record follows the first bad byte: that is damage, not an interrupted write."""
-    sound = find_record(file, end, size=size) if end < size else None
-    if sound is not None:
-        raise OutputError(
-            str(path),
-            expected=f"a sound record at byte {end}",
-            found=f"damaged bytes, with sound records again from byte {sound}",
-            do="The disk or another program changed the file. Restore it from a copy, or begin anew with --restart.",
-        )
+    """Raise `OutputError` if the bad bytes at `end` were on the disk when a sound record that follows was written.
+
+    That is damage, and no interrupted write.
+    """
+    sound = find_record(file, end, size=size)
+    while sound is not None:
+        record = read_record(file, sound, size=size)
+        if record.synced > end:
+            raise _damaged(path, end, sound)
+        sound = find_record(file, record.end, size=size)
+
+
+def _damaged(path: Path, end: int, sound: int) -> OutputError:
+    return OutputError(
+        str(path),
+        expected=f"a sound record at byte {end}",
+        found=f"damaged bytes, with sound records again from byte {sound}",
+        do="The disk or another program changed the file. Restore it from a copy, or begin anew with --restart.",
+    )
 
 
 def _changed(path: Path, offset: int) -> OutputError:

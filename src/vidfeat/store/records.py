@@ -116,6 +116,8 @@ class Record:
         offset, end: its bytes in the file, half-open.
         payload_size: how many of them, at the end, are its payload.
         payload_crc: CRC-32 of the payload.
+        synced: all before this offset was on the disk when the record was written: the record's own offset, or, of one
+            that was written together with others, the offset of the first of them.
     """
 
     body: Body
@@ -123,15 +125,21 @@ class Record:
     end: int
     payload_size: int
     payload_crc: int
+    synced: int
 
 
 class Damaged(Exception):  # noqa: N818 - a state of the bytes, told to people as an OutputError by the journal
     """The bytes at an offset are not a whole, sound record."""
 
 
-def encode(body: Body, payload: bytes = b"") -> bytes:
-    """The bytes of one record."""
-    fields = {"record": body.tag, **dataclasses.asdict(body)}
+def encode(body: Body, payload: bytes = b"", *, synced: int | None = None) -> bytes:
+    """The bytes of one record.
+
+    Args:
+        body, payload: what it holds.
+        synced: as in `Record`; None for the record's own offset.
+    """
+    fields = {"record": body.tag, **dataclasses.asdict(body), **({} if synced is None else {"synced": synced})}
     header = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode("ascii")
     lengths = (_MAGIC, len(header), len(payload), zlib.crc32(payload))
     crc = zlib.crc32(header, zlib.crc32(_PREFIX.pack(*lengths, 0)))
@@ -155,7 +163,8 @@ def read_record(file: BinaryIO, offset: int, *, size: int) -> Record:
     header = file.read(header_size)
     if zlib.crc32(header, zlib.crc32(prefix[:-4] + bytes(4))) != crc:
         raise Damaged
-    return Record(_decode(header), offset, end, payload_size, payload_crc)
+    body, synced = _decode(header)
+    return Record(body, offset, end, payload_size, payload_crc, offset if synced is None else synced)
 
 
 def read_payload(file: BinaryIO, record: Record) -> bytes:
@@ -209,10 +218,11 @@ def _is_sound(file: BinaryIO, offset: int, *, size: int) -> bool:
     return True
 
 
-def _decode(header: bytes) -> Body:
+def _decode(header: bytes) -> tuple[Body, int | None]:
     try:
         fields: dict[str, Any] = json.loads(header)
+        synced: int | None = fields.pop("synced", None)
         body: Body = _BODIES[fields.pop("record")](**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged from error
-    return body
+    return body, synced

@@ -40,6 +40,7 @@ from vidfeat.store.manifest import (
     write_manifest,
 )
 from vidfeat.store.records import Done, Failed, Settled
+from vidfeat.store.results import Failure, Result, Success
 from vidfeat.store.streams import Features, as_little_endian
 from vidfeat.store.writers import Format, open_format
 
@@ -166,63 +167,34 @@ class RunStore:
         """What the ranks and sessions of this run agree on about kernels: the first proposal other than None.
 
         Raises:
-            WriteError, OutputError: as in `commit_done`.
+            WriteError, OutputError: as in `commit`.
         """
         self._session()
         return agree(self.out, proposal)
 
-    def commit_done(
-        self,
-        entry: Entry,
-        array: Features,
-        *,
-        frames: int,
-        fps: float | None,
-        seconds: float | None,
-        salvaged: bool = False,
-        frames_declared: int | None = None,
-    ) -> None:
-        """Keep the features of one video. When this returns, they survive a crash of the machine.
+    def commit(self, *results: Result) -> None:
+        """Keep what became of some videos. When this returns, it survives a crash of the machine.
 
-        Args:
-            entry: the video. If it was committed before, this replaces it.
-            array: float32, finite, of shape `[C]`; with further axes where views, windows or positions are kept.
-            frames: frames in the video.
-            fps: its average frames per second, None where unknown.
-            seconds: its duration, None where unknown.
-            salvaged: whether it is broken, and `frames` counts those that decode all the same.
-            frames_declared: frames that a salvaged video's container announces, None where unknown.
+        Many at once cost little more than one: each time the disk is waited for.
 
         Raises:
-            VideoError: a value is not finite; commit the failure and go on.
-            WriteError: the system refused. Earlier videos are safe.
-            OutputError: the run is finished or closed, or `array` is no such array.
+            VideoError: a value is not finite; commit the failure and go on. None of the results is kept.
+            WriteError: the system refused. Videos committed before are safe.
+            OutputError: the run is finished or closed, or an array holds no such features.
         """
-        session = self._session(entry)
-        _require_features(entry, array)
-        done = Done(
-            index=entry.index,
-            name=entry.name,
-            shape=tuple(array.shape),
-            sha256=hashlib.sha256(as_little_endian(array)).hexdigest(),
-            frames=frames,
-            fps=_finite(fps),
-            seconds=_finite(seconds),
-            salvaged=salvaged,
-            frames_declared=frames_declared,
+        session = self._session()
+        for result in results:
+            self._require_entry(result.entry)
+            if isinstance(result, Success):
+                _require_features(result.entry, result.array)
+        successes = [result for result in results if isinstance(result, Success)]
+        failures = [result for result in results if isinstance(result, Failure)]
+        payloads = self._format.keep(*((result.entry.name, result.array) for result in successes))
+        for result in failures:
+            self._format.drop(result.entry.name)
+        session.journal.append(
+            *zip(map(_done, successes), payloads, strict=True), *((_failed(result), b"") for result in failures)
         )
-        session.journal.append(done, self._format.keep(entry.name, array))
-
-    def commit_failed(self, entry: Entry, error: VideoError) -> None:
-        """Note that a video has no features, and why.
-
-        Raises:
-            WriteError, OutputError: as in `commit_done`.
-        """
-        session = self._session(entry)
-        self._format.drop(entry.name)
-        message = str(error)[:_LONGEST_MESSAGE]
-        session.journal.append(Failed(entry.index, entry.name, error.stage, error.kind, message))
 
     def finish(self, header: ManifestHeader, *, timeout: float = 600.0, poll: float = 0.2) -> Summary | None:
         """Merge the journals into the output and its manifest, and remove them.
@@ -273,14 +245,14 @@ class RunStore:
             self._state.journal.abandon()
         self.close()
 
-    def _session(self, entry: Entry | None = None) -> _Session:
+    def _session(self) -> _Session:
         if not isinstance(self._state, _Session):
             raise OutputError(str(self.out), expected="a run that is open", found="one that is finished or closed")
-        if entry is not None and (
-            not 0 <= entry.index < len(self._entries) or self._entries[entry.index].name != entry.name
-        ):
-            raise OutputError(str(self.out), expected="an entry of this run", found=repr(entry))
         return self._state
+
+    def _require_entry(self, entry: Entry) -> None:
+        if not 0 <= entry.index < len(self._entries) or self._entries[entry.index].name != entry.name:
+            raise OutputError(str(self.out), expected="an entry of this run", found=repr(entry))
 
     def _is_kept(self, ledger: Ledger, entry: Entry) -> bool:
         if ledger.is_done(entry.index):
@@ -390,7 +362,7 @@ class _Session:
         """Let the failures so far be tried again by the next to ask what is pending; returns how many there are."""
         failed = self.ledger.failed()
         if failed:
-            self.journal.append(Settled(self.ledger.ends()))
+            self.journal.append((Settled(self.ledger.ends()), b""))
         return failed
 
     def close(self) -> None:
@@ -429,6 +401,25 @@ def _features(ledger: Ledger, index: int) -> Features | None:
             do="Begin anew with --restart.",
         )
     return np.frombuffer(payload, dtype="<f4").reshape(body.shape)
+
+
+def _done(result: Success) -> Done:
+    return Done(
+        index=result.entry.index,
+        name=result.entry.name,
+        shape=tuple(result.array.shape),
+        sha256=hashlib.sha256(as_little_endian(result.array)).hexdigest(),
+        frames=result.frames,
+        fps=_finite(result.fps),
+        seconds=_finite(result.seconds),
+        salvaged=result.salvaged,
+        frames_declared=result.frames_declared,
+    )
+
+
+def _failed(result: Failure) -> Failed:
+    error = result.error
+    return Failed(result.entry.index, result.entry.name, error.stage, error.kind, str(error)[:_LONGEST_MESSAGE])
 
 
 def _require_features(entry: Entry, array: Features) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import tempfile
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.store import streams
-from vidfeat.store.atomic import remove, replacing
+from vidfeat.store.atomic import remove, replace_all, replacing
 from vidfeat.store.listing import VIDEO_SUFFIXES, Entry
 from vidfeat.store.streams import Features, Rows
 
@@ -42,8 +43,11 @@ class Format(ABC):
         """Raise `OutputError` if `out` could not be written at the end; create folders that are needed before."""
 
     @abstractmethod
-    def keep(self, name: str, features: Features) -> bytes:
-        """Take one video's features: write them where they belong and return b"", or return what to keep till the end.
+    def keep(self, *rows: tuple[str, Features]) -> list[bytes]:
+        """Take some videos' features, each with the video's name.
+
+        Returns:
+            Of each, what to keep till the end: nothing where it has been written to where it belongs.
 
         Raises:
             WriteError: the system refused.
@@ -123,9 +127,9 @@ class FileFormat(Format):
         """Create the folder that the file goes into."""
         _require_writable(self.out.parent)
 
-    def keep(self, name: str, features: Features) -> bytes:
+    def keep(self, *rows: tuple[str, Features]) -> list[bytes]:
         """Everything is kept till the end."""
-        return streams.as_little_endian(features)
+        return [streams.as_little_endian(features) for _, features in rows]
 
     def drop(self, name: str) -> None:
         """Nothing to do: the file is written as a whole."""
@@ -181,16 +185,16 @@ class FolderFormat(Format):
         """Create the folder and see that it takes files."""
         _require_writable(self.out)
 
-    def keep(self, name: str, features: Features) -> bytes:
-        """Write the file of one video."""
-        path = self.path_of(name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _refused(WriteError, path.parent, error) from error
-        with replacing(path) as file:
-            np.lib.format.write_array(file, features.astype("<f4", copy=False), version=(1, 0), allow_pickle=False)
-        return b""
+    def keep(self, *rows: tuple[str, Features]) -> list[bytes]:
+        """Write the file of each video."""
+        arrays = {self.path_of(name): features for name, features in rows}
+        for folder in dict.fromkeys(path.parent for path in arrays):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _refused(WriteError, folder, error) from error
+        replace_all({path: functools.partial(_write_npy, array) for path, array in arrays.items()})
+        return [b""] * len(rows)
 
     def drop(self, name: str) -> None:
         """Remove the file of one video."""
@@ -229,6 +233,10 @@ class FolderFormat(Format):
                 do="Remove the link or choose another output folder.",
             )
         return path
+
+
+def _write_npy(features: Features, file: BinaryIO) -> None:
+    np.lib.format.write_array(file, features.astype("<f4", copy=False), version=(1, 0), allow_pickle=False)
 
 
 def _read_npy(path: Path) -> npt.NDArray[Any]:
