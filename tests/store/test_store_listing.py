@@ -51,6 +51,12 @@ def test_entries_know_their_place(tmp_path):
     assert read_list(tmp_path / "list.txt", None)[1] == Entry(1, "a.mp4", Path("a.mp4"))
 
 
+def test_a_list_is_no_video(tmp_path):
+    (tmp_path / "list.TXT").write_text("a.mp4\n")
+    with pytest.raises(UsageError, match="expected a video or a folder; found a list. Give it with --video-list"):
+        scan([tmp_path / "list.TXT"])
+
+
 @pytest.mark.parametrize(("root", "found"), [("absent", "no such folder"), ("list.txt", "a file")])
 def test_a_root_that_is_no_folder_is_one_mistake_and_not_one_per_video(tmp_path, root, found):
     (tmp_path / "list.txt").write_text("a.mp4\n")

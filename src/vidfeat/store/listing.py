@@ -120,7 +120,7 @@ def scan(paths: Sequence[Path]) -> list[Entry]:
         by its own name.
 
     Raises:
-        UsageError: a path does not exist, a folder holds no video, or two videos have the same name.
+        UsageError: a path does not exist or is a list, a folder holds no video, or two videos have the same name.
     """
     entries: list[Entry] = []
     origin: dict[str, Path] = {}
@@ -285,6 +285,8 @@ def _videos_at(given: Path) -> list[tuple[str, Path]]:
             suffixes = " ".join(sorted(VIDEO_SUFFIXES))
             raise UsageError(str(given), expected=f"a folder with at least one of {suffixes}", found="no such file")
         return videos
+    if given.suffix.lower() == ".txt":
+        raise UsageError(str(given), expected="a video or a folder", found="a list", do="Give it with --video-list.")
     if given.exists():
         return [(given.name, given)]
     raise UsageError(str(given), expected="a video or a folder of videos", found="no such file or folder")
