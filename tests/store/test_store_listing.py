@@ -53,7 +53,7 @@ def test_entries_know_their_place(tmp_path):
 
 def test_a_list_is_no_video(tmp_path):
     (tmp_path / "list.TXT").write_text("a.mp4\n")
-    with pytest.raises(UsageError, match="expected a video or a folder; found a list. Give it with --video-list"):
+    with pytest.raises(UsageError, match=r"expected a video or a folder; found a list\. Give it with --video-list"):
         scan([tmp_path / "list.TXT"])
 
 
