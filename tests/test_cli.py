@@ -145,6 +145,30 @@ class TestLists:
             assert [line for line in done.stderr.splitlines() if line.startswith(f"{flag}:")], done.stderr
         assert not list(tmp_path.glob("fake_anno*"))
 
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (["features"], ["third argument, 'features'", "--out features/", "--views few"]),
+            (["--out", "x.pkl", "--dump-score"], ["--dump-score", "only features"]),
+            ([], ["--out is missing"]),
+            (["--out", "x.pkl", "--precison", "bf16"], ["unrecognized arguments: --precison bf16"]),
+        ],
+    )
+    def test_habits_of_1x_are_answered_in_one_line(
+        self, more: list[str], words: list[str], config: Path, checkpoint: Path, tmp_path: Path, repository: Path
+    ) -> None:
+        script = repository / "tools" / "misc" / "clip_feature_extraction.py"
+        done = run(sys.executable, script, config, checkpoint, *more, "--video-list", "l.txt", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert all(word in done.stderr for word in words), done.stderr
+
+    @pytest.mark.parametrize("processes", ["0", "--video-list", "two", ""])
+    def test_the_number_of_processes_is_a_number(self, processes: str, repository: Path) -> None:
+        script = repository / "tools" / "misc" / "dist_clip_feature_extraction.sh"
+        done = run("bash", script, "config.py", "weights.pth", processes, "list.txt")
+        assert done.returncode == 2
+        assert f"expected the number of processes as the third argument; found '{processes}'" in done.stderr
+
     @pytest.mark.parametrize("processes", [2, 3])
     def test_several_processes_give_the_same_bits(
         self,
@@ -168,6 +192,7 @@ class TestLists:
         assert done.returncode == 0, done.stderr
         assert out.read_bytes() == extracted.read_bytes()
         assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.pkl", "out.pkl.manifest.jsonl"]
+        assert "OMP_NUM_THREADS" not in done.stderr
 
     def test_several_processes_and_a_broken_video_end_with_3(
         self, config: Path, checkpoint: Path, clips: Path, tmp_path: Path, repository: Path

@@ -17,12 +17,13 @@ from vidfeat.errors import (
     UsageError,
     VideoError,
     VidfeatError,
+    WriteError,
 )
 
 if TYPE_CHECKING:
     from vidfeat.extract import Extractor, Features
-    from vidfeat.mmaction import compile_file
-    from vidfeat.recipe import Recipe
+    from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
+    from vidfeat.recipe import Pooling, Recipe
 
 __version__ = "0.1.0"
 
@@ -31,19 +32,26 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "Extractor",
+    "FeatureRequest",
     "Features",
+    "LongVideo",
     "OutputError",
+    "Pooling",
     "Recipe",
     "UsageError",
     "VideoError",
     "VidfeatError",
+    "WriteError",
     "__version__",
     "compile_file",
 ]
 
 _LATER = {
     "Extractor": "vidfeat.extract",
+    "FeatureRequest": "vidfeat.mmaction",
     "Features": "vidfeat.extract",
+    "LongVideo": "vidfeat.mmaction",
+    "Pooling": "vidfeat.recipe",
     "Recipe": "vidfeat.recipe",
     "compile_file": "vidfeat.mmaction",
 }

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ def prepare(
     model: str | os.PathLike[str],
     *,
     checkpoint: str | os.PathLike[str] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: str = "fp32",
     decoder: str = "pyav",
     cfg_options: Mapping[str, Any] | None = None,
@@ -93,6 +93,10 @@ def prepare(
     progress: bool = False,
 ) -> Setup:
     """Compile the model's config, find or download its checkpoint, choose the device; arguments as for `Extractor`."""
+    _require("model", model, (str, os.PathLike), "the name of a released model, or the path of a config")
+    _require("checkpoint", checkpoint, (str, os.PathLike, type(None)), "a path or a URL")
+    _require("cfg_options", cfg_options, (Mapping, type(None)), 'a dict, such as {"model.backbone.depth": 50}')
+    _require("request", request, (FeatureRequest, type(None)), "a vidfeat.FeatureRequest")
     recipe, released = compile_model(model, cfg_options, request)
     chosen = choose_devices(device)
     if precision not in PRECISIONS:
@@ -112,15 +116,16 @@ class Extractor:
     Args:
         model: path of an MMAction2 config, or the name of a released model.
         checkpoint: path or URL of its weights; a released model has its own.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1". Of several, as the engine takes them, the
-            first.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1", or a `torch.device`. Of several, as the
+            engine takes them, the first.
         precision: number format of the network: "fp32" is exact; "bf16" or "fp16" are faster, and checked against fp32
             on the first batch.
         decoder: "pyav" is exact; "nvdec" decodes on a GPU what it can, with colours rounded in another way. See
             `vidfeat.video.Nvdec`.
         compiled: whether `torch.compile` makes the network faster first, which takes up to a minute.
         cfg_options: overrides, dotted key to value, as `--cfg-options` takes them.
-        request: other poolings, views or windows than the default, the mean over all views.
+        request: other poolings, views or windows than the default, the mean over all views: a
+            `vidfeat.FeatureRequest`.
         threads: CPU cores to use; all that the process may use where None. Features do not depend on it.
         progress: whether a download shows a progress bar on stderr.
 
@@ -139,6 +144,9 @@ class Extractor:
         >>> features.array.shape  # doctest: +SKIP
         (2048,)
 
+    Several threads may use one. Processes each make their own: it is not pickled, and where a process has computed
+    features, the children that it then forks cannot.
+
     Raises:
         ConfigError, CheckpointError, DeviceError, UsageError: see `vidfeat.errors`.
     """
@@ -148,7 +156,7 @@ class Extractor:
         model: str | os.PathLike[str],
         *,
         checkpoint: str | os.PathLike[str] | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         precision: str = "fp32",
         decoder: str = "pyav",
         cfg_options: Mapping[str, Any] | None = None,
@@ -157,6 +165,8 @@ class Extractor:
         threads: int | None = None,
         progress: bool = False,
     ) -> None:
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise UsageError("threads", expected="a whole number above 0, or None for all cores", found=repr(threads))
         setup = prepare(
             model,
             checkpoint=checkpoint,
@@ -209,7 +219,11 @@ class Extractor:
         Raises:
             VideoError: the video cannot be turned into features; `stage` and `kind` say why.
             DeviceError: the GPU decodes it wrongly; see `vidfeat.video.Nvdec.decode`.
+            UsageError: `path` or `on_corrupt` is none; or as for `begin`.
         """
+        _require("path", path, (str, os.PathLike), "the path of a video")
+        if on_corrupt not in get_args(OnCorrupt):
+            raise UsageError("on_corrupt", expected=" or ".join(get_args(OnCorrupt)), found=repr(on_corrupt))
         computation = self.begin(where=str(path))
         for views in read_chunks(ViewSpec.of(self.recipe, on_corrupt, self.nvdec), Path(path)):
             computation.add(views)
@@ -235,8 +249,20 @@ class Extractor:
         Args:
             batcher: from `batcher`, to fill batches together with other videos.
             where: the video's path, for errors.
+
+        Raises:
+            UsageError: this process was forked from one that had computed features.
         """
+        _require_own_process()
         return Computation(self.recipe, batcher or self.batcher(), where)
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "Extractor",
+            expected="an extractor that stays in its process",
+            found="one to be copied or pickled",
+            do="Make one in every process, with the same arguments; several threads may share one.",
+        )
 
     def batcher(self, videos: int = 0) -> Batcher:
         """Fills batches across videos.
@@ -246,6 +272,29 @@ class Extractor:
         """
         # Of videos whose length decides, nothing is known yet: a unit at least.
         return Batcher(self.network, self.recipe.model, videos * (units_per_video(self.recipe) or 1))
+
+
+_computing_process: int | None = None
+"""The process that computed features first: this one, or one that this one was forked from."""
+
+
+def _require_own_process() -> None:
+    global _computing_process
+    _computing_process = _computing_process or os.getpid()
+    if _computing_process == os.getpid():
+        return
+    # PyTorch's threads do not survive a fork, and it would wait for them for ever.
+    raise UsageError(
+        "Extractor",
+        expected="a process that computes from its start",
+        found=f"one forked from process {_computing_process}, which has computed features already",
+        do="Start it with multiprocessing.get_context('spawn'), or compute in forked processes only.",
+    )
+
+
+def _require(argument: str, value: object, types: tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, types):
+        raise UsageError(argument, expected=expected, found=f"{value!r}, of type {type(value).__name__}")
 
 
 class Computation:
@@ -366,7 +415,7 @@ class _Rows:
         return rows.reshape(self.crops, -1, *rows.shape[1:])
 
 
-def choose_devices(names: str) -> tuple[torch.device, ...]:
+def choose_devices(names: str | torch.device) -> tuple[torch.device, ...]:
     """The devices that a `--device` value names, with commas between them; "auto" is every GPU, or the CPU.
 
     Raises:
@@ -376,7 +425,7 @@ def choose_devices(names: str) -> tuple[torch.device, ...]:
         return tuple(torch.device("cuda", index) for index in range(torch.cuda.device_count())) or (
             torch.device("cpu"),
         )
-    return tuple(_device(name) for name in names.split(","))
+    return tuple(_device(name) for name in str(names).split(","))
 
 
 def choose_decoder(name: str, device: torch.device) -> Nvdec | None:

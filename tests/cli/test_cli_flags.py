@@ -86,6 +86,24 @@ def test_windows_need_their_interval(flags: tuple[str, ...]) -> None:
         values.request(extracting(*flags))
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--frame-interval", "2"), "--frame-interval: expected --long-video-mode with it"),
+        (("--multi-view", "--views", "few"), "--multi-view: expected no other --views than keep; found --views few"),
+    ],
+)
+def test_no_flag_is_passed_over(flags: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        values.request(extracting(*flags))
+
+
+def test_options_given_twice_add_up() -> None:
+    options = extracting("--cfg-options", "a.b=1", "c=[1,2]", "--quiet", "--cfg-options", "d=None", "a.b=2")
+    assert values.overrides(options.cfg_options) == {"a.b": 2, "c": [1, 2], "d": None}
+    assert extracting().cfg_options == []
+
+
 @pytest.mark.parametrize(("flags", "kernels"), [((), None), (("--compile",), "compiled"), (("--no-compile",), "eager")])
 def test_kernels(flags: tuple[str, ...], kernels: str | None) -> None:
     assert values.kernels(extracting(*flags)) == kernels

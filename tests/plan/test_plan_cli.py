@@ -106,3 +106,15 @@ def test_mistakes_are_told_before_any_work(
     assert out == ""
     assert line.startswith("vidfeat: error: ")
     assert message in line
+
+
+@pytest.mark.parametrize("videos", ["folder", "folder/list.txt", "folder/first.mp4"])
+def test_the_model_first_as_extract_takes_it(
+    videos: str, folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = videos.replace("folder", str(folder))
+    assert main(["plan", str(config), given]) == 2
+    assert (
+        f"expected the videos first and the model last; found {given!r} last. Type: vidfeat plan {given} {config}."
+        in (capsys.readouterr().err)
+    )

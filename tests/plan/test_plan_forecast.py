@@ -20,7 +20,7 @@ from vidfeat.models.made_up import write_made_up_weights
 from vidfeat.plan import Forecast, forecast, render, to_json
 from vidfeat.plan.benchmark import NetworkTest, Read, measure_reading, sample
 from vidfeat.plan.duplicates import Duplicates
-from vidfeat.plan.forecast import Machine, predict_duration, predict_output
+from vidfeat.plan.forecast import START_SECONDS, Machine, predict_duration, predict_output
 from vidfeat.plan.survey import Sound
 from vidfeat.plan.workload import OPENING_PIXELS, Workload
 from vidfeat.recipe import CenterCrop, Pooling, Recipe, SegmentSampling
@@ -90,7 +90,7 @@ class TestDuration:
         # 7 s for 2500 pixels are 11.2 s for 4000; 200 pixels of the network take 20 s.
         assert duration.reading_core_seconds == pytest.approx(11.2)
         assert duration.network_seconds == pytest.approx(20)
-        assert duration.seconds == pytest.approx(31.2 / 4)
+        assert duration.seconds == pytest.approx(START_SECONDS + 31.2 / 4)
         # Every video was read, so there is nothing to be wrong about.
         assert duration.at_least == duration.seconds == duration.at_most
         assert (duration.bottleneck, duration.sample) == ("network", ("0.mp4", "1.mp4"))
@@ -105,12 +105,12 @@ class TestDuration:
         for _ in range(200):
             read = [Read("", seconds[chosen], int(pixels[chosen])) for chosen in rng.choice(2000, 8, replace=False)]
             duration = predict_duration(videos, read, 0.0, Machine(2, 2, None), made_up_weights=True)
-            inside += duration.at_least <= seconds.sum() / 2 <= duration.at_most
+            inside += duration.at_least <= START_SECONDS + seconds.sum() / 2 <= duration.at_most
         assert 170 < inside < 199
 
     def test_one_video_tells_nothing_of_the_others(self) -> None:
         duration = predict_duration(self.VIDEOS, self.READ[:1], 0.1, Machine(1, 1, None), made_up_weights=True)
-        assert duration.at_least == duration.seconds == duration.at_most == pytest.approx(8 + 20)
+        assert duration.at_least == duration.seconds == duration.at_most == pytest.approx(START_SECONDS + 8 + 20)
 
     @pytest.mark.parametrize(
         ("machine", "network", "seconds", "bottleneck"),
@@ -118,14 +118,30 @@ class TestDuration:
             (Machine(2, 2, None), 0.01, (11.2 + 2) / 2, "reading"),
             (Machine(64, 4, None), 0.1, 11.2 / 4, "reading"),  # 64 cores, of which reading can use 4
             (Machine(64, 4, None), 1.0, 211.2 / 64, "network"),
-            (Machine(16, 4, "a GPU"), 0.001, 11.2 / 4, "reading"),
-            (Machine(16, 4, "a GPU"), 0.1, 20, "network"),
+            (Machine(16, 4, "a GPU", 1), 0.001, 11.2 / 4, "reading"),
+            (Machine(16, 4, "a GPU", 1), 0.1, 20, "network"),
+            (Machine(16, 4, "a GPU", 2), 0.1, 20 / 2, "network"),
+            (Machine(16, 4, "a GPU", 2), 0.02, 11.2 / 4, "reading"),  # 4 s of one GPU, but 2 s of both
+            (Machine(16, 4, "a GPU", 8), 0.1, 20 / 2, "network"),  # two videos, each of which stays on one
         ],
     )
     def test_who_waits_for_whom(self, machine: Machine, network: float, seconds: float, bottleneck: str) -> None:
         duration = predict_duration(self.VIDEOS, self.READ, network, machine, made_up_weights=False)
-        assert duration.seconds == pytest.approx(seconds)
+        assert duration.seconds == pytest.approx(START_SECONDS + seconds)
         assert duration.bottleneck == bottleneck
+
+    @given(st.integers(1, 16), st.integers(1, 8), st.floats(0.001, 10))
+    def test_more_gpus_never_take_longer_nor_less_than_their_share(
+        self, readers: int, gpus: int, network: float
+    ) -> None:
+        one, several = (
+            predict_duration(self.VIDEOS, self.READ, network, Machine(16, readers, "a GPU", n), made_up_weights=True)
+            for n in (1, gpus)
+        )
+        assert several.network_seconds == one.network_seconds
+        assert (one.seconds - START_SECONDS) / gpus <= (several.seconds - START_SECONDS) * (1 + 1e-9)
+        assert several.seconds <= one.seconds
+        assert several.bottleneck == "reading" or one.bottleneck == "network"
 
 
 class TestOutput:
@@ -246,6 +262,23 @@ class TestTable:
         assert "  and 2,005 more (--json has all)" in table
         assert table[0].split() == "videos 2,025: 0 sound, 2,025 broken; duplicates among them: 0".split()
         assert all(line.isprintable() for line in table)
+
+    @pytest.mark.parametrize(
+        ("gpus", "where", "unit"),
+        [
+            (0, "on 16 cores with", "3.3 min of one core"),
+            (1, "on 16 cores and a GPU with", "3.3 min of the GPU"),
+            (8, "on 16 cores and 8 times a GPU with", "3.3 min of one GPU, shared by 8"),
+        ],
+    )
+    def test_it_says_what_computes(self, gpus: int, where: str, unit: str) -> None:
+        machine = Machine(16, 4, "a GPU" if gpus else None, gpus)
+        videos = (sound(0, 1000, 1000), sound(1, 1000, 1000))
+        duration = predict_duration(videos, TestDuration.READ, 0.1, machine, made_up_weights=True)
+        table = render(Forecast(videos, (), (), machine, duration))
+        assert where in " ".join(table.split())
+        assert unit in " ".join(table.split())
+        assert to_json(Forecast(videos, (), (), machine, duration))["machine"]["gpus"] == gpus
 
     def test_of_many_copies_five_are_named(self) -> None:
         same = Duplicates(tuple(f"{number}.mp4" for number in range(12)), same_file=True)

@@ -22,7 +22,9 @@ def names(folder, data, root=None):
         ("a.mp4", ["a.mp4"]),
         ("my clip.mp4\n", ["my clip.mp4"]),
         ("a.mp4 3\nb.mp4\t-1\nc d.mp4   12\n", ["a.mp4", "b.mp4", "c d.mp4"]),
-        ("a.mp4 1 2\n", ["a.mp4 1"]),
+        ("a.mp4 1 2\nb c.AVI\t300  5 -1\n", ["a.mp4", "b c.AVI"]),
+        ("take 1 2\n", ["take 1"]),
+        ("1 2.mp4 3\n", ["1 2.mp4"]),
         ("a.mp4 3.5\n", ["a.mp4 3.5"]),
         ("a.mp4 x3\n", ["a.mp4 x3"]),
         ("17\n", ["17"]),
@@ -40,12 +42,33 @@ def test_lines(tmp_path, data, expected):
 
 
 def test_entries_know_their_place(tmp_path):
+    (tmp_path / "videos").mkdir()
     (tmp_path / "list.txt").write_text("# x\nb/c.mp4 1\na.mp4\n")
     assert read_list(tmp_path / "list.txt", tmp_path / "videos") == [
         Entry(0, "b/c.mp4", tmp_path / "videos/b/c.mp4"),
         Entry(1, "a.mp4", tmp_path / "videos/a.mp4"),
     ]
     assert read_list(tmp_path / "list.txt", None)[1] == Entry(1, "a.mp4", Path("a.mp4"))
+
+
+def test_a_list_is_no_video(tmp_path):
+    (tmp_path / "list.TXT").write_text("a.mp4\n")
+    with pytest.raises(UsageError, match=r"expected a video or a folder; found a list\. Give it with --video-list"):
+        scan([tmp_path / "list.TXT"])
+
+
+@pytest.mark.parametrize(("root", "found"), [("absent", "no such folder"), ("list.txt", "a file")])
+def test_a_root_that_is_no_folder_is_one_mistake_and_not_one_per_video(tmp_path, root, found):
+    (tmp_path / "list.txt").write_text("a.mp4\n")
+    with pytest.raises(UsageError, match=f"expected the folder that the list's paths start from; found {found}"):
+        read_list(tmp_path / "list.txt", tmp_path / root)
+
+
+def test_labels_cost_no_more_than_reading_them(tmp_path):
+    (tmp_path / "list.txt").write_text("1 " * 200_000 + "x\n")
+    assert len(read_list(tmp_path / "list.txt", None)) == 1
+    (tmp_path / "list.txt").write_text("a.mp4" + " 1" * 200_000 + "\n")
+    assert names(tmp_path, "a.mp4" + " 1" * 200_000) == ["a.mp4"]
 
 
 def test_a_number_that_belongs_to_the_name_stays(tmp_path):

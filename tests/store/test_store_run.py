@@ -182,6 +182,27 @@ def test_restart_replaces_an_output_of_another_run(tmp_path):
     assert verify(out) == []
 
 
+def test_restart_with_another_list_leaves_no_features_of_the_first_behind(tmp_path):
+    out = tmp_path / "feats"
+    run(out, entries_of(3))
+    (out / "mine.npy").write_bytes(b"not vidfeat's")
+    other = [Entry(0, "folder 1/clip 1.avi", Path("x.avi")), Entry(1, "new.mp4", Path("new.mp4"))]
+    run(out, other, restart=True)
+    left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.npy"))
+    assert left == ["folder 1/clip 1.npy", "mine.npy", "new.npy"]
+    assert verify(out) == ["'mine.npy' is in the output and belongs to no video of the list"]
+
+
+def test_restart_removes_nothing_outside_of_the_output(tmp_path):
+    out = tmp_path / "feats"
+    run(out, entries_of(3))
+    (tmp_path / "clip 0.npy").write_bytes(b"precious")
+    manifest = manifest_path(out)
+    manifest.write_text(manifest.read_text().replace("folder 0/clip 0.mp4", "../clip 0.mp4"))
+    run(out, entries_of(1), restart=True)
+    assert (tmp_path / "clip 0.npy").read_bytes() == b"precious"
+
+
 def test_restart_of_two_ranks_in_either_order(tmp_path):
     entries = entries_of(4)
     for order in ((0, 1), (1, 0)):

@@ -178,6 +178,33 @@ def test_of_a_folder_every_damaged_file_is_named(sound: Path, tmp_path: Path) ->
         assert words is None or words in mine[0]
 
 
+def test_features_of_no_video_are_named(sound: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(sound, tmp_path / "copy") / "feats"
+    (out / "notes.txt").write_text("not features")
+    np.save(out / "folder 1" / "clip 99.npy", features_of(0))
+    assert verify(out) == ["'folder 1/clip 99.npy' is in the output and belongs to no video of the list"]
+    (out / "folder 0" / "clip 0.npy").unlink()  # as many files as videos again
+    assert verify(out) == ["'folder 0/clip 0.mp4' (index 0): has no features, though the manifest says that it is done",
+                           "'folder 1/clip 99.npy' is in the output and belongs to no video of the list"]  # fmt: skip
+
+
+def test_bytes_after_the_end_of_a_file_are_a_problem(out: Path) -> None:
+    if out.is_file():
+        out.write_bytes(out.read_bytes() + b"{more}")
+        (problem,) = verify(out)
+        assert "expected an output that can be read" in problem
+        out.unlink()
+        assert verify(out) == [f"{out}: expected an output that can be read; found no such file."]
+
+
+@pytest.mark.parametrize("line", [b'{"index": 4', b"\n", b"[]\n"])
+def test_a_line_of_the_manifest_that_is_none_is_named(out: Path, line: bytes) -> None:
+    with manifest_path(out).open("ab") as file:
+        file.write(line)
+    with pytest.raises(OutputError, match=f"found no (JSON|object) on line {COUNT + 2}"):
+        verify(out)
+
+
 def test_a_link_out_of_the_folder_is_not_followed(sound: Path, tmp_path: Path) -> None:
     out = shutil.copytree(sound, tmp_path / "copy") / "feats"
     shutil.move(out / "folder 1", tmp_path / "elsewhere")

@@ -140,6 +140,11 @@ def test_other_suffixes_are_refused_with_what_there_is(tmp_path):
         open_format(tmp_path / "a.h5")
 
 
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(UsageError, match="output: expected a path; found an empty one"):
+        open_format("")
+
+
 def named(*names):
     return [Entry(index, name, Path(name)) for index, name in enumerate(names)]
 

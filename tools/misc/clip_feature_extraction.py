@@ -14,12 +14,14 @@ from pathlib import Path
 
 try:
     from vidfeat import cli
+    from vidfeat.cli.parser import Parser
 except ModuleNotFoundError as error:
     if error.name != "vidfeat":
         raise
     # Not installed: run from the checkout that this file lies in.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
     from vidfeat import cli
+    from vidfeat.cli.parser import Parser
 
 MEANINGLESS = {
     "fuse_conv_bn": "--fuse-conv-bn: convolutions and normalisations are always fused",
@@ -31,16 +33,27 @@ MEANINGLESS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code of `vidfeat extract`."""
-    parser = argparse.ArgumentParser(description="Clip-level features, as MMAction2's script of this name gives them.")
+    parser = Parser(description="Clip-level features, as MMAction2's script of this name gives them.")
     parser.add_argument("config", help="test config file")
     parser.add_argument("checkpoint", help="checkpoint file or URL")
-    parser.add_argument("--out", required=True, help="output file: .pkl, .json or .yaml; or a folder for .npy files")
+    parser.add_argument("output_prefix", nargs="?", help=argparse.SUPPRESS)  # of 1.x; answered below
+    parser.add_argument("--out", help="output file: .pkl, .json or .yaml; or a folder for .npy files")
+    parser.add_argument("--dump-score", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fuse-conv-bn", action="store_true", help="has no effect: always done")
     parser.add_argument("--gpu-collect", action="store_true", help="has no effect: nothing is collected")
     parser.add_argument("--tmpdir", help="has no effect: nothing is collected")
     parser.add_argument("--local_rank", "--local-rank", type=int, help="set by old launchers; read from LOCAL_RANK")
     cli.add_run_flags(parser)
     options = parser.parse_args(argv, argparse.Namespace(videos=[]))
+    if options.output_prefix is not None:
+        parser.error(
+            f"found a third argument, {options.output_prefix!r}, as the script of 1.x takes it. Here that is "
+            f"--out {options.output_prefix.rstrip('/')}/, for one .npy per video; add --views few for its default views"
+        )
+    if options.dump_score:
+        parser.error("--dump-score: scores are not computed, only features; leave it out")
+    if options.out is None:
+        parser.error("--out is missing: a file that ends in .pkl, .json or .yaml, or a folder for .npy files")
     for name, remark in MEANINGLESS.items():
         if getattr(options, name):
             print(remark, file=sys.stderr)

@@ -3,14 +3,18 @@
 #   bash tools/misc/dist_clip_feature_extraction.sh CONFIG CHECKPOINT PROCESSES --video-list ... --video-root ... --out ...
 set -euo pipefail
 
-if [ "$#" -lt 3 ]; then
+processes=${3:-}
+if [[ ! $processes =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: $0 CONFIG CHECKPOINT PROCESSES [flags of clip_feature_extraction.py]" >&2
+    echo "$0: error: expected the number of processes as the third argument; found '$processes'" >&2
     exit 2
 fi
 config=$1
 checkpoint=$2
-processes=$3
 shift 3
+
+# What torchrun would set, with a warning of six lines: every lane computes on one core anyway.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 # Without PORT, torchrun finds a free one itself; with it, as MMAction2's script did, that one is used.
 if [ -n "${PORT:-}" ]; then

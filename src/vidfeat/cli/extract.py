@@ -152,7 +152,8 @@ def _extract(
     if summary is None:  # Another process writes the output, and tells.
         return 0
     if not options.quiet:
-        failed = f", {summary.failed} failed (see {summary.manifest})" if summary.failed else ""
+        retry = "--retry-failed tries them again"
+        failed = f", {summary.failed} failed (see {summary.manifest}; {retry})" if summary.failed else ""
         print(f"{summary.done} of {summary.videos} videos in {summary.out}{failed}", file=sys.stderr)
     return EXIT_SOME_FAILED if summary.failed else 0
 

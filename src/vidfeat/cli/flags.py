@@ -63,7 +63,12 @@ def checkpoint(parser: argparse.ArgumentParser, words: str) -> None:
 def cfg_options(parser: argparse.ArgumentParser) -> None:
     """Overrides of the config: `values.overrides`."""
     parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="config values to override, dotted keys"
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="config values to override, dotted keys",
     )
 
 

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the forecast, as a table or as JSON."""
     from vidfeat.store import open_format
 
+    _require_model_last(options)
     entries = _listed(options.videos, options.video_root)
     if options.out is not None:
         open_format(options.out).check_names(entries)
@@ -67,6 +68,20 @@ def run(options: argparse.Namespace) -> int:
     )
     print(json.dumps(to_json(found), indent=2) if options.json else render(found))
     return 0
+
+
+def _require_model_last(options: argparse.Namespace) -> None:
+    """`extract` takes the model first, so it is easily typed first here, too."""
+    from vidfeat.store import VIDEO_SUFFIXES
+
+    last = Path(options.model)
+    if last.is_dir() or last.suffix.lower() in {".txt", *VIDEO_SUFFIXES}:
+        raise UsageError(
+            "vidfeat plan",
+            expected="the videos first and the model last",
+            found=f"{options.model!r} last",
+            do=f"Type: vidfeat plan {options.model} {options.videos[0]}.",
+        )
 
 
 def _listed(given: Sequence[Path], root: Path | None) -> list[Entry]:

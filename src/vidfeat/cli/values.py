@@ -55,7 +55,7 @@ def request(options: argparse.Namespace) -> FeatureRequest:
     """The poolings, views and windows, of `flags.computation`.
 
     Raises:
-        UsageError: the flags of windows are not there together.
+        UsageError: the flags of windows are not there together, or two flags say something else about views.
     """
     from vidfeat.mmaction import FeatureRequest, LongVideo
     from vidfeat.recipe import Pooling
@@ -67,6 +67,15 @@ def request(options: argparse.Namespace) -> FeatureRequest:
             found="one of them",
             do="--clip-interval says how many frames lie between the centres of windows.",
         )
+    if options.frame_interval is not None and not options.long_video_mode:
+        raise UsageError(
+            "--frame-interval",
+            expected="--long-video-mode with it",
+            found="none",
+            do="Elsewhere the config says it: --cfg-options changes `frame_interval` there.",
+        )
+    if options.multi_view and options.views not in ("mean", "keep"):
+        raise UsageError("--multi-view", expected="no other --views than keep", found=f"--views {options.views}")
     long_video = LongVideo(options.clip_interval, options.frame_interval) if options.long_video_mode else None
     views = "keep" if options.multi_view else options.views
     few = views == "few" or (long_video is not None and views == "mean")

@@ -68,7 +68,7 @@ class Progress:
         self._quiet = quiet
         self._total = total
         self._already = already
-        self._done = already
+        self._done = self._logged = already
         self._failed = 0
         self._start = self._last_log = time.monotonic()
         self.load: Load | None = None
@@ -84,7 +84,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif not self._quiet and self._done > self._already:
+        elif not self._quiet and self._done > self._logged:
             self._log()
 
     def done(self) -> None:
@@ -124,7 +124,7 @@ class Progress:
         return ", ".join([*failed, *([self.load.describe()] if self.load else [])])
 
     def _log(self) -> None:
-        self._last_log = time.monotonic()
+        self._last_log, self._logged = time.monotonic(), self._done
         rate = (self._done - self._already) / max(self._last_log - self._start, 1e-9)
         left = tqdm.format_interval((self._total - self._done) / rate)
         self.say(f"{self._done}/{self._total} videos, {rate:.2f} videos/s, {left} left, {self._more()}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     variables: set[str] = set()
     try:
         config = finished(_load(path, chain=(), budget=Budget(), variables=variables))
-        for key in overrides or {}:
+        for key, value in (overrides or {}).items():
+            _require_data(key, value)
             if key.partition(".")[0] in variables:
                 raise ConfigError(
                     f"override `{shortened(key)}`",
@@ -101,6 +102,27 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"override `{shortened(text)}`", expected=f"matching brackets, at most {MAX_DEPTH} deep", found=shown(value)
         ) from None
+
+
+def _require_data(key: object, value: object) -> None:
+    """What only a program can give: a key that is no text, or a value that no config file could hold."""
+    if not isinstance(key, str):
+        raise ConfigError(
+            f"override {key!r}", expected="a dotted key as text", found=f"a key of type {type(key).__name__}"
+        )
+    parts: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        parts = (*value.keys(), *value.values())
+    elif isinstance(value, (list, tuple)):
+        parts = value
+    elif not (value is None or isinstance(value, (bool, int, float, str))):
+        raise ConfigError(
+            f"override `{shortened(key)}`",
+            expected="None, a number, text, or lists, tuples and dicts of them",
+            found=f"{shown(value)} of type {type(value).__name__}",
+        )
+    for part in parts:
+        _require_data(key, part)
 
 
 def _parse_value(text: str, depth: int = 0) -> Any:

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vidfeat.engine.progress import Progress
 from vidfeat.engine.readers import ReaderOptions, processes_for
-from vidfeat.extract import Extractor
+from vidfeat.extract import Extractor, choose_devices
 from vidfeat.machine import usable_cores
 from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.models.made_up import write_made_up_weights
@@ -31,6 +32,10 @@ from vidfeat.views import ViewSpec
 RECORD_BYTES = 512
 """About what the manifest takes for a video, and the journal beside the features themselves."""
 
+START_SECONDS = 4.0
+"""From the command to the first video: importing PyTorch, and loading the network while the first videos are read.
+Measured on 2 cores; design note 0004. It matters to short lists only."""
+
 Bottleneck = Literal["reading", "network"]
 
 
@@ -41,12 +46,14 @@ class Machine:
     Attributes:
         cores: CPU cores that this process may use.
         readers: processes that read videos; more than `cores` or a few would not help.
-        gpu: name of the GPU that runs the network; None where the CPU does.
+        gpu: name of the GPU that runs the network, the first of several; None where the CPU does.
+        gpus: how many GPUs run it, each the videos that are given to it.
     """
 
     cores: int
     readers: int
     gpu: str | None
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,10 @@ class Duration:
     """How long the sound videos take.
 
     Attributes:
-        seconds: the prediction, from the first video to the last, on this machine with nothing else to do.
+        seconds: the prediction, from the command to its end, on this machine with nothing else to do.
         at_least, at_most: the same for a reading speed that is two standard errors of the sample higher or lower.
         reading_core_seconds: seconds of one core that reading takes.
-        network_seconds: seconds of one core, or of the GPU, that the network takes.
+        network_seconds: seconds of one core, or of one GPU, that the network takes.
         bottleneck: which of the two to make faster first.
         sample: the videos that were read for this, at least in part.
         made_up_weights: whether the network had made-up weights, which take the same time.
@@ -131,7 +138,8 @@ def forecast(
     """Look at all videos, measure this machine on some of them, and predict what a run takes.
 
     Args:
-        model, device, precision, cfg_options, request: as for `Extractor`.
+        model, precision, cfg_options, request: as for `Extractor`.
+        device: as for `choose_devices`. Of several, the speed is measured on the first.
         entries: the videos.
         checkpoint: weights; made-up ones where None, even of a released model: time does not depend on them.
         out: where the output would go, which says its format; a `.pkl` anywhere where None.
@@ -145,7 +153,7 @@ def forecast(
     output = Path("features.pkl") if out is None else out
     open_format(os.fspath(output)).check_names(entries)
     extractor = _extractor(model, checkpoint, device, precision, cfg_options, request)
-    machine = _machine(extractor)
+    machine = _machine(choose_devices(device))
     reading = reading or ReaderOptions(machine.readers)
     with Progress(len(entries), quiet=not progress) as bar:
         found = survey(entries, extractor.recipe, reading, settled=bar.done)
@@ -186,12 +194,12 @@ def _extractor(
         )
 
 
-def _machine(extractor: Extractor) -> Machine:
-    import torch
-
+def _machine(devices: Sequence[torch.device]) -> Machine:
     cores = len(usable_cores())
-    gpu = torch.cuda.get_device_name(extractor.device) if extractor.device.type == "cuda" else None
-    return Machine(cores, processes_for(cores, extractor.device.type), gpu)
+    readers = processes_for(cores, devices[0].type)
+    if devices[0].type != "cuda":
+        return Machine(cores, readers, None)
+    return Machine(cores, readers, torch.cuda.get_device_name(devices[0]), len(devices))
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
@@ -219,11 +227,16 @@ def predict_duration(
     per_pixel = sum(one.cpu_seconds for one in read) / sum(one.pixels for one in read)
     error = 2 * _standard_error(per_pixel, read, len(sound)) * host_pixels
     reading = per_pixel * host_pixels
-    seconds, bottleneck = _elapsed(reading, network, machine)
+
+    def with_reading(reading: float) -> tuple[float, Bottleneck]:
+        seconds, bottleneck = _elapsed(reading, network, machine, len(sound))
+        return START_SECONDS + seconds, bottleneck
+
+    seconds, bottleneck = with_reading(reading)
     return Duration(
         seconds=seconds,
-        at_least=_elapsed(max(0.0, reading - error), network, machine)[0],
-        at_most=_elapsed(reading + error, network, machine)[0],
+        at_least=with_reading(max(0.0, reading - error))[0],
+        at_most=with_reading(reading + error)[0],
         reading_core_seconds=reading,
         network_seconds=network,
         bottleneck=bottleneck,
@@ -241,14 +254,15 @@ def _standard_error(per_pixel: float, read: Sequence[Read], videos: int) -> floa
     return math.sqrt((1 - len(read) / videos) * variance / len(read)) / mean_pixels
 
 
-def _elapsed(reading: float, network: float, machine: Machine) -> tuple[float, Bottleneck]:
+def _elapsed(reading: float, network: float, machine: Machine, videos: int) -> tuple[float, Bottleneck]:
     """Seconds by the clock, and what to make faster first, from the core seconds of both halves.
 
-    Both go on at the same time. On a CPU they share the cores, on a GPU only the slower one counts. Reading is never
-    faster than its processes.
+    Both go on at the same time. On a CPU they share the cores, on GPUs only the slower one counts. Reading is never
+    faster than its processes, and no video is divided between GPUs.
     """
     read_alone = reading / machine.readers
     if machine.gpu is not None:
+        network /= max(1, min(machine.gpus, videos))
         return max(read_alone, network), "reading" if read_alone > network else "network"
     shared = (reading + network) / machine.cores
     return max(read_alone, shared), "reading" if read_alone > shared or reading > network else "network"

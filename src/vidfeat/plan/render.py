@@ -123,7 +123,8 @@ def _time(forecast: Forecast) -> str:
     duration = forecast.duration
     assert duration is not None
     machine = forecast.machine
-    where = f"{machine.cores} cores" if machine.gpu is None else f"{machine.cores} cores and {machine.gpu}"
+    gpus = f"{machine.gpus} times {machine.gpu}" if machine.gpus > 1 else machine.gpu
+    where = f"{machine.cores} cores" if machine.gpu is None else f"{machine.cores} cores and {gpus}"
     weights = ", with made-up weights" if duration.made_up_weights else ""
     return (
         f"{_span(duration.seconds)} on {where} with nothing else to do "
@@ -135,6 +136,8 @@ def _time(forecast: Forecast) -> str:
 def _bottleneck(duration: Duration, machine: Machine) -> str:
     reading, network = _span(duration.reading_core_seconds), _span(duration.network_seconds)
     unit = "of one core" if machine.gpu is None else "of the GPU"
+    if machine.gpus > 1:
+        unit = f"of one GPU, shared by {machine.gpus}"
     halves = f"reading takes {reading} of one core, the network {network} {unit}"
     if duration.bottleneck == "network":
         return f"the network: {halves}"

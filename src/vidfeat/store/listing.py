@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +37,7 @@ VIDEO_SUFFIXES = frozenset(
 
 _REPEATS_NAMED = 5
 _BOM = b"\xef\xbb\xbf"
-_LABELLED = re.compile(r"(?P<path>.*\S)\s+[+-]?\d+", re.DOTALL)
+_LABEL = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ def read_list(list_file: Path, root: Path | None) -> list[Entry]:
     """The videos named by a list file, one path a line.
 
     Spaces belong to the path. A whole number after the path, separated by white space, is a label in the manner of
-    MMAction2 and is dropped, unless a file is there under the name with the number and none without. Empty lines and
-    lines that start with `#` are skipped; name a file `#1.mp4` as `./#1.mp4`. CRLF and a byte order mark are fine. The
-    text is UTF-8; other bytes are kept as they are (`surrogateescape`).
+    MMAction2 and is dropped, unless a file is there under the name with the number and none without; after a path that
+    ends in one of `VIDEO_SUFFIXES`, so are several, as lists for many labels have them. Empty lines and lines that
+    start with `#` are skipped; name a file `#1.mp4` as `./#1.mp4`. CRLF and a byte order mark are fine. The text is
+    UTF-8; other bytes are kept as they are (`surrogateescape`).
 
     Args:
         list_file: the list.
@@ -74,9 +76,16 @@ def read_list(list_file: Path, root: Path | None) -> list[Entry]:
         The entries in the order of the list. A file that does not exist is still an entry: it fails later, alone.
 
     Raises:
-        UsageError: naming the line: the list cannot be read, is empty or binary, leaves the root, or repeats paths, of
-            which the first ones are named.
+        UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, leaves the
+            root, or repeats paths, of which the first ones are named.
     """
+    if root is not None and not _is_folder(root):
+        raise UsageError(
+            f"video root {str(root)!r}",
+            expected="the folder that the list's paths start from",
+            found="a file" if _is_file(root) else "no such folder",
+            do="Correct --video-root, or mount what it should hold.",
+        )
     confined = None if root is None else _Confinement(root)
     base = Path() if root is None else root
     entries: list[Entry] = []
@@ -111,7 +120,7 @@ def scan(paths: Sequence[Path]) -> list[Entry]:
         by its own name.
 
     Raises:
-        UsageError: a path does not exist, a folder holds no video, or two videos have the same name.
+        UsageError: a path does not exist or is a list, a folder holds no video, or two videos have the same name.
     """
     entries: list[Entry] = []
     origin: dict[str, Path] = {}
@@ -201,10 +210,13 @@ def _binary(where: str) -> UsageError:
 
 
 def _without_label(line: str, base: Path) -> str:
-    labelled = _LABELLED.fullmatch(line)
-    if labelled is None:
+    words = line.split()
+    labels = sum(1 for _ in itertools.takewhile(_LABEL.fullmatch, reversed(words[1:])))
+    if not labels:
         return line
-    path = labelled["path"]
+    path = line.rsplit(maxsplit=labels)[0]
+    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+        path = line.rsplit(maxsplit=1)[0]
     if _is_file(base / line) and not _is_file(base / path):
         return line
     return path
@@ -214,6 +226,13 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # such as a name that is too long
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
         return False
 
 
@@ -266,6 +285,8 @@ def _videos_at(given: Path) -> list[tuple[str, Path]]:
             suffixes = " ".join(sorted(VIDEO_SUFFIXES))
             raise UsageError(str(given), expected=f"a folder with at least one of {suffixes}", found="no such file")
         return videos
+    if given.suffix.lower() == ".txt":
+        raise UsageError(str(given), expected="a video or a folder", found="a list", do="Give it with --video-list.")
     if given.exists():
         return [(given.name, given)]
     raise UsageError(str(given), expected="a video or a folder of videos", found="no such file or folder")

@@ -152,13 +152,20 @@ def read_videos(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             file.readline()
-            for line in file:
-                video = json.loads(line)
-                if not isinstance(video, dict):
-                    raise ValueError(f"a line that is no object: {line[:40]!r}")
-                yield video
+            for number, line in enumerate(file, start=2):
+                yield _video(line, number)
     except (OSError, ValueError, RecursionError) as error:
         raise no_manifest(path, str(error)) from error
+
+
+def _video(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        video = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"no JSON on line {number}, {line[:40]!r}: {error}") from error
+    if not isinstance(video, dict):
+        raise ValueError(f"no object on line {number}: {line[:40]!r}")
+    return video
 
 
 def no_manifest(path: Path, found: str) -> OutputError:

@@ -9,12 +9,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 import numpy as np
 
-from vidfeat.errors import OutputError, UsageError, VideoError
+from vidfeat.errors import OutputError, UsageError, VideoError, WriteError
 from vidfeat.store.atomic import remove
 from vidfeat.store.identity import RunIdentity
 from vidfeat.store.journal import (
@@ -36,6 +36,7 @@ from vidfeat.store.manifest import (
     header_line,
     manifest_path,
     read_summary,
+    read_videos,
     video_line,
     write_manifest,
 )
@@ -142,7 +143,7 @@ class RunStore:
         if not restart:
             _require_ours(output_format.out)
         output_format.prepare()
-        session = _Session.begin(output_format.out, identity, entries, share, restart=restart, open_file=open_file)
+        session = _Session.begin(output_format, identity, entries, share, restart=restart, open_file=open_file)
         if retry_failed and world_size == 1:
             session.settle()
         return cls(output_format, identity, entries, share, session)
@@ -334,7 +335,7 @@ class _Session:
     @classmethod
     def begin(
         cls,
-        out: Path,
+        output_format: Format,
         identity: RunIdentity,
         entries: Sequence[Entry],
         share: _Share,
@@ -342,12 +343,14 @@ class _Session:
         restart: bool,
         open_file: OpenFile,
     ) -> _Session:
+        out = output_format.out
         with contextlib.ExitStack() as undo:
             journal = Journal(
                 out, identity, rank=share.rank, world_size=share.world_size, restart=restart, open_file=open_file
             )
             undo.enter_context(journal)
             if restart and share.rank == 0:
+                _drop_others(output_format, entries)
                 remove(manifest_path(out))
                 clear_idle_journals(out)
             # A restart of all ranks takes a while; till then the others' journals may be of the run to be replaced.
@@ -376,6 +379,29 @@ def _finished_run(out: Path, identity: RunIdentity) -> ManifestSummary | None:
     if summary is not None and summary.identity != identity:
         raise other_run(out, summary.identity, identity)
     return summary if out.exists() else None
+
+
+def _drop_others(output_format: Format, entries: Sequence[Entry]) -> None:
+    """Remove what the finished run to be replaced left of videos that are not in the list any more."""
+    try:
+        former = [str(video.get("name")) for video in read_videos(manifest_path(output_format.out))]
+    except OutputError:  # no manifest, or none that can be read: then nothing is known
+        return
+    # Without suffixes, as the output of `a.avi` is that of `a.mp4` before; another rank may have written it already.
+    kept = {_without_suffix(entry.name) for entry in entries}
+    for name in former:
+        if _without_suffix(name) not in kept:
+            try:
+                output_format.drop(name)
+            except WriteError:
+                raise
+            except (OutputError, UsageError):  # it leads out of the folder, so it was never ours
+                pass
+
+
+def _without_suffix(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    return path.parent / path.stem
 
 
 def _require_ours(out: Path) -> None:

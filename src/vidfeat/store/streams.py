@@ -114,7 +114,10 @@ class _ArraysOnly(pickle.Unpickler):
 
 def unpickled(file: BinaryIO) -> Any:
     """What `pickled` wrote. Nothing but arrays can be made by the file: it cannot run code."""
-    return _ArraysOnly(file).load()
+    rows = _ArraysOnly(file).load()
+    if file.read(1):
+        raise pickle.UnpicklingError("there are more bytes after the end of the list")
+    return rows
 
 
 # --- JSON and YAML ----------------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ def verify(out: Path | str) -> list[str]:
 
     Checks that the manifest covers every line of the list once and in order (its digest tells), that its recipe and
     counts are those that it announces, and that the output covers the same videos: for each the shape, that values are
-    finite, and the hash. Runs no code from the files. Memory does not grow with a folder; a single-file output is held
-    in memory.
+    finite, and the hash; and that no other features lie there. Runs no code from the files. Memory does not grow with
+    a folder, unless there are other features in it; a single-file output is held in memory.
 
     Raises:
         OutputError: there is no manifest of a finished run to hold the output against.
@@ -68,16 +68,20 @@ def _output_problems(output_format: Format, manifest: Path) -> Iterator[str]:
         yield str(error)
         return
     ended = object()
+    present = 0
     for video in read_videos(manifest):
         row = next(rows, ended)
         if row is ended:
             yield f"the output ends before {_named(video)}"
             return
+        present += row is not None
         for problem in _row_problems(row, video):
             yield f"{_named(video)}: {problem}"
     extra = sum(1 for _ in rows)
     if extra:
         yield f"the output has {extra} row(s) after the last video"
+    for name in output_format.strays((video["name"] for video in read_videos(manifest)), present):
+        yield f"{name!r} is in the output and belongs to no video of the list"
 
 
 def _named(video: dict[str, Any]) -> str:

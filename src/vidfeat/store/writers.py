@@ -83,6 +83,15 @@ class Format(ABC):
             OutputError: nothing of the output can be read.
         """
 
+    @abstractmethod
+    def strays(self, names: Iterable[str], present: int) -> Iterator[str]:
+        """The features of no video that lie in the output all the same.
+
+        Args:
+            names: the videos'; only read where there is a stray.
+            present: how many of them have an output.
+        """
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -98,8 +107,11 @@ def open_format(out: Path | str) -> Format:
     folder that exists mean a folder.
 
     Raises:
-        UsageError: another suffix; a file stands where a folder is asked for.
+        UsageError: nothing, or another suffix; a file stands where a folder is asked for.
     """
+    if not str(out):
+        # `Path("")` is the current folder, which `--out "$UNSET"` would fill.
+        raise UsageError("output", expected="a path", found="an empty one", do="Name the current folder as `.`.")
     path = Path(out)
     suffix = path.suffix.lower()
     if path.is_dir() or str(out).endswith(("/", os.sep)) or not suffix:
@@ -150,11 +162,17 @@ class FileFormat(Format):
         try:
             with self.out.open("rb") as file:
                 rows = decode(file)
+        except FileNotFoundError as error:
+            raise OutputError(str(self.out), expected="an output that can be read", found="no such file") from error
         except Exception as error:  # unpickling damaged bytes raises nearly anything
             raise _unreadable(self.out, error) from error
         if not isinstance(rows, list):
             raise OutputError(str(self.out), expected="a list with a row per video", found=type(rows).__name__)
         return iter(rows)
+
+    def strays(self, names: Iterable[str], present: int) -> Iterator[str]:
+        """None: `load` gives all rows."""
+        return iter(())
 
 
 @final
@@ -215,6 +233,17 @@ class FolderFormat(Format):
                 yield _read_npy(path) if path.is_file() else None
             except (OSError, ValueError, UsageError, OutputError) as error:
                 yield Unreadable(f"cannot be read: {error}")
+
+    def strays(self, names: Iterable[str], present: int) -> Iterator[str]:
+        """The other `.npy` files; a program that reads the folder by listing it takes them for a video's."""
+        if sum(1 for _ in self._arrays()) != present:
+            ours = {_npy_name(name) for name in names}
+            yield from sorted(name for name in self._arrays() if name not in ours)
+
+    def _arrays(self) -> Iterator[str]:
+        for parent, _, files in os.walk(self.out):
+            folder = Path(parent).relative_to(self.out)
+            yield from ((folder / name).as_posix() for name in files if name.endswith(".npy"))
 
     def path_of(self, name: str) -> Path:
         """The file of a video.

@@ -99,7 +99,8 @@ def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile]
     try:
         file = _open_regular(Path(where))
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in the name
-        raise _unreadable(where, stage, "missing", "no file of that name") from error
+        do = "Check the name, and the folder that the names of a list start from."
+        raise _unreadable(where, stage, "missing", "no file of that name", do) from error
     except OSError as error:
         raise _unreadable(where, stage, "io", _reason(error)) from error
     with file:
@@ -126,8 +127,8 @@ def _open_regular(path: Path) -> LocalFile:
     return file
 
 
-def _unreadable(where: str, stage: Stage, kind: Kind, found: str) -> VideoError:
-    return VideoError(where, stage=stage, kind=kind, expected="a readable video file", found=found)
+def _unreadable(where: str, stage: Stage, kind: Kind, found: str, do: str = "") -> VideoError:
+    return VideoError(where, stage=stage, kind=kind, expected="a readable video file", found=found, do=do)
 
 
 @contextmanager
