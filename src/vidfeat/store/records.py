@@ -221,7 +221,9 @@ def _is_sound(file: BinaryIO, offset: int, *, size: int) -> bool:
 def _decode(header: bytes) -> tuple[Body, int | None]:
     try:
         fields: dict[str, Any] = json.loads(header)
-        synced: int | None = fields.pop("synced", None)
+        synced = fields.pop("synced", None)
+        if not isinstance(synced, int | None):
+            raise TypeError(f"synced is {synced!r}")
         body: Body = _BODIES[fields.pop("record")](**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged from error
