@@ -20,17 +20,9 @@ import numpy as np
 import pytest
 
 from video.video_files import write_video
-from vidfeat.engine.readers import (
-    Broken,
-    Complete,
-    Event,
-    Failed,
-    Piece,
-    ReaderOptions,
-    Readers,
-    processes_for,
-    worker_command,
-)
+from vidfeat.engine.events import Broken, Complete, Event, Failed, Piece
+from vidfeat.engine.reader_handle import worker_command
+from vidfeat.engine.readers import ReaderOptions, Readers, processes_for
 from vidfeat.errors import VideoError, VidfeatError
 from vidfeat.recipe import CenterCrop, SegmentSampling
 from vidfeat.views import Views, ViewSpec, read_chunks

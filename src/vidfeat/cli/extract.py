@@ -14,7 +14,7 @@ from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Share
-    from vidfeat.engine.readers import EarlyProcesses
+    from vidfeat.engine.reader_handle import EarlyProcesses
     from vidfeat.extract import Setup
     from vidfeat.network import Kernels
     from vidfeat.store import Entry, ManifestHeader, RunStore
@@ -100,7 +100,7 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
     entries = values.entries(options)
     open_format(out).check_names(entries)
 
-    from vidfeat.engine.readers import EarlyProcesses
+    from vidfeat.engine.reader_handle import EarlyProcesses
 
     # They import what decodes while this process imports torch.
     with EarlyProcesses(min(MOST_EARLY_PROCESSES, share.cores, len(entries))) as early:
