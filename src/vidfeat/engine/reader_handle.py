@@ -52,14 +52,14 @@ class ReaderHandle:
             OSError: the system starts none.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            try:
-                # One thread in NumPy's linear algebra, which is not used: it would start one for each core.
-                environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        # One thread in NumPy's linear algebra, which is not used: it would start one for each core.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        try:
+            with theirs, deaf_children():
                 process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment)
-            except BaseException:
-                ours.close()
-                raise
+        except BaseException:  # among them a Ctrl-C that had to wait: the process is there, and ends with its socket
+            ours.close()
+            raise
         return cls(process, Channel(ours))
 
     def greet(self, spec: bytes, memory_bytes: int, seconds: float) -> None:
@@ -114,10 +114,14 @@ class EarlyProcesses:
         self._waiting: deque[ReaderHandle] = deque()
 
     def __enter__(self) -> EarlyProcesses:
-        # What cannot be started now will be tried again, and told, when it is needed.
-        with deaf_children(), contextlib.suppress(OSError):
+        try:
             for _ in range(self._count):
                 self._waiting.append(ReaderHandle.spawn(self._command))
+        except OSError:
+            pass  # what cannot be started now will be tried again, and told, when it is needed
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -148,8 +147,6 @@ class Readers:
 
     def _keep(self) -> None:
         """The life of a keeper."""
-        # Ctrl-C reaches all processes at a terminal, and new ones inherit this, before they can ask for it themselves.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         reader: ReaderHandle | None = None
         try:
             for index, path in self._jobs:
