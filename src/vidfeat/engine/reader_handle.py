@@ -26,7 +26,9 @@ _END_SECONDS = 5.0
 def worker_command() -> tuple[str, ...]:
     """The command line of a decode process: this interpreter, with this process's module path."""
     setup = f"import os, sys; os.nice({NICENESS}); sys.path[:] = {sys.path!r}"
-    return (sys.executable, "-c", f"{setup}; from vidfeat.engine.reader_process import main; main()")
+    # Importing the rest takes a while, in which the parent may end.
+    tied = "from vidfeat.engine.children import die_with_parent; die_with_parent()"
+    return (sys.executable, "-c", f"{setup}; {tied}; from vidfeat.engine.reader_process import main; main()")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +56,14 @@ class ReaderHandle:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         # One thread in NumPy's linear algebra, which is not used: it would start one for each core.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             with theirs, deaf_children():
                 process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment)
-        except BaseException:  # among them a Ctrl-C that had to wait: the process is there, and ends with its socket
-            ours.close()
-            raise
-        return cls(process, Channel(ours))
+                reader = cls(process, Channel(ours))
+                undo.callback(reader.kill)
+            undo.pop_all()  # not where Ctrl-C had to wait until the process was there
+        return reader
 
     def greet(self, spec: bytes, memory_bytes: int, seconds: float) -> None:
         """Tell a new process what it is for, and wait until it is ready.
@@ -91,13 +94,20 @@ class ReaderHandle:
         code = self._wait()
         if code is None:
             return "hung up and lives on"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def _wait(self) -> int | None:
         try:
             return self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:  # it hangs in the system, as on a dead network disk; not even SIGKILL helps
             return None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 class EarlyProcesses:

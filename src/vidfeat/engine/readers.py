@@ -104,7 +104,7 @@ class Readers:
         first_alone: bool = False,
     ) -> None:
         self._early = early
-        self._spec = pickle.dumps(spec)
+        self._spec, self._probes = pickle.dumps(spec), spec is None
         self._jobs = _Jobs(paths, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
@@ -136,6 +136,7 @@ class Readers:
             self._closed = True
             for reader in self._alive:
                 reader.process.kill()
+                reader.channel.wake()  # one that hangs in the system, as on a dead disk, lives on and says nothing
         for keeper in self._keepers:
             keeper.join()
         for reader in tuple(self._alive):  # which their keepers were at work with
@@ -177,7 +178,7 @@ class Readers:
             return None
 
     def _try(self, index: int, path: str, reader: ReaderHandle) -> None:
-        start, allowed = time.monotonic(), self._options.timeout_seconds
+        start, allowed, clips = time.monotonic(), self._options.timeout_seconds, 0
         self.reading.start()
         try:
             reader.channel.send({"path": path}, start + allowed)
@@ -186,12 +187,15 @@ class Readers:
                 if "allow" in message:
                     allowed += message["allow"]
                 elif "views" in message:
+                    size = _size(message["size"], self._options.memory_bytes)
                     self.reading.stop()
                     try:
-                        start += self._budget.take(message["size"])
+                        start += self._budget.take(size)
                     finally:
                         self.reading.start()
-                    self._deliver(self._receive(index, message, reader, start + allowed))
+                    piece = self._receive(index, message, size, clips, reader, start + allowed)
+                    clips += len(piece.views.clips)
+                    self._deliver(piece)
                 elif "unfit" in message:
                     raise DeviceError(**message["unfit"])
                 elif "failed" in message:
@@ -201,7 +205,10 @@ class Readers:
                     self._fail(index, error)
                     return
                 else:
-                    self._deliver(_complete(index, message["done"]))
+                    complete = _complete(index, message["done"])
+                    if complete.info is None if self._probes else clips == 0:
+                        raise ValueError(f"nothing was told of a video that is done; {message = }")
+                    self._deliver(complete)
                     return
         except TimeoutError:
             raise _LostError(_timeout(path, allowed)) from None
@@ -219,30 +226,38 @@ class Readers:
         self._failures.take(1)
         self._deliver(Failed(index, error, lambda: self._failures.give_back(1)))
 
-    def _receive(self, index: int, message: dict[str, Any], reader: ReaderHandle, deadline: float) -> Piece:
-        size = message["size"]
+    def _receive(
+        self, index: int, message: dict[str, Any], size: int, first_clip: int, reader: ReaderHandle, deadline: float
+    ) -> Piece:
+        """The views that a message announces, for which `size` bytes of the budget are taken."""
         try:
             reader.channel.send({"go": True}, deadline)
-            views = _views(message["views"], reader.channel.receive_pixels(size, deadline))
+            views = _views(message["views"], reader.channel.receive_pixels(size, deadline), first_clip)
         except BaseException:
             self._budget.give_back(size)
             raise
         return Piece(index, views, lambda: self._budget.give_back(size), message["cpu_seconds"])
 
     def _start(self) -> ReaderHandle:
+        found = ""
         for attempt in range(_START_ATTEMPTS):
-            reader = self._spawn()
+            time.sleep(attempt)
+            try:
+                reader = self._spawn()
+            except OSError as error:  # no memory or no place for a process, which may be so for a moment only
+                found = f"the last one was refused: {error.strerror or error}"
+                continue
             try:
                 reader.greet(self._spec, self._options.memory_bytes, self._start_seconds)
                 return reader
             except (ClosedError, TimeoutError):
                 self._end(reader)
                 self._refuse_when_closed()
-            time.sleep(attempt)
+                found = f"the last one {reader.cause_of_death()}"
         raise VidfeatError(
             "decode processes",
             expected="a process that starts",
-            found=f"{_START_ATTEMPTS} that did not; the last one {reader.cause_of_death()}",
+            found=f"{_START_ATTEMPTS} that did not; {found}",
             do="See what it wrote above, and whether the machine is out of memory or processes.",
         )
 
@@ -264,13 +279,18 @@ class Readers:
             raise ClosingError
 
 
-def _complete(index: int, about: dict[str, Any]) -> Complete:
-    info = None if about["info"] is None else VideoInfo(**about["info"])
-    return Complete(index, about["cpu_seconds"], info, about["doubt"])
+# A video may have taken over the process that says these things. What cannot be is taken for a crash: a number that is
+# none would upset the budget, which all share, and a wrong shape the batches.
 
 
-def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray) -> Views:
-    return Views(
+def _size(size: Any, most: int) -> int:
+    if not isinstance(size, int) or not 0 < size <= most:
+        raise ValueError(f"a process has from 1 to {most} bytes of pixels; {size = }")
+    return size
+
+
+def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray, first_clip: int) -> Views:
+    views = Views(
         np.frombuffer(pixels, np.uint8).reshape(about["shape"]),
         np.array(about["clips"], np.int64),
         about["frames"],
@@ -279,6 +299,22 @@ def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray) -> Views:
         frames_declared=about["frames_declared"],
         first_clip=about["first_clip"],
     )
+    if views.pixels.ndim != 5 or views.pixels.shape[-1] != 3 or views.clips.ndim != 2 or views.clips.size == 0:
+        raise ValueError(f"no views have the shapes {views.pixels.shape} and {views.clips.shape}")
+    if views.clips.min() < 0 or views.clips.max() >= len(views.pixels) or views.first_clip != first_clip:
+        raise ValueError(f"no clips of {len(views.pixels)} frames that follow {first_clip} others; {views.clips = }")
+    if not (
+        isinstance(views.frames, int)
+        and isinstance(views.fps, float | int | None)
+        and isinstance(views.frames_declared, int | None)
+    ):
+        raise ValueError(f"no numbers; {views.frames = }, {views.fps = }, {views.frames_declared = }")
+    return views
+
+
+def _complete(index: int, about: dict[str, Any]) -> Complete:
+    info = None if about["info"] is None else VideoInfo(**about["info"])
+    return Complete(index, about["cpu_seconds"], info, about["doubt"])
 
 
 class _Jobs:
