@@ -37,7 +37,7 @@ def interrupt(arguments: list[object], when: Callable[[], bool], place: Path) ->
         while not when() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(LONG) == 1, errors.read_text()
+        assert process.wait(LONG) == 130, errors.read_text()
     assert "Traceback" not in errors.read_text()
     assert list((place / "tmp").glob("vidfeat-*")) == []
     assert is_gone(process.pid)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from video.video_files import write_video
-from vidfeat.engine.readers import Complete, EarlyProcesses, Event, Piece, ReaderOptions, Readers
+from vidfeat.engine.events import Complete, Event, Piece
+from vidfeat.engine.reader_handle import EarlyProcesses
+from vidfeat.engine.readers import ReaderOptions, Readers
 from vidfeat.mmaction import compile_file
 from vidfeat.views import ViewSpec
 
@@ -52,7 +54,7 @@ def test_early_processes_read_and_none_is_left(spec: ViewSpec, paths: list[Path]
         inbox = Inbox()
         with Readers(spec, paths, inbox.deliver, ReaderOptions(1), early) as readers:
             inbox.wait_for(3)
-            (used,) = readers._workers
+            (used,) = readers._alive
             assert used.process is processes[0]
         assert processes[0].poll() is not None
         assert [process.poll() for process in processes[1:]] == [None, None]

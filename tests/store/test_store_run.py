@@ -15,7 +15,7 @@ import pytest
 from store_worker import HEADER, commit, entries_of, error_of, features_of, identity_of
 
 from vidfeat.errors import OutputError, UsageError, VideoError
-from vidfeat.store import Entry, Failure, RunStore, Success, verify
+from vidfeat.store import Entry, Failure, RunStore, Success, nothing_pending, verify
 from vidfeat.store.journal import journal_folder, journal_path
 from vidfeat.store.manifest import manifest_path
 from vidfeat.store.streams import as_json, as_yaml, pickled
@@ -367,6 +367,33 @@ def test_failures_are_tried_again_only_when_asked(tmp_path, name):
     assert run(out, entries, retry_failed=True).failed == 0
     assert not journal_folder(out).exists()
     assert verify(out) == []
+
+
+@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
+def test_whether_anything_is_pending_can_be_known_before_the_identity_is(tmp_path, name):
+    """At every stage of a run, `nothing_pending` says what `RunStore.open` finds."""
+    entries = entries_of(3)
+
+    def asked(folder):
+        for number, options in enumerate(({}, {"retry_failed": True}, {"restart": True})):
+            out = shutil.copytree(folder, folder.with_name(f"{folder.name}-{number}")) / name
+            told = nothing_pending(out, **options)
+            with RunStore.open(out, identity_of(entries), entries, **options) as store:
+                assert store.finished == told
+            yield told
+
+    folders = [tmp_path / stage for stage in ("new", "some failed", "done", "gone")]
+    for folder in folders:
+        folder.mkdir()
+    run(folders[1] / name, entries, fails=(1,))
+    run(folders[2] / name, entries)
+    shutil.copy(manifest_path(folders[2] / name), folders[3])
+    assert [list(asked(folder)) for folder in folders] == [
+        [False, False, False],
+        [True, False, False],
+        [True, True, False],
+        [False, False, False],
+    ]
 
 
 def test_a_retry_that_is_interrupted_leaves_the_finished_output(tmp_path):

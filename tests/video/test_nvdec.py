@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 from video_files import RATE, picture, plain_linear_decode, write_video
 
 from vidfeat import Extractor
+from vidfeat.engine.events import Broken, Complete, Event, Piece
 from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
-from vidfeat.engine.readers import Broken, Complete, Event, Piece, ReaderOptions, Readers
+from vidfeat.engine.readers import ReaderOptions, Readers
 from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
 from vidfeat.recipe import CenterCrop, SegmentSampling
 from vidfeat.store import Entry, RunIdentity, RunStore, Success, list_digest

@@ -1,11 +1,13 @@
 """The command line: flags map one to one onto the library, and errors become one line and an exit code.
 
-    __init__, __main__    the parser, made of the commands, and `main`
+    __main__  the process
+    commands  the parser, made of the commands, and `main`
     extract, plan, report, demo, bench    a command each; `questions` has the small ones
     flags     each flag that several commands take, once
     values    what the flags say, as the library takes it
     parser    argparse, with one line for a mistake
     guard     errors and Ctrl-C become a message and an exit code
+    interrupt Ctrl-C that gets through
 
 torch, av and cv2 take seconds to import, so what uses them is imported inside the functions that run: `--help` and a
 mistyped flag are answered at once.
@@ -13,58 +15,28 @@ mistyped flag are answered at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from vidfeat import __version__
-from vidfeat.cli import bench, demo, extract, plan, questions, report
-from vidfeat.cli.extract import add_run_flags, extract_to
-from vidfeat.cli.guard import guarded
-from vidfeat.cli.parser import Parser
+if TYPE_CHECKING:
+    from vidfeat.cli.commands import build_parser, main
+    from vidfeat.cli.extract import add_run_flags, extract_to
+    from vidfeat.cli.guard import guarded
 
 __all__ = ["add_run_flags", "build_parser", "extract_to", "guarded", "main"]
 
-COMMANDS = (
-    extract.add,
-    plan.add,
-    questions.add_inspect,
-    questions.add_models,
-    questions.add_verify,
-    report.add,
-    demo.add,
-    questions.add_doctor,
-    bench.add,
-)
-"""What adds each command to the parser, in the order of `vidfeat --help`."""
+_LATER = {
+    "add_run_flags": "vidfeat.cli.extract",
+    "build_parser": "vidfeat.cli.commands",
+    "extract_to": "vidfeat.cli.extract",
+    "guarded": "vidfeat.cli.guard",
+    "main": "vidfeat.cli.commands",
+}
+"""Where the names are. Imported when they are first used, so that `__main__` is there before anything else is."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `vidfeat`.
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        import importlib
 
-    Args:
-        argv: the arguments; those of the process where None.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        SystemExit: after `--help` and `--version`, and with code 2 for arguments that cannot be read.
-    """
-    options = build_parser().parse_args(argv)
-    return guarded(options.run, options)
-
-
-def build_parser() -> Parser:
-    """The parser of all commands; what it returns has the command's function as `run`."""
-    parser = Parser(
-        prog="vidfeat",
-        description="Feature vectors from videos with pretrained action-recognition models.",
-        epilog=(
-            "Exit codes: 0 all done, 1 unforeseen, 2 usage or configuration, 3 some videos failed, "
-            "4 the output could not be written (a full disk, a quota)."
-        ),
-    )
-    parser.add_argument("--version", action="version", version=f"vidfeat {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in COMMANDS:
-        add(commands)
-    return parser
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Share
-    from vidfeat.engine.readers import EarlyProcesses
+    from vidfeat.engine.reader_handle import EarlyProcesses
     from vidfeat.extract import Setup
     from vidfeat.network import Kernels
     from vidfeat.store import Entry, ManifestHeader, RunStore
@@ -93,17 +93,19 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
         The exit code.
     """
     from vidfeat.engine.launch import read_share
-    from vidfeat.store import open_format
+    from vidfeat.store import nothing_pending, open_format
 
     # The cheap questions come first: a mistyped list or output is told before torch is even imported.
     share = read_share(options.launcher)
     entries = values.entries(options)
-    open_format(out).check_names(entries)
+    output = open_format(out)
+    output.check_names(entries)
+    idle = nothing_pending(output.out, restart=options.restart, retry_failed=options.retry_failed)
 
-    from vidfeat.engine.readers import EarlyProcesses
+    from vidfeat.engine.reader_handle import EarlyProcesses
 
     # They import what decodes while this process imports torch.
-    with EarlyProcesses(min(MOST_EARLY_PROCESSES, share.cores, len(entries))) as early:
+    with EarlyProcesses(0 if idle else min(MOST_EARLY_PROCESSES, share.cores, len(entries))) as early:
         return _extract(options, config, checkpoint, out, entries, share, early)
 
 

@@ -1,7 +1,7 @@
 """How a command ends: errors and Ctrl-C become one message and an exit code.
 
 Exit codes: 0 all done, 1 something unforeseen, 2 usage or configuration, 3 some videos failed, 4 the output could not
-be written (a full disk, a quota). Those of errors are with the errors: `VidfeatError.exit_code`.
+be written (a full disk, a quota), 130 interrupted. Those of errors are with the errors: `VidfeatError.exit_code`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
+from vidfeat.cli.interrupt import Interrupts
 from vidfeat.errors import VideoError, VidfeatError
 
-EXIT_UNFORESEEN, EXIT_USAGE, EXIT_SOME_FAILED = 1, 2, 3
+EXIT_UNFORESEEN, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def guarded(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
@@ -27,24 +29,35 @@ def guarded(run: Callable[[argparse.Namespace], int], options: argparse.Namespac
     Returns:
         The exit code.
     """
-    try:
-        code = run(options)
-        sys.stdout.flush()
-        return code
-    except VidfeatError as error:
-        message, code = str(error), EXIT_SOME_FAILED if isinstance(error, VideoError) else error.exit_code
-        if options.debug:
-            raise
-    except KeyboardInterrupt:
-        message, code = getattr(options, "interrupted", "interrupted"), EXIT_UNFORESEEN
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_UNFORESEEN
-    except Exception as error:
-        if options.debug:
-            raise
-        message = f"unforeseen {type(error).__name__}: {error}. Please report it, with the output of --debug."
-        code = EXIT_UNFORESEEN
-    print(f"vidfeat: error: {message}", file=sys.stderr)
-    return code
+    interrupted = f"vidfeat: error: {getattr(options, 'interrupted', 'interrupted')}\n"
+
+    def end() -> NoReturn:
+        os.write(2, interrupted.encode())  # the stream may be in the middle of a line
+        os._exit(EXIT_INTERRUPTED)
+
+    with Interrupts(end) as interrupts:
+        try:
+            code = run(options)
+            sys.stdout.flush()
+            return code
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupts.heard or isinstance(error, KeyboardInterrupt):  # whatever else became of it on its way
+                sys.stderr.write(interrupted)
+                return EXIT_INTERRUPTED
+            if isinstance(error, BrokenPipeError):
+                # The reader of our output went away, as `head` does. Python would complain once more at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return EXIT_UNFORESEEN
+            if options.debug:
+                raise
+            message, code = _told(error)
+            print(f"vidfeat: error: {message}", file=sys.stderr)
+            return code
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error, and its exit code."""
+    if isinstance(error, VidfeatError):
+        return str(error), EXIT_SOME_FAILED if isinstance(error, VideoError) else error.exit_code
+    words = f"unforeseen {type(error).__name__}: {error}. Please report it, with the output of --debug."
+    return words, EXIT_UNFORESEEN

@@ -8,6 +8,7 @@ are none, or no memory for one, the pixels themselves travel.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -41,6 +42,11 @@ class Channel:
     def close(self) -> None:
         """Hang up; harmless when repeated."""
         self._connection.close()
+
+    def wake(self) -> None:
+        """Have whatever waits on this end, in any thread, raise `ClosedError`."""
+        with contextlib.suppress(OSError):  # the other side is gone, or this one closed
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def send(self, message: dict[str, Any], deadline: float | None = None) -> None:
         """Send one JSON object."""
@@ -136,13 +142,14 @@ def memory_file(data: memoryview) -> int | None:
     if sys.platform != "linux":
         return None
     try:
-        file = os.memfd_create("vidfeat-views", os.MFD_CLOEXEC)
+        file = os.memfd_create("vidfeat-views", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError:
         return None
     try:
         left = data.cast("B")
         while left:
             left = left[os.write(file, left) :]
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
     except OSError:
         os.close(file)
         return None
@@ -150,13 +157,17 @@ def memory_file(data: memoryview) -> int | None:
 
 
 def _map(files: list[int], size: int) -> mmap.mmap | None:
-    """The one received file mapped into memory; None where it did not arrive (no descriptors left) or has no place."""
+    """The one received file mapped into memory.
+
+    None where it did not arrive (no descriptors left), has no place, or could shrink later: touching what lies past the
+    end of a file would be the end of this process.
+    """
     if not files:
         return None
     (file,) = files
     try:
-        # Touching what lies past the end of a file would be the end of this process.
-        return mmap.mmap(file, size, access=mmap.ACCESS_READ) if os.fstat(file).st_size >= size else None
+        stays = bool(fcntl.fcntl(file, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK) and os.fstat(file).st_size >= size
+        return mmap.mmap(file, size, access=mmap.ACCESS_READ) if stays else None
     except (OSError, ValueError, MemoryError):
         return None
     finally:

@@ -14,20 +14,12 @@ from dataclasses import dataclass
 from queue import Empty, PriorityQueue
 from typing import Any, Literal
 
+from vidfeat.engine.events import Broken, Complete, Event, Failed, Piece
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Load, Progress
+from vidfeat.engine.reader_handle import EarlyProcesses
 from vidfeat.engine.reader_process import size_of
-from vidfeat.engine.readers import (
-    Broken,
-    Complete,
-    EarlyProcesses,
-    Event,
-    Failed,
-    Piece,
-    ReaderOptions,
-    Readers,
-    processes_for,
-)
+from vidfeat.engine.readers import ReaderOptions, Readers, processes_for
 from vidfeat.engine.writing import Outcome, Writer
 from vidfeat.errors import ConfigError, DeviceError, VideoError
 from vidfeat.extract import Computation, Extractor

@@ -7,33 +7,27 @@ What is handed on comes in any order across videos, and in the order of its plan
 
 from __future__ import annotations
 
-import contextlib
+import mmap
 import os
 import pickle
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
-from vidfeat.engine.channel import Channel, ClosedError
-from vidfeat.engine.children import deaf_children
+from vidfeat.engine.budget import Budget, ClosingError
+from vidfeat.engine.channel import ClosedError
+from vidfeat.engine.events import Broken, Complete, Event, Failed, Piece
 from vidfeat.engine.faults import as_video_error
+from vidfeat.engine.reader_handle import EarlyProcesses, ReaderHandle, worker_command
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
 from vidfeat.stopwatch import Stopwatch
 from vidfeat.video import VideoInfo
 from vidfeat.views import Views, ViewSpec
-
-MOST_OUTSTANDING = 64
-"""Chunks that are sent and not yet released, at most, however small; each holds a file descriptor."""
 
 MOST_FAILURES_AHEAD = 64
 """Failures that are told and not yet taken note of, at most: a list of nothing but broken files fails faster than a
@@ -45,16 +39,12 @@ MOST_PROCESSES = {"cpu": 16, "cuda": 64}
 MOST_NVDEC_PROCESSES = 8
 """The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
 
-NICENESS = 5
-"""Of decode processes, from their first import on: the network should not wait for what is read ahead of it."""
-
 FIRST_ALONE_SECONDS = 3.0
 """So long no second video is begun, unless `Readers.go_on` is called: on few cores it would delay the first feature."""
 
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
 _START_SECONDS_ON_GPU = 300.0  # PyTorch for CUDA is some GB to read, by all processes at once, and from any disk
-_END_SECONDS = 5.0
 
 
 def processes_for(cores: int, device: str = "cpu") -> int:
@@ -64,12 +54,6 @@ def processes_for(cores: int, device: str = "cpu") -> int:
     and what they have read ahead is bounded. Some memory each is what they cost, so there is an end.
     """
     return max(1, min(cores, MOST_PROCESSES[device]))
-
-
-def worker_command() -> tuple[str, ...]:
-    """The command line of a decode process: this interpreter, with this process's module path."""
-    setup = f"import os, sys; os.nice({NICENESS}); sys.path[:] = {sys.path!r}"
-    return (sys.executable, "-c", f"{setup}; from vidfeat.engine.reader_process import main; main()")
 
 
 @dataclass(frozen=True)
@@ -91,102 +75,6 @@ class ReaderOptions:
     budget_bytes: int = 512 << 20
     memory_bytes: int = 8 << 30
     command: Sequence[str] = field(default_factory=worker_command)
-
-
-# --- what the readers tell --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Some views of a video.
-
-    Attributes:
-        index: the video's position in the list.
-        views: its next views; with `first_clip` 0 those that came before are void.
-        release: to be called once the pixels are no longer needed.
-        cpu_seconds: processor time that the video has taken so far.
-    """
-
-    index: int
-    views: Views
-    release: Callable[[], None]
-    cpu_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Complete:
-    """All views of a video have been handed on.
-
-    Attributes:
-        index: the video's position in the list.
-        cpu_seconds: processor time that it took.
-        info: what the video is, where that is all that was asked for.
-        doubt: why PyAV decoded it, or the rest of it, where NVDEC was asked to; else empty.
-    """
-
-    index: int
-    cpu_seconds: float = field(default=0.0, compare=False)
-    info: VideoInfo | None = None
-    doubt: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Video `index` cannot be read; what was handed on of it is void.
-
-    Attributes:
-        index: the video's position in the list.
-        error: why.
-        release: to be called once that is taken note of.
-    """
-
-    index: int
-    error: VideoError
-    release: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Broken:
-    """No video can be read any more, by at least one of the keepers."""
-
-    error: Exception
-
-
-Event = Union[Piece, Complete, Failed, Broken]
-
-
-# --- the readers ------------------------------------------------------------------------------------------------------
-
-
-class EarlyProcesses:
-    """Decode processes that start up, from `with` on, while nobody knows yet what is to be read; leaving it kills those
-    that nobody took.
-
-    Args:
-        count: how many.
-        command: as `ReaderOptions.command`.
-    """
-
-    def __init__(self, count: int, command: Sequence[str] | None = None) -> None:
-        self._count, self._command = count, command or worker_command()
-        self._waiting: deque[_Worker] = deque()
-
-    def __enter__(self) -> EarlyProcesses:
-        # What cannot be started now will be tried again, and told, when it is needed.
-        with deaf_children(), contextlib.suppress(OSError):
-            for _ in range(self._count):
-                self._waiting.append(_Worker.spawn(self._command))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        while (worker := self.take()) is not None:
-            worker.kill()
-
-    def take(self) -> _Worker | None:
-        """One of them, the caller's own from here on; None if there is none left."""
-        with contextlib.suppress(IndexError):
-            return self._waiting.popleft()
-        return None
 
 
 class Readers:
@@ -216,14 +104,14 @@ class Readers:
         first_alone: bool = False,
     ) -> None:
         self._early = early
-        self._spec = pickle.dumps(spec)
+        self._spec, self._probes = pickle.dumps(spec), spec is None
         self._jobs = _Jobs(paths, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
         self._budget = Budget(options.budget_bytes)
         self._failures = Budget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
-        self._workers: set[_Worker] = set()
+        self._alive: set[ReaderHandle] = set()
         self._closed = False
         on_gpu = spec is not None and spec.nvdec is not None
         self._start_seconds = _START_SECONDS_ON_GPU if on_gpu else _START_SECONDS
@@ -246,12 +134,13 @@ class Readers:
         self.go_on()
         with self._lock:
             self._closed = True
-            for worker in self._workers:
-                worker.process.kill()
+            for reader in self._alive:
+                reader.process.kill()
+                reader.channel.wake()  # one that hangs in the system, as on a dead disk, lives on and says nothing
         for keeper in self._keepers:
             keeper.join()
-        for worker in tuple(self._workers):  # which their keepers were at work with
-            self._end(worker)
+        for reader in tuple(self._alive):  # which their keepers were at work with
+            self._end(reader)
 
     def go_on(self) -> None:
         """Read further videos beside the first one."""
@@ -259,53 +148,54 @@ class Readers:
 
     def _keep(self) -> None:
         """The life of a keeper."""
-        # Ctrl-C reaches all processes at a terminal, and new ones inherit this, before they can ask for it themselves.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        worker: _Worker | None = None
+        reader: ReaderHandle | None = None
         try:
             for index, path in self._jobs:
-                worker = self._read(index, path, worker or self._start())
-        except _ClosingError:
+                reader = self._read(index, path, reader or self._start())
+        except ClosingError:
             pass
         except Exception as error:
             self._deliver(Broken(error))
         finally:
-            if worker is not None:
-                self._end(worker)
+            if reader is not None:
+                self._end(reader)
 
-    def _read(self, index: int, path: str, worker: _Worker) -> _Worker | None:
+    def _read(self, index: int, path: str, reader: ReaderHandle) -> ReaderHandle | None:
         """Read one video, twice if need be; returns the process, if it is fit for another."""
         try:
-            self._try(index, path, worker)
-            return worker
+            self._try(index, path, reader)
+            return reader
         except _LostError:
-            self._end(worker)
+            self._end(reader)
         # Once more in a process that has seen no other video, should one of those have harmed the first.
-        worker = self._start()
+        reader = self._start()
         try:
-            self._try(index, path, worker)
-            return worker
+            self._try(index, path, reader)
+            return reader
         except _LostError as lost:
-            self._end(worker)
+            self._end(reader)
             self._fail(index, lost.error)
             return None
 
-    def _try(self, index: int, path: str, worker: _Worker) -> None:
-        start, allowed = time.monotonic(), self._options.timeout_seconds
+    def _try(self, index: int, path: str, reader: ReaderHandle) -> None:
+        start, allowed, clips = time.monotonic(), self._options.timeout_seconds, 0
         self.reading.start()
         try:
-            worker.channel.send({"path": path}, start + allowed)
+            reader.channel.send({"path": path}, start + allowed)
             while True:
-                message = worker.channel.receive(start + allowed)
+                message = reader.channel.receive(start + allowed)
                 if "allow" in message:
                     allowed += message["allow"]
                 elif "views" in message:
+                    size = _size(message["size"], self._options.memory_bytes)
                     self.reading.stop()
                     try:
-                        start += self._budget.take(message["size"])
+                        start += self._budget.take(size)
                     finally:
                         self.reading.start()
-                    self._deliver(self._receive(index, message, worker, start + allowed))
+                    piece = self._receive(index, message, size, clips, reader, start + allowed)
+                    clips += len(piece.views.clips)
+                    self._deliver(piece)
                 elif "unfit" in message:
                     raise DeviceError(**message["unfit"])
                 elif "failed" in message:
@@ -315,14 +205,17 @@ class Readers:
                     self._fail(index, error)
                     return
                 else:
-                    self._deliver(_complete(index, message["done"]))
+                    complete = _complete(index, message["done"])
+                    if complete.info is None if self._probes else clips == 0:
+                        raise ValueError(f"nothing was told of a video that is done; {message = }")
+                    self._deliver(complete)
                     return
         except TimeoutError:
             raise _LostError(_timeout(path, allowed)) from None
         except ClosedError:
             self._refuse_when_closed()
-            raise _LostError(_crashed(path, worker.cause_of_death())) from None
-        except (_LostError, _ClosingError, DeviceError):
+            raise _LostError(_crashed(path, reader.cause_of_death())) from None
+        except (_LostError, ClosingError, DeviceError):
             raise
         except Exception as error:  # no message of ours: the process is out of its mind, or this one out of memory
             raise _LostError(as_video_error(path, "decode", error)) from error
@@ -333,48 +226,90 @@ class Readers:
         self._failures.take(1)
         self._deliver(Failed(index, error, lambda: self._failures.give_back(1)))
 
-    def _receive(self, index: int, message: dict[str, Any], worker: _Worker, deadline: float) -> Piece:
-        size = message["size"]
+    def _receive(
+        self, index: int, message: dict[str, Any], size: int, first_clip: int, reader: ReaderHandle, deadline: float
+    ) -> Piece:
+        """The views that a message announces, for which `size` bytes of the budget are taken."""
         try:
-            views = worker.receive_views(message["views"], size, deadline)
+            reader.channel.send({"go": True}, deadline)
+            views = _views(message["views"], reader.channel.receive_pixels(size, deadline), first_clip)
         except BaseException:
             self._budget.give_back(size)
             raise
         return Piece(index, views, lambda: self._budget.give_back(size), message["cpu_seconds"])
 
-    def _start(self) -> _Worker:
+    def _start(self) -> ReaderHandle:
+        found = ""
         for attempt in range(_START_ATTEMPTS):
-            worker = self._spawn()
-            try:
-                worker.greet(self._spec, self._options.memory_bytes, self._start_seconds)
-                return worker
-            except (ClosedError, TimeoutError):
-                self._end(worker)
-                self._refuse_when_closed()
             time.sleep(attempt)
+            try:
+                reader = self._spawn()
+            except OSError as error:  # no memory or no place for a process, which may be so for a moment only
+                found = f"the last one was refused: {error.strerror or error}"
+                continue
+            try:
+                reader.greet(self._spec, self._options.memory_bytes, self._start_seconds)
+                return reader
+            except (ClosedError, TimeoutError):
+                self._end(reader)
+                self._refuse_when_closed()
+                found = f"the last one {reader.cause_of_death()}"
         raise VidfeatError(
             "decode processes",
             expected="a process that starts",
-            found=f"{_START_ATTEMPTS} that did not; the last one {worker.cause_of_death()}",
+            found=f"{_START_ATTEMPTS} that did not; {found}",
             do="See what it wrote above, and whether the machine is out of memory or processes.",
         )
 
-    def _spawn(self) -> _Worker:
+    def _spawn(self) -> ReaderHandle:
         with self._lock:
             if self._closed:
-                raise _ClosingError
-            worker = (self._early.take() if self._early else None) or _Worker.spawn(self._options.command)
-            self._workers.add(worker)
-            return worker
+                raise ClosingError
+            reader = (self._early.take() if self._early else None) or ReaderHandle.spawn(self._options.command)
+            self._alive.add(reader)
+            return reader
 
-    def _end(self, worker: _Worker) -> None:
-        worker.kill()
+    def _end(self, reader: ReaderHandle) -> None:
+        reader.kill()
         with self._lock:
-            self._workers.discard(worker)
+            self._alive.discard(reader)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise _ClosingError
+            raise ClosingError
+
+
+# A video may have taken over the process that says these things. What cannot be is taken for a crash: a number that is
+# none would upset the budget, which all share, and a wrong shape the batches.
+
+
+def _size(size: Any, most: int) -> int:
+    if not isinstance(size, int) or not 0 < size <= most:
+        raise ValueError(f"a process has from 1 to {most} bytes of pixels; {size = }")
+    return size
+
+
+def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray, first_clip: int) -> Views:
+    views = Views(
+        np.frombuffer(pixels, np.uint8).reshape(about["shape"]),
+        np.array(about["clips"], np.int64),
+        about["frames"],
+        about["fps"],
+        salvaged=about["salvaged"],
+        frames_declared=about["frames_declared"],
+        first_clip=about["first_clip"],
+    )
+    if views.pixels.ndim != 5 or views.pixels.shape[-1] != 3 or views.clips.ndim != 2 or views.clips.size == 0:
+        raise ValueError(f"no views have the shapes {views.pixels.shape} and {views.clips.shape}")
+    if views.clips.min() < 0 or views.clips.max() >= len(views.pixels) or views.first_clip != first_clip:
+        raise ValueError(f"no clips of {len(views.pixels)} frames that follow {first_clip} others; {views.clips = }")
+    if not (
+        isinstance(views.frames, int)
+        and isinstance(views.fps, float | int | None)
+        and isinstance(views.frames_declared, int | None)
+    ):
+        raise ValueError(f"no numbers; {views.frames = }, {views.fps = }, {views.frames_declared = }")
+    return views
 
 
 def _complete(index: int, about: dict[str, Any]) -> Complete:
@@ -407,124 +342,12 @@ class _Jobs:
             yield job[0], os.fspath(job[1])
 
 
-class Budget:
-    """Bytes that may be outstanding.
-
-    Args:
-        limit: how many at once. A single holder may have more, so that nothing is too large for ever. A small taking
-            counts as a `MOST_OUTSTANDING`th of the limit.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._least = limit // MOST_OUTSTANDING
-        self._held = 0
-        self._closed = False
-        self._changed = threading.Condition()
-        self._turn = threading.Lock()  # one waits at a time, so that small takings do not overtake a large one for ever
-
-    def take(self, size: int) -> float:
-        """Wait until there is room for `size` bytes, and take it.
-
-        Returns:
-            The seconds that this took.
-
-        Raises:
-            _ClosingError: the budget was closed.
-        """
-        size = max(size, self._least)
-        start = time.monotonic()
-        with self._turn, self._changed:
-            self._changed.wait_for(lambda: self._closed or self._held == 0 or self._held + size <= self._limit)
-            if self._closed:
-                raise _ClosingError
-            self._held += size
-        return time.monotonic() - start
-
-    def give_back(self, size: int) -> None:
-        """Return what was taken."""
-        with self._changed:
-            self._held -= max(size, self._least)
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Send away all who wait."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-# --- one process ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    channel: Channel
-
-    @classmethod
-    def spawn(cls, command: Sequence[str]) -> _Worker:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            try:
-                # One thread in NumPy's linear algebra, which is not used: it would start one for each core.
-                environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-                process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment)
-            except BaseException:
-                ours.close()
-                raise
-        return cls(process, Channel(ours))
-
-    def greet(self, spec: bytes, memory_bytes: int, seconds: float) -> None:
-        """Tell a new process what it is for, and wait until it is ready; raises `DeviceError` where it cannot be."""
-        deadline = time.monotonic() + seconds
-        self.channel.send({"memory_bytes": memory_bytes}, deadline)
-        self.channel.send_bytes(spec, deadline)
-        answer = self.channel.receive(deadline)
-        if "unfit" in answer:
-            raise DeviceError(**answer["unfit"])
-
-    def receive_views(self, about: dict[str, Any], size: int, deadline: float) -> Views:
-        self.channel.send({"go": True}, deadline)
-        pixels = np.frombuffer(self.channel.receive_pixels(size, deadline), np.uint8)
-        return Views(
-            pixels.reshape(about["shape"]),
-            np.array(about["clips"], np.int64),
-            about["frames"],
-            about["fps"],
-            salvaged=about["salvaged"],
-            frames_declared=about["frames_declared"],
-            first_clip=about["first_clip"],
-        )
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.channel.close()
-        self._wait()
-
-    def cause_of_death(self) -> str:
-        code = self._wait()
-        if code is None:
-            return "hung up and lives on"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-    def _wait(self) -> int | None:
-        try:
-            return self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:  # it hangs in the system, as on a dead network disk; not even SIGKILL helps
-            return None
-
-
 class _LostError(Exception):
     """A process is to be replaced, and a video perhaps at fault."""
 
     def __init__(self, error: VideoError) -> None:
         super().__init__(error)
         self.error = error
-
-
-class _ClosingError(Exception):
-    """The readers are being closed."""
 
 
 def _timeout(path: str, seconds: float) -> VideoError:

@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.engine.readers import Broken, Complete, Event, Failed, Piece, ReaderOptions, Readers
+from vidfeat.engine.events import Broken, Complete, Event, Failed, Piece
+from vidfeat.engine.readers import ReaderOptions, Readers
 from vidfeat.extract import Extractor
 from vidfeat.machine import usable_cores
 from vidfeat.plan.survey import Sound, Unsound

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from vidfeat.engine.readers import Broken, Event, Failed, Piece, ReaderOptions, Readers
+from vidfeat.engine.events import Broken, Event, Failed, Piece
+from vidfeat.engine.readers import ReaderOptions, Readers
 from vidfeat.errors import VideoError
 from vidfeat.plan.workload import Workload, Workloads
 from vidfeat.recipe import Recipe

@@ -4,7 +4,7 @@ from vidfeat.store.identity import RunIdentity
 from vidfeat.store.listing import VIDEO_SUFFIXES, Entry, list_digest, read_list, scan
 from vidfeat.store.manifest import ManifestHeader
 from vidfeat.store.results import Failure, Result, Success
-from vidfeat.store.run import RunStore, Summary
+from vidfeat.store.run import RunStore, Summary, nothing_pending
 from vidfeat.store.verify import verify
 from vidfeat.store.writers import Format, open_format
 
@@ -20,6 +20,7 @@ __all__ = [
     "Success",
     "Summary",
     "list_digest",
+    "nothing_pending",
     "open_format",
     "read_list",
     "scan",

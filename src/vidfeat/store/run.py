@@ -373,6 +373,18 @@ class _Session:
         self.journal.close()
 
 
+def nothing_pending(out: Path, *, restart: bool = False, retry_failed: bool = False) -> bool:
+    """Whether a finished output stands there, so that `RunStore.open` has nothing pending, or refuses another run's.
+
+    This is cheap, and needs no `RunIdentity`. Arguments as for `RunStore.open`.
+
+    Raises:
+        OutputError: the manifest beside it is none.
+    """
+    summary = None if restart else read_summary(manifest_path(out))
+    return summary is not None and out.exists() and not (retry_failed and summary.failed)
+
+
 def _finished_run(out: Path, identity: RunIdentity) -> ManifestSummary | None:
     """What the manifest of a finished output tells; None if there is no finished output."""
     summary = read_summary(manifest_path(out))
