@@ -82,7 +82,7 @@ class TestProcess:
     def test_a_dead_process_is_told(self) -> None:
         with pytest.raises(VidfeatError, match="ended by SIGKILL"):
             measure(measured_work.die)
-        with pytest.raises(VidfeatError, match="ended with code 7"):
+        with pytest.raises(VidfeatError, match="ended with exit code 7"):
             measure(measured_work.leave)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from vidfeat.errors import ConfigError, VideoError
 from vidfeat.mmaction import compile_file
 from vidfeat.models.made_up import write_made_up_weights
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
-from vidfeat.views import ViewSpec
+from vidfeat.views import OnCorrupt, ViewSpec
 
 HEADER = {"recipe": {}, "checkpoint": {"source": "test"}, "device": "cpu", "numerics": {}, "versions": {}}
 
@@ -46,12 +47,17 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def extract(
-    extractors: Extractor | list[Extractor], paths: list[Path], out: Path, on_error: str = "skip", **options: int
+    extractors: Extractor | list[Extractor],
+    paths: list[Path],
+    out: Path,
+    on_error: str = "skip",
+    on_corrupt: OnCorrupt = "fail",
+    **options: int,
 ) -> list[np.ndarray | None]:
     entries = [Entry(index, path.name, path) for index, path in enumerate(paths)]
     extractor = extractors if isinstance(extractors, Extractor) else extractors[0]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
-    spec, reader_options = ViewSpec.of(extractor.recipe), ReaderOptions(**{"processes": 2, **options})
+    spec, reader_options = ViewSpec.of(extractor.recipe, on_corrupt), ReaderOptions(**{"processes": 2, **options})
     with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
         with Reading(spec, store.pending(), reader_options, in_order=on_error == "fail") as reading:
             run(extractors, reading, store, progress, on_error=on_error)  # type: ignore[arg-type]
@@ -73,6 +79,23 @@ def test_features_do_not_depend_on_the_number_of_processes(
 ) -> None:
     rows = extract(windows, videos, tmp_path / "out", processes=processes, budget_bytes=1 << 20)
     assert [row is not None and row.tobytes() for row in rows] == alone
+
+
+def test_a_video_that_turns_out_to_be_broken_begins_anew(windows: Extractor, tmp_path: Path) -> None:
+    """Its first clips are with the network when a later frame does not decode; then all are taken of those that do."""
+    path = write_video(tmp_path / "long.mp4", frames=300, size=(96, 72), options={"g": "1", "bf": "0"})
+    with av.open(path) as container:
+        packet = list(container.demux(video=0))[280]
+    with path.open("r+b") as file:
+        file.seek(packet.pos)
+        file.write(bytes(packet.size))
+    with pytest.raises(VideoError, match="decodes without errors"):
+        windows.extract(path)
+    alone = windows.extract(path, on_corrupt="salvage")
+    assert alone.salvaged
+    (row,) = extract(windows, [path], tmp_path / "out", on_corrupt="salvage")
+    assert row is not None
+    assert row.tobytes() == alone.array.tobytes()
 
 
 def test_a_long_video_is_the_mean_over_all_its_clips(windows: Extractor, videos: list[Path]) -> None:

@@ -9,12 +9,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from vidfeat.bench.memory import MemoryMeter
-from vidfeat.engine.children import deaf_children, die_with_parent, hear
+from vidfeat.engine.children import deaf_children, die_with_parent, hear, how_it_ended
 from vidfeat.errors import VidfeatError
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ def measure(work: Work[T]) -> Measured[T]:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(work, theirs))
     try:
+        resource_tracker.ensure_running()  # when it starts it makes this process hear Ctrl-C
         with deaf_children():
             process.start()
         theirs.close()
@@ -134,12 +136,10 @@ def _receive(process: BaseProcess, pipe: Connection) -> Any:
         return pipe.recv()
     except EOFError:
         process.join(_END_SECONDS)
-    code = process.exitcode or 0
-    found = f"one that was ended by {signal.Signals(-code).name}" if code < 0 else f"one that ended with code {code}"
     raise VidfeatError(
         "the measured process",
         expected="a process that lives until its work is done",
-        found=found,
+        found=f"one that {how_it_ended(process.exitcode or 0)}",
         do="See what it wrote above, and whether the machine has enough memory.",
     )
 

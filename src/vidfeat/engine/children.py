@@ -37,3 +37,13 @@ def hear(action: signal.Handlers) -> None:
     """Do with Ctrl-C from here on, in this process, what `action` says."""
     signal.signal(signal.SIGINT, action)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def how_it_ended(code: int) -> str:
+    """What a process's exit code says, to go after "a process that"; below 0 it is that of a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"was ended by signal {-code}"

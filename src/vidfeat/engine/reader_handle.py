@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vidfeat.engine.channel import Channel
-from vidfeat.engine.children import deaf_children
+from vidfeat.engine.children import deaf_children, how_it_ended
 from vidfeat.errors import DeviceError
 
 NICENESS = 5
@@ -94,20 +93,13 @@ class ReaderHandle:
         code = self._wait()
         if code is None:
             return "hung up and lives on"
-        return f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return how_it_ended(code)
 
     def _wait(self) -> int | None:
         try:
             return self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:  # it hangs in the system, as on a dead network disk; not even SIGKILL helps
             return None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have none
-        return f"signal {number}"
 
 
 class EarlyProcesses:

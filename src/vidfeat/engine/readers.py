@@ -7,6 +7,7 @@ What is handed on comes in any order across videos, and in the order of its plan
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
@@ -113,9 +114,9 @@ class Readers:
         self._lock = threading.Lock()
         self._alive: set[ReaderHandle] = set()
         self._closed = False
-        on_gpu = spec is not None and spec.nvdec is not None
-        self._start_seconds = _START_SECONDS_ON_GPU if on_gpu else _START_SECONDS
-        most = MOST_NVDEC_PROCESSES if on_gpu else options.processes
+        self._on_gpu = spec is not None and spec.nvdec is not None
+        self._start_seconds = _START_SECONDS_ON_GPU if self._on_gpu else _START_SECONDS
+        most = MOST_NVDEC_PROCESSES if self._on_gpu else options.processes
         count = max(1, min(options.processes, most, len(paths)))
         self.reading = Stopwatch()
         self.processes = count
@@ -185,7 +186,7 @@ class Readers:
             while True:
                 message = reader.channel.receive(start + allowed)
                 if "allow" in message:
-                    allowed += message["allow"]
+                    allowed += _seconds(message["allow"])
                 elif "views" in message:
                     size = _size(message["size"], self._options.memory_bytes)
                     self.reading.stop()
@@ -194,9 +195,9 @@ class Readers:
                     finally:
                         self.reading.start()
                     piece = self._receive(index, message, size, clips, reader, start + allowed)
-                    clips += len(piece.views.clips)
+                    clips = piece.views.first_clip + len(piece.views.clips)
                     self._deliver(piece)
-                elif "unfit" in message:
+                elif "unfit" in message and self._on_gpu:
                     raise DeviceError(**message["unfit"])
                 elif "failed" in message:
                     error = VideoError(**message["failed"])
@@ -289,6 +290,12 @@ def _size(size: Any, most: int) -> int:
     return size
 
 
+def _seconds(allowance: Any) -> float:
+    if not isinstance(allowance, int | float) or not 0 <= allowance < math.inf:
+        raise ValueError(f"no time that a video may take; {allowance = }")
+    return allowance
+
+
 def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray, first_clip: int) -> Views:
     views = Views(
         np.frombuffer(pixels, np.uint8).reshape(about["shape"]),
@@ -301,8 +308,9 @@ def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray, first_clip: int
     )
     if views.pixels.ndim != 5 or views.pixels.shape[-1] != 3 or views.clips.ndim != 2 or views.clips.size == 0:
         raise ValueError(f"no views have the shapes {views.pixels.shape} and {views.clips.shape}")
-    if views.clips.min() < 0 or views.clips.max() >= len(views.pixels) or views.first_clip != first_clip:
-        raise ValueError(f"no clips of {len(views.pixels)} frames that follow {first_clip} others; {views.clips = }")
+    if views.clips.min() < 0 or views.clips.max() >= len(views.pixels) or views.first_clip not in (0, first_clip):
+        found = f"{views.clips.min()} to {views.clips.max()}, from clip {views.first_clip} on"
+        raise ValueError(f"no clips of {len(views.pixels)} frames that follow {first_clip} others: {found}")
     if not (
         isinstance(views.frames, int)
         and isinstance(views.fps, float | int | None)
