@@ -44,10 +44,12 @@
 
   function colourOfValue(value) {
     const { values } = column();
-    if (values[value] === UNKNOWN) return getComputedStyle(document.documentElement).getPropertyValue("--point-none");
+    const style = getComputedStyle(document.documentElement);
+    if (values[value] === UNKNOWN) return style.getPropertyValue("--point-none");
     if (value < PALETTE.length) return PALETTE[value];
     // Hues come round again, so lightness tells those apart that are near each other.
-    return `hsl(${(value * 137.508) % 360} ${Math.floor(value / PALETTE.length) % 2 ? "75% 36%" : "50% 70%"})`;
+    const tone = style.getPropertyValue(Math.floor(value / PALETTE.length) % 2 ? "--tone-strong" : "--tone-soft");
+    return `hsl(${(value * 137.508) % 360} ${tone})`;
   }
 
   // --- the map -------------------------------------------------------------------------------------------------------
