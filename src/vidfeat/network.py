@@ -111,6 +111,8 @@ class Network:
         say: Callable[[str], object] = lambda line: None,
     ) -> None:
         self._device, self._precision, self._say = device, precision, say
+        if device.type == "cuda":
+            _repeat_bits()
         network = PixelsToRows(model, recipe).to(device)
         self._choice = Choice(
             network, device, precision, kernels, agree, say, run=self._on_device, lanes_busy=self._in_all_lanes
@@ -315,6 +317,11 @@ def units_per_batch(recipe: Recipe, device: torch.device) -> int:
     if device.type != "cpu" or in_video is None:
         return most
     return next((units for units in range(most, most // 2, -1) if in_video % units == 0), most)
+
+
+def _repeat_bits() -> None:
+    """Have cuDNN choose, in this process, only what sums in the same order at every call, and not by a race."""
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 
 
 def _begin_lane(device_type: str) -> None:
