@@ -13,6 +13,7 @@ SOURCE = Path(vidfeat.__file__).parent
 
 MAY_IMPORT = {
     "errors": set(),
+    "first_use": set(),
     "recipe": {"errors"},
     "video": {"errors"},
     "sampling": {"errors", "recipe"},
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     "bench": {"errors", "recipe", "describe", "models", "normalize", "pooling", "checkpoint", "mmaction", "video"}
     | {"views", "machine", "network", "extract", "store", "engine"},
     "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store", "views"}
-    | {"report", "demo", "doctor", "plan", "bench"},
+    | {"first_use", "report", "demo", "doctor", "plan", "bench"},
 }
 """For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
 

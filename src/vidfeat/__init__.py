@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidfeat.errors import (
     CheckpointError,
@@ -19,6 +19,7 @@ from vidfeat.errors import (
     VidfeatError,
     WriteError,
 )
+from vidfeat.first_use import imported_at_first_use
 
 if TYPE_CHECKING:
     from vidfeat.extract import Extractor, Features
@@ -46,21 +47,16 @@ __all__ = [
     "compile_file",
 ]
 
-_LATER = {
-    "Extractor": "vidfeat.extract",
-    "FeatureRequest": "vidfeat.mmaction",
-    "Features": "vidfeat.extract",
-    "LongVideo": "vidfeat.mmaction",
-    "Pooling": "vidfeat.recipe",
-    "Recipe": "vidfeat.recipe",
-    "compile_file": "vidfeat.mmaction",
-}
+__getattr__ = imported_at_first_use(
+    __name__,
+    {
+        "Extractor": "vidfeat.extract",
+        "FeatureRequest": "vidfeat.mmaction",
+        "Features": "vidfeat.extract",
+        "LongVideo": "vidfeat.mmaction",
+        "Pooling": "vidfeat.recipe",
+        "Recipe": "vidfeat.recipe",
+        "compile_file": "vidfeat.mmaction",
+    },
+)
 """Names whose modules import torch, which takes seconds: imported when they are first used."""
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        import importlib
-
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

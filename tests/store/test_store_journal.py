@@ -183,18 +183,24 @@ def numbered(start, stop):
     ]
 
 
+def written(out, *sizes):
+    """A journal with numbered records, so many at a time; its path, bytes and records."""
+    with begin(out) as journal:
+        first = 0
+        for size in sizes:
+            journal.append(*numbered(first, first + size))
+            first += size
+    path = journal_path(out, 0)
+    whole = path.read_bytes()
+    return path, whole, list(read_records(io.BytesIO(whole), 0, size=len(whole)))
+
+
 def test_records_written_together_are_as_those_written_alone(tmp_path):
     for name, groups in [("alone", [1, 1, 1, 1]), ("together", [4]), ("mixed", [1, 3])]:
-        with begin(tmp_path / name) as journal:
-            first = 0
-            for size in groups:
-                journal.append(*numbered(first, first + size))
-                first += size
-        path = journal_path(tmp_path / name, 0)
+        path, whole, records = written(tmp_path / name, *groups)
         assert bodies(path)[1:] == [body for body, _ in numbered(0, 4)]
-        with path.open("rb") as file:
-            records = list(read_records(file, 0, size=path.stat().st_size))
-            assert [read_payload(file, record) for record in records[1:]] == [bytes(8 * index) for index in range(4)]
+        payloads = [read_payload(io.BytesIO(whole), record) for record in records[1:]]
+        assert payloads == [bytes(8 * index) for index in range(4)]
     synced = [record.synced for record in records]
     assert synced == [0, records[1].offset, *[records[2].offset] * 3]
 
@@ -216,13 +222,7 @@ def test_the_disk_is_waited_for_once(tmp_path):
 def test_of_records_written_together_a_loss_of_power_may_keep_any(tmp_path):
     """The disk had not been waited for, and writes its blocks in any order: those before the first gap count."""
     out = tmp_path / "feats.pkl"
-    with begin(out) as journal:
-        journal.append(*numbered(0, 2))
-        journal.append(*numbered(2, 7))
-    path = journal_path(out, 0)
-    whole = path.read_bytes()
-    with path.open("rb") as file:
-        records = list(read_records(file, 0, size=len(whole)))
+    path, whole, records = written(out, 2, 5)
     assert len({record.synced for record in records[3:]}) == 1
     for gap in records[3:]:
         for start, stop in [(gap.offset, gap.end), (gap.offset + 9, gap.offset + 10), (gap.end - 1, gap.end)]:
@@ -235,13 +235,7 @@ def test_of_records_written_together_a_loss_of_power_may_keep_any(tmp_path):
 
 def test_damage_before_records_written_together_is_refused(tmp_path):
     out = tmp_path / "feats.pkl"
-    with begin(out) as journal:
-        journal.append(*numbered(0, 3))
-        journal.append(*numbered(3, 6))
-    path = journal_path(out, 0)
-    whole = path.read_bytes()
-    with path.open("rb") as file:
-        records = list(read_records(file, 0, size=len(whole)))
+    path, whole, records = written(out, 3, 3)
     for record in records[:4]:
         damaged = bytearray(whole)
         damaged[record.offset + 30] ^= 1

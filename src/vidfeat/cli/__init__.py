@@ -15,7 +15,9 @@ mistyped flag are answered at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vidfeat.first_use import imported_at_first_use
 
 if TYPE_CHECKING:
     from vidfeat.cli.commands import build_parser, main
@@ -24,19 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add_run_flags", "build_parser", "extract_to", "guarded", "main"]
 
-_LATER = {
-    "add_run_flags": "vidfeat.cli.extract",
-    "build_parser": "vidfeat.cli.commands",
-    "extract_to": "vidfeat.cli.extract",
-    "guarded": "vidfeat.cli.guard",
-    "main": "vidfeat.cli.commands",
-}
+__getattr__ = imported_at_first_use(
+    __name__,
+    {
+        "add_run_flags": "vidfeat.cli.extract",
+        "build_parser": "vidfeat.cli.commands",
+        "extract_to": "vidfeat.cli.extract",
+        "guarded": "vidfeat.cli.guard",
+        "main": "vidfeat.cli.commands",
+    },
+)
 """Where the names are. Imported when they are first used, so that `__main__` is there before anything else is."""
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        import importlib
-
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -227,16 +227,11 @@ def predict_duration(
     per_pixel = sum(one.cpu_seconds for one in read) / sum(one.pixels for one in read)
     error = 2 * _standard_error(per_pixel, read, len(sound)) * host_pixels
     reading = per_pixel * host_pixels
-
-    def with_reading(reading: float) -> tuple[float, Bottleneck]:
-        seconds, bottleneck = _elapsed(reading, network, machine, len(sound))
-        return START_SECONDS + seconds, bottleneck
-
-    seconds, bottleneck = with_reading(reading)
+    seconds, bottleneck = _elapsed(reading, network, machine, len(sound))
     return Duration(
         seconds=seconds,
-        at_least=with_reading(max(0.0, reading - error))[0],
-        at_most=with_reading(reading + error)[0],
+        at_least=_elapsed(max(0.0, reading - error), network, machine, len(sound))[0],
+        at_most=_elapsed(reading + error, network, machine, len(sound))[0],
         reading_core_seconds=reading,
         network_seconds=network,
         bottleneck=bottleneck,
@@ -255,7 +250,7 @@ def _standard_error(per_pixel: float, read: Sequence[Read], videos: int) -> floa
 
 
 def _elapsed(reading: float, network: float, machine: Machine, videos: int) -> tuple[float, Bottleneck]:
-    """Seconds by the clock, and what to make faster first, from the core seconds of both halves.
+    """Seconds by the clock with starting up, and what to make faster first, from the core seconds of both halves.
 
     Both go on at the same time. On a CPU they share the cores, on GPUs only the slower one counts. Reading is never
     faster than its processes, and no video is divided between GPUs.
@@ -263,9 +258,10 @@ def _elapsed(reading: float, network: float, machine: Machine, videos: int) -> t
     read_alone = reading / machine.readers
     if machine.gpu is not None:
         network /= max(1, min(machine.gpus, videos))
-        return max(read_alone, network), "reading" if read_alone > network else "network"
+        return START_SECONDS + max(read_alone, network), "reading" if read_alone > network else "network"
     shared = (reading + network) / machine.cores
-    return max(read_alone, shared), "reading" if read_alone > shared or reading > network else "network"
+    bottleneck: Bottleneck = "reading" if read_alone > shared or reading > network else "network"
+    return START_SECONDS + max(read_alone, shared), bottleneck
 
 
 def predict_output(

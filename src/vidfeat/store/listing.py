@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -79,11 +79,11 @@ def read_list(list_file: Path, root: Path | None) -> list[Entry]:
         UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, leaves the
             root, or repeats paths, of which the first ones are named.
     """
-    if root is not None and not _is_folder(root):
+    if root is not None and not _is(Path.is_dir, root):
         raise UsageError(
             f"video root {str(root)!r}",
             expected="the folder that the list's paths start from",
-            found="a file" if _is_file(root) else "no such folder",
+            found="a file" if _is(Path.is_file, root) else "no such folder",
             do="Correct --video-root, or mount what it should hold.",
         )
     confined = None if root is None else _Confinement(root)
@@ -217,28 +217,15 @@ def _without_label(line: str, base: Path) -> str:
     path = line.rsplit(maxsplit=labels)[0]
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         path = line.rsplit(maxsplit=1)[0]
-    if _is_file(base / line) and not _is_file(base / path):
+    if _is(Path.is_file, base / line) and not _is(Path.is_file, base / path):
         return line
     return path
 
 
-def _is_file(path: Path) -> bool:
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """What `Path.is_file` or the like says; no where the system cannot tell, as of a name that is too long."""
     try:
-        return path.is_file()
-    except OSError:  # such as a name that is too long
-        return False
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def _is_link(path: Path) -> bool:
-    try:
-        return path.is_symlink()
+        return kind(path)
     except OSError:
         return False
 
@@ -254,7 +241,7 @@ class _Confinement:
 
     def name_of(self, path: Path, where: str) -> str:
         real = self._real_folder(path.parent) / path.name
-        if path.name == ".." or _is_link(path):
+        if path.name == ".." or _is(Path.is_symlink, path):
             real = _real(path)
         if not real.is_relative_to(self._real_root):
             raise UsageError(
