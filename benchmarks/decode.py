@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from vidfeat.preprocessing.sampling import plan_clips
 from vidfeat.recipe import Sampling, SegmentSampling
-from vidfeat.sampling import plan_clips
 from vidfeat.video import VideoInfo, decode, probe, with_exact_frames
 from vidfeat.video.packets import plan_feed
 

@@ -31,8 +31,8 @@ from vidfeat.extract import Extractor, Setup
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.models import Recognizer, build
+from vidfeat.preprocessing.clips import read_views
 from vidfeat.recipe import Pooling, Recipe
-from vidfeat.views import read_views
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))

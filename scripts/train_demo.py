@@ -26,18 +26,18 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vidfeat.cli import main as vidfeat
-from vidfeat.demo import CONFIG, weights
-from vidfeat.demo.clips import list_clips, write_clips
-from vidfeat.demo.folder import DemoFolder
-from vidfeat.demo.motions import MOTIONS, UNSEEN_MOTIONS
-from vidfeat.demo.retrieval import LEVELS, chance_of, colour_histogram, rank1
-from vidfeat.demo.scene import FRAMES, draw_scene
+from vidfeat.inference.normalize import Normalizer
 from vidfeat.mmaction import compile_file
 from vidfeat.models import Recognizer, build, channels_last
-from vidfeat.normalize import Normalizer
+from vidfeat.preprocessing.sampling import plan_clips
+from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
-from vidfeat.sampling import plan_clips
-from vidfeat.transforms import FrameTransformer
+from vidfeat.tools.demo import CONFIG, weights
+from vidfeat.tools.demo.clips import list_clips, write_clips
+from vidfeat.tools.demo.folder import DemoFolder
+from vidfeat.tools.demo.motions import MOTIONS, UNSEEN_MOTIONS
+from vidfeat.tools.demo.retrieval import LEVELS, chance_of, colour_histogram, rank1
+from vidfeat.tools.demo.scene import FRAMES, draw_scene
 
 SEED = 20261122
 STEPS, BATCH = 1200, 32

@@ -13,7 +13,7 @@ from derived_weights import state_of
 from vidfeat import Extractor
 from vidfeat.mmaction import compile_file
 from vidfeat.models import build
-from vidfeat.views import read_views
+from vidfeat.preprocessing.clips import read_views
 
 SLOW = os.environ.get("VIDFEAT_SLOW") == "1"
 """All three configs on all clips take minutes; the default is the cheapest config on all clips."""

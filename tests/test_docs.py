@@ -54,7 +54,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_command_can_be_typed(page: Path) -> None:
     for command in commands(page):
         program, *words = shlex.split(command)
-        if program != "vidfeat" or (words[0] == "demo" and importlib.util.find_spec("vidfeat.demo") is None):
+        if program != "vidfeat" or (words[0] == "demo" and importlib.util.find_spec("vidfeat.tools.demo") is None):
             continue
         try:
             cli.build_parser().parse_args(words)

@@ -30,7 +30,7 @@ def test_names_cannot_steer_a_terminal(name: str, told: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=()), max_size=60))
 def test_any_message_is_one_printable_line(text: str) -> None:
-    assert str(VidfeatError(text, expected=text, found=text, do=text)).isprintable()
+    assert str(VidfeatError(text, expected=text, found=text, hint=text)).isprintable()
 
 
 def test_exit_codes_tell_apart() -> None:
@@ -38,6 +38,6 @@ def test_exit_codes_tell_apart() -> None:
 
 
 def test_a_video_error_crosses_processes() -> None:
-    error = VideoError("a\n.mp4", stage="decode", kind="corrupt", expected="x", found="y", do="z")
+    error = VideoError("a\n.mp4", stage="decode", kind="corrupt", expected="x", found="y", hint="z")
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.where, again.stage, again.kind) == (str(error), "a\n.mp4", "decode", "corrupt")

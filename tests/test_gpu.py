@@ -17,8 +17,8 @@ import torch
 
 from video.video_files import write_video
 from vidfeat import Extractor
-from vidfeat.kernels import cosine
-from vidfeat.network import Batch, Network
+from vidfeat.inference.backends import cosine
+from vidfeat.inference.runner import Batch, Network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -100,7 +100,7 @@ LITTLE_MEMORY = """
 import json, sys
 import numpy as np, torch
 from vidfeat import Extractor
-from vidfeat.views import Views
+from vidfeat.preprocessing.clips import Views
 
 config, checkpoint = sys.argv[1:]
 pixels = np.random.default_rng(0).integers(0, 256, (512, 1, 112, 112, 3), dtype=np.uint8)

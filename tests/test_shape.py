@@ -99,6 +99,6 @@ def test_the_digest_is_the_identity_of_a_recipe(repository: Path) -> None:
 
 
 def test_errors_say_where_expected_found_and_what_to_do() -> None:
-    error = vidfeat.UsageError("list.txt:3", expected="a video", found="a folder", do="Name a file.")
+    error = vidfeat.UsageError("list.txt:3", expected="a video", found="a folder", hint="Name a file.")
     assert str(error) == "list.txt:3: expected a video; found a folder. Name a file."
     assert issubclass(vidfeat.VideoError, vidfeat.VidfeatError)

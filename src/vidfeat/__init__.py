@@ -19,7 +19,7 @@ from vidfeat.errors import (
     VidfeatError,
     WriteError,
 )
-from vidfeat.first_use import imported_at_first_use
+from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from vidfeat.extract import Extractor, Features
@@ -47,7 +47,7 @@ __all__ = [
     "compile_file",
 ]
 
-__getattr__ = imported_at_first_use(
+__getattr__ = lazy_names(
     __name__,
     {
         "Extractor": "vidfeat.extract",

@@ -45,29 +45,29 @@ class VidfeatError(Exception):
         where: the file, key path or frame concerned.
         expected: what would have been right.
         found: what was there instead.
-        do: the next step for the reader; empty where there is none.
+        hint: the next step for the reader; empty where there is none.
     """
 
     exit_code = 1
 
-    def __init__(self, where: str, *, expected: str, found: str, do: str = "") -> None:
+    def __init__(self, where: str, *, expected: str, found: str, hint: str = "") -> None:
         self.where = where
         self.expected = expected
         self.found = found
-        self.do = do
+        self.hint = hint
         super().__init__(str(self))
 
     def __str__(self) -> str:
         text = f"{self.where}: expected {self.expected}; found {self.found}."
-        return _printable(f"{text} {self.do}" if self.do else text)
+        return _printable(f"{text} {self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
-        return (_rebuild, (type(self), self.where, self.expected, self.found, self.do))
+        return (_rebuild, (type(self), self.where, self.expected, self.found, self.hint))
 
 
-def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, do: str) -> VidfeatError:
-    return kind(where, expected=expected, found=found, do=do)
+def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, hint: str) -> VidfeatError:
+    return kind(where, expected=expected, found=found, hint=hint)
 
 
 def _printable(text: str) -> str:
@@ -118,17 +118,17 @@ class VideoError(VidfeatError):
         where: the video's path.
         stage: the step that failed.
         kind: what was wrong with the video.
-        expected, found, do: as in `VidfeatError`.
+        expected, found, hint: as in `VidfeatError`.
     """
 
-    def __init__(self, where: str, *, stage: Stage, kind: Kind, expected: str, found: str, do: str = "") -> None:
+    def __init__(self, where: str, *, stage: Stage, kind: Kind, expected: str, found: str, hint: str = "") -> None:
         self.stage: Stage = stage
         self.kind: Kind = kind
-        super().__init__(where, expected=expected, found=found, do=do)
+        super().__init__(where, expected=expected, found=found, hint=hint)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_video_error, (self.where, self.stage, self.kind, self.expected, self.found, self.do))
+        return (_rebuild_video_error, (self.where, self.stage, self.kind, self.expected, self.found, self.hint))
 
 
-def _rebuild_video_error(where: str, stage: Stage, kind: Kind, expected: str, found: str, do: str) -> VideoError:
-    return VideoError(where, stage=stage, kind=kind, expected=expected, found=found, do=do)
+def _rebuild_video_error(where: str, stage: Stage, kind: Kind, expected: str, found: str, hint: str) -> VideoError:
+    return VideoError(where, stage=stage, kind=kind, expected=expected, found=found, hint=hint)

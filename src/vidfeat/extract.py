@@ -21,16 +21,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidfeat.batches import Batcher, Span
 from vidfeat.checkpoint import CheckpointFile, MatchReport, find, load_into, load_state
 from vidfeat.errors import DeviceError, UsageError, VideoError
+from vidfeat.inference.batches import Batcher, Span
+from vidfeat.inference.pooling import pool_video
+from vidfeat.inference.runner import FRAMES_PER_BATCH, PRECISIONS, Agree, Kernels, Network, Precision
 from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
-from vidfeat.network import FRAMES_PER_BATCH, PRECISIONS, Agree, Kernels, Network, Precision
-from vidfeat.pooling import pool_video
+from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec, Views, read_chunks, units_per_video
 from vidfeat.recipe import Recipe, WindowSampling
 from vidfeat.video import Nvdec
-from vidfeat.views import OnCorrupt, Views, ViewSpec, read_chunks, units_per_video
 
 DECODERS = ("pyav", "nvdec")
 """What may decode videos."""
@@ -105,7 +105,7 @@ def prepare(
     source = checkpoint or released
     if source is None:
         raise UsageError(
-            os.fspath(model), expected="a checkpoint", found="none", do="Give a path or a URL with --checkpoint."
+            os.fspath(model), expected="a checkpoint", found="none", hint="Give a path or a URL with --checkpoint."
         )
     return Setup(recipe, find(os.fspath(source), progress=progress), chosen, precision, nvdec)
 
@@ -196,7 +196,7 @@ class Extractor:
             setup: from `prepare`.
             device: one of its devices, the first where None.
             threads: as for `Extractor`.
-            kernels, agree, say: as for `vidfeat.network.Network`.
+            kernels, agree, say: as for `vidfeat.inference.runner.Network`.
         """
         extractor = cls.__new__(cls)
         extractor._load(setup, device or setup.devices[0], threads=threads, kernels=kernels, agree=agree, say=say)
@@ -225,7 +225,7 @@ class Extractor:
         if on_corrupt not in get_args(OnCorrupt):
             raise UsageError("on_corrupt", expected=" or ".join(get_args(OnCorrupt)), found=repr(on_corrupt))
         computation = self.begin(where=str(path))
-        for views in read_chunks(ViewSpec.of(self.recipe, on_corrupt, self.nvdec), Path(path)):
+        for views in read_chunks(PreprocessSpec.of(self.recipe, on_corrupt, self.nvdec), Path(path)):
             computation.add(views)
         return computation.result()
 
@@ -261,7 +261,7 @@ class Extractor:
             "Extractor",
             expected="an extractor that stays in its process",
             found="one to be copied or pickled",
-            do="Make one in every process, with the same arguments; several threads may share one.",
+            hint="Make one in every process, with the same arguments; several threads may share one.",
         )
 
     def batcher(self, videos: int = 0) -> Batcher:
@@ -288,7 +288,7 @@ def _require_own_process() -> None:
         "Extractor",
         expected="a process that computes from its start",
         found=f"one forked from process {_computing_process}, which has computed features already",
-        do="Start it with multiprocessing.get_context('spawn'), or compute in forked processes only.",
+        hint="Start it with multiprocessing.get_context('spawn'), or compute in forked processes only.",
     )
 
 
@@ -376,7 +376,7 @@ class Computation:
                 kind="corrupt",
                 expected="finite features",
                 found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} values infinite or not a number",
-                do="Check that the checkpoint fits the config's normalisation.",
+                hint="Check that the checkpoint fits the config's normalisation.",
             )
         return self._finish(array, views=len(rows))
 
@@ -387,7 +387,7 @@ class Computation:
             kind="out_of_memory",
             expected="memory for the network",
             found=f"none, {error}" if str(error) else "none",
-            do="Use a device with more memory, or a config with a smaller crop or shorter clips.",
+            hint="Use a device with more memory, or a config with a smaller crop or shorter clips.",
         )
 
 
@@ -455,7 +455,7 @@ def _device(name: str) -> torch.device:
             "--device",
             expected=f"a CUDA device for {name!r}",
             found=f"{count} of them",
-            do="Use --device cpu, or install a CUDA build of PyTorch and its driver.",
+            hint="Use --device cpu, or install a CUDA build of PyTorch and its driver.",
         )
     return device
 

@@ -25,11 +25,11 @@ import pytest
 from vidfeat.errors import Kind, VideoError
 from vidfeat.extract import Extractor
 from vidfeat.mmaction import compile_file
+from vidfeat.preprocessing.clips import OnCorrupt, read_views
+from vidfeat.preprocessing.sampling import plan_clips
+from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
-from vidfeat.sampling import plan_clips
 from vidfeat.store import verify
-from vidfeat.transforms import FrameTransformer
-from vidfeat.views import OnCorrupt, read_views
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "scripts"))

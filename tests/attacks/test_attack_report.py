@@ -16,8 +16,8 @@ import pytest
 
 from made_outputs import clustered, data_of, names_of, write_output
 from vidfeat.errors import OutputError, VidfeatError
-from vidfeat.report import build
 from vidfeat.store.manifest import manifest_path
+from vidfeat.tools.report import build
 
 EVIL = [
     "<img src=x onerror=alert(1)>.mp4",
@@ -191,7 +191,7 @@ def test_a_killed_report_leaves_the_page_as_it_was(tmp_path: Path) -> None:
     page = page_of(out)
     before = page.read_bytes()
     program = (
-        "import os, pathlib, vidfeat.report.compose as c; c.render = lambda data: os._exit(9);"
+        "import os, pathlib, vidfeat.tools.report.compose as c; c.render = lambda data: os._exit(9);"
         f"c.build(pathlib.Path({str(out)!r}), video_root=None, labels=None, page=pathlib.Path({str(page)!r}))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 9

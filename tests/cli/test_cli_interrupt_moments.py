@@ -53,8 +53,9 @@ BODIES = {
         "ready ready",
     ),
     "where it got lost, and is held back now": (
-        "from vidfeat.engine.children import deaf_children\ntry: ready(); time.sleep(60)\nexcept BaseException: pass\n"
-        "with deaf_children(): time.sleep(0.3); print('done')\n",
+        "from vidfeat.engine.subprocesses import block_sigint\n"
+        "try: ready(); time.sleep(60)\nexcept BaseException: pass\n"
+        "with block_sigint(): time.sleep(0.3); print('done')\n",
         "ready done",
     ),
     "in what then fails": ("try: ready(); time.sleep(60)\nexcept BaseException: raise ImportError('numpy')", "ready"),

@@ -10,11 +10,11 @@ import pytest
 
 from video.video_files import write_video
 from vidfeat import Extractor
+from vidfeat.engine.decode_pool import ReaderOptions
 from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
-from vidfeat.engine.readers import ReaderOptions
+from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
-from vidfeat.views import ViewSpec
 
 HOURS = 10
 PACKETS_PER_SECOND = 2.5
@@ -63,7 +63,7 @@ def test_among_short_ones(extractor: Extractor, tmp_path: Path) -> None:
     entries = [Entry(index, f"{index}.mp4", path) for index, path in enumerate(paths)]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
     with RunStore.open(tmp_path / "out", identity, entries) as store, Progress(len(entries), quiet=True) as progress:
-        with Reading(ViewSpec.of(extractor.recipe), store.pending(), ReaderOptions(2)) as reading:
+        with Reading(PreprocessSpec.of(extractor.recipe), store.pending(), ReaderOptions(2)) as reading:
             run(extractor, reading, store, progress)
         summary = store.finish({"recipe": {}, "checkpoint": {}, "device": "", "numerics": {}, "versions": {}})
     assert summary is not None

@@ -15,20 +15,20 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import av
-import faulty_reader
+import faulty_worker
 import numpy as np
 import pytest
 
 from video.video_files import write_video
-from vidfeat.engine.events import Broken, Complete, Event, Failed, Piece
-from vidfeat.engine.reader_handle import worker_command
-from vidfeat.engine.readers import ReaderOptions, Readers, processes_for
+from vidfeat.engine.decode_pool import ReaderOptions, Readers, processes_for
+from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event, Failed
+from vidfeat.engine.worker_handle import worker_command
 from vidfeat.errors import VideoError, VidfeatError
+from vidfeat.preprocessing.clips import PreprocessSpec, Views, read_chunks
 from vidfeat.recipe import CenterCrop, SegmentSampling
-from vidfeat.views import Views, ViewSpec, read_chunks
 
-SPEC = ViewSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
-EVERY_FRAME = ViewSpec(SegmentSampling(clip_len=1, num_clips=600), (CenterCrop(32, 32),))
+SPEC = PreprocessSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
+EVERY_FRAME = PreprocessSpec(SegmentSampling(clip_len=1, num_clips=600), (CenterCrop(32, 32),))
 LONG = 30.0
 """Seconds within which anything must happen, on however busy a machine."""
 
@@ -44,7 +44,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("videos") / "long.mp4", frames=600, options={"qp": "8"})
 
 
-def expected(path: Path, spec: ViewSpec = SPEC) -> list[Views]:
+def expected(path: Path, spec: PreprocessSpec = SPEC) -> list[Views]:
     return list(read_chunks(spec, path))
 
 
@@ -74,7 +74,7 @@ def collect(inbox: SimpleQueue[Event], videos: int) -> dict[int, list[Views] | V
     for event in events(inbox, videos):
         if isinstance(event, Failed):
             results[event.index] = event.error
-        if isinstance(event, Piece):
+        if isinstance(event, ChunkDecoded):
             before = results.setdefault(event.index, []) if event.views.first_clip else []
             results[event.index] = [*before, event.views]  # type: ignore[misc]
             event.release()
@@ -83,7 +83,7 @@ def collect(inbox: SimpleQueue[Event], videos: int) -> dict[int, list[Views] | V
 
 def read(
     paths: Sequence[Path],
-    spec: ViewSpec = SPEC,
+    spec: PreprocessSpec = SPEC,
     processes: int = 2,
     *,
     timeout: float = LONG,
@@ -91,7 +91,7 @@ def read(
     memory: int = 8 << 30,
     command: Sequence[str] = (),
 ) -> dict[int, list[Views] | VideoError]:
-    options = ReaderOptions(processes, timeout, budget, memory, command or faulty_reader.command())
+    options = ReaderOptions(processes, timeout, budget, memory, command or faulty_worker.command())
     inbox: SimpleQueue[Event] = SimpleQueue()
     with Readers(spec, paths, inbox.put, options):
         return collect(inbox, len(paths))
@@ -175,7 +175,7 @@ def test_a_hang_is_a_timeout(name: str, short: Path, tmp_path: Path) -> None:
     assert isinstance(error, VideoError)
     assert (error.stage, error.kind) == ("decode", "timeout")
     assert "0.7 s" in error.expected
-    assert "--timeout" in error.do
+    assert "--timeout" in error.hint
 
 
 @pytest.mark.parametrize("name", ["abort_0", "stop_0", "memory_0", "abort_2"])
@@ -195,7 +195,7 @@ def test_a_process_killed_by_someone_else(short: Path, long: Path) -> None:
     options = ReaderOptions(1, LONG, 1 << 20, command=worker_command())
     with Readers(EVERY_FRAME, [long, short], inbox.put, options):
         first = inbox.get(timeout=LONG)
-        assert isinstance(first, Piece)
+        assert isinstance(first, ChunkDecoded)
         (pid,) = children()
         os.kill(pid, signal.SIGKILL)
         first.release()
@@ -216,7 +216,7 @@ def test_a_video_that_shrinks_while_it_is_read(short: Path, long: Path, tmp_path
     inbox: SimpleQueue[Event] = SimpleQueue()
     with Readers(EVERY_FRAME, [shrinking, short], inbox.put, ReaderOptions(1, LONG, 1 << 20)):
         first = inbox.get(timeout=LONG)
-        assert isinstance(first, Piece)
+        assert isinstance(first, ChunkDecoded)
         os.truncate(shrinking, long.stat().st_size // 2)
         first.release()
         results = collect(inbox, 2)
@@ -226,7 +226,7 @@ def test_a_video_that_shrinks_while_it_is_read(short: Path, long: Path, tmp_path
 
 
 def test_a_real_lack_of_memory(short: Path, tmp_path: Path) -> None:
-    whole = ViewSpec(SPEC.sampling, ())
+    whole = PreprocessSpec(SPEC.sampling, ())
     with av.open(str(tmp_path / "large.avi"), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 4096, 4096, "yuvj420p"
@@ -241,13 +241,13 @@ def test_a_real_lack_of_memory(short: Path, tmp_path: Path) -> None:
 
 def _memory_of_a_process() -> int:
     """Address space of a process that has read a small video, in bytes."""
-    script = "import vidfeat.engine.reader_process, av, resource; print(open('/proc/self/statm').read().split()[0])"
+    script = "import vidfeat.engine.decode_worker, av, resource; print(open('/proc/self/statm').read().split()[0])"
     pages = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     return int(pages) * resource.getpagesize()
 
 
 def test_without_shared_memory_the_pixels_still_come(short: Path, long: Path) -> None:
-    results = read([short, long], command=faulty_reader.command("RLIMIT_FSIZE"))
+    results = read([short, long], command=faulty_worker.command("RLIMIT_FSIZE"))
     assert same(results[0], expected(short))
     assert same(results[1], expected(long))
 
@@ -264,13 +264,13 @@ def test_the_budget_holds_the_readers_back_and_waiting_is_no_timeout(long: Path,
     with Readers(EVERY_FRAME, [long], inbox.put, ReaderOptions(1, 1.0, chunk // 2)):
         for first_clip in (0, 256):
             piece = inbox.get(timeout=LONG)
-            assert isinstance(piece, Piece)
+            assert isinstance(piece, ChunkDecoded)
             assert piece.views.first_clip == first_clip
             with pytest.raises(Empty):
                 inbox.get(timeout=1.2 if first_clip == 0 else 0.1)
             piece.release()
         last = inbox.get(timeout=LONG)
-        assert isinstance(last, Piece)
+        assert isinstance(last, ChunkDecoded)
         assert last.views.first_clip == 512
         assert inbox.get(timeout=LONG) == Complete(0)
 
@@ -301,11 +301,11 @@ PARENT = """
 import sys
 sys.path[:] = {path!r}
 from queue import SimpleQueue
-import faulty_reader
+import faulty_worker
 from test_engine_faults import SPEC, ReaderOptions, Readers, children
 inbox = SimpleQueue()
 try:
-    with Readers(SPEC, sys.argv[1:], inbox.put, ReaderOptions(2, command=faulty_reader.command())):
+    with Readers(SPEC, sys.argv[1:], inbox.put, ReaderOptions(2, command=faulty_worker.command())):
         inbox.get(), inbox.get()
         print(*children(), flush=True)
         inbox.get()
@@ -356,5 +356,5 @@ def test_as_many_processes_as_cores_up_to_an_end(cores: int, device: str, proces
 
 
 def test_decode_processes_do_not_import_torch() -> None:
-    script = "import vidfeat.engine.reader_process, sys; sys.exit('torch' in sys.modules)"
+    script = "import vidfeat.engine.decode_worker, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -11,14 +11,14 @@ import pytest
 
 from video.video_files import cut, write_video
 from vidfeat import Extractor
+from vidfeat.engine.decode_pool import ReaderOptions
 from vidfeat.engine.local import Reading, in_order_of_work, run
 from vidfeat.engine.progress import Progress
-from vidfeat.engine.readers import ReaderOptions
 from vidfeat.errors import ConfigError, VideoError
 from vidfeat.mmaction import compile_file
-from vidfeat.models.made_up import write_made_up_weights
+from vidfeat.models.random_weights import write_made_up_weights
+from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
-from vidfeat.views import OnCorrupt, ViewSpec
 
 HEADER = {"recipe": {}, "checkpoint": {"source": "test"}, "device": "cpu", "numerics": {}, "versions": {}}
 
@@ -57,7 +57,7 @@ def extract(
     entries = [Entry(index, path.name, path) for index, path in enumerate(paths)]
     extractor = extractors if isinstance(extractors, Extractor) else extractors[0]
     identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
-    spec, reader_options = ViewSpec.of(extractor.recipe, on_corrupt), ReaderOptions(**{"processes": 2, **options})
+    spec, reader_options = PreprocessSpec.of(extractor.recipe, on_corrupt), ReaderOptions(**{"processes": 2, **options})
     with RunStore.open(out, identity, entries) as store, Progress(len(entries), quiet=True) as progress:
         with Reading(spec, store.pending(), reader_options, in_order=on_error == "fail") as reading:
             run(extractors, reading, store, progress, on_error=on_error)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_a_video_that_turns_out_to_be_broken_begins_anew(windows: Extractor, tmp
 
 
 def test_a_long_video_is_the_mean_over_all_its_clips(windows: Extractor, videos: list[Path]) -> None:
-    from vidfeat.views import read_views
+    from vidfeat.preprocessing.clips import read_views
 
     whole = windows.compute(read_views(windows.recipe, videos[0]))
     chunked = windows.extract(videos[0])

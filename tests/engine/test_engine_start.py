@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from video.video_files import write_video
-from vidfeat.engine.events import Complete, Event, Piece
-from vidfeat.engine.reader_handle import EarlyProcesses
-from vidfeat.engine.readers import ReaderOptions, Readers
+from vidfeat.engine.decode_pool import ReaderOptions, Readers
+from vidfeat.engine.events import ChunkDecoded, Complete, Event
+from vidfeat.engine.worker_handle import PrewarmedWorkers
 from vidfeat.mmaction import compile_file
-from vidfeat.views import ViewSpec
+from vidfeat.preprocessing.clips import PreprocessSpec
 
 LONG = 60
 
@@ -24,8 +24,8 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def spec(repository: Path) -> ViewSpec:
-    return ViewSpec.of(compile_file(repository / "examples" / "tiny_slowonly.py"))
+def spec(repository: Path) -> PreprocessSpec:
+    return PreprocessSpec.of(compile_file(repository / "examples" / "tiny_slowonly.py"))
 
 
 class Inbox:
@@ -36,7 +36,7 @@ class Inbox:
         self._changed = threading.Condition()
 
     def deliver(self, event: Event) -> None:
-        if isinstance(event, Piece):
+        if isinstance(event, ChunkDecoded):
             event.release()
         if isinstance(event, Complete):
             with self._changed:
@@ -48,8 +48,8 @@ class Inbox:
             assert self._changed.wait_for(lambda: len(self.complete) >= count, LONG)
 
 
-def test_early_processes_read_and_none_is_left(spec: ViewSpec, paths: list[Path]) -> None:
-    with EarlyProcesses(3) as early:
+def test_early_processes_read_and_none_is_left(spec: PreprocessSpec, paths: list[Path]) -> None:
+    with PrewarmedWorkers(3) as early:
         processes = [worker.process for worker in early._waiting]
         inbox = Inbox()
         with Readers(spec, paths, inbox.deliver, ReaderOptions(1), early) as readers:
@@ -61,15 +61,15 @@ def test_early_processes_read_and_none_is_left(spec: ViewSpec, paths: list[Path]
     assert all(process.poll() is not None for process in processes)
 
 
-def test_an_early_process_that_has_died_is_replaced(spec: ViewSpec, paths: list[Path]) -> None:
-    with EarlyProcesses(1) as early:
+def test_an_early_process_that_has_died_is_replaced(spec: PreprocessSpec, paths: list[Path]) -> None:
+    with PrewarmedWorkers(1) as early:
         early._waiting[0].process.kill()
         inbox = Inbox()
         with Readers(spec, paths, inbox.deliver, ReaderOptions(1), early):
             inbox.wait_for(3)
 
 
-def test_the_first_video_is_read_alone_until_more_are_wanted(spec: ViewSpec, paths: list[Path]) -> None:
+def test_the_first_video_is_read_alone_until_more_are_wanted(spec: PreprocessSpec, paths: list[Path]) -> None:
     inbox = Inbox()
     with Readers(spec, paths, inbox.deliver, ReaderOptions(2), first_alone=True) as readers:
         inbox.wait_for(1)
@@ -80,9 +80,9 @@ def test_the_first_video_is_read_alone_until_more_are_wanted(spec: ViewSpec, pat
 
 
 def test_nobody_waits_for_ever_for_the_first_video(
-    spec: ViewSpec, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+    spec: PreprocessSpec, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidfeat.engine.readers.FIRST_ALONE_SECONDS", 0.1)
+    monkeypatch.setattr("vidfeat.engine.decode_pool.FIRST_ALONE_SECONDS", 0.1)
     inbox = Inbox()
     with Readers(spec, paths, inbox.deliver, ReaderOptions(2), first_alone=True):
         inbox.wait_for(3)

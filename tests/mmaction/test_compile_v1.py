@@ -13,6 +13,7 @@ from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config, compile_
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.models import build
 from vidfeat.models.resnet import ResNetConfig
+from vidfeat.preprocessing.sampling import plan_clips
 from vidfeat.recipe import (
     CenterCrop,
     DenseSampling,
@@ -29,7 +30,6 @@ from vidfeat.recipe import (
     UniformSampling,
     WindowSampling,
 )
-from vidfeat.sampling import plan_clips
 from vidfeat.video import probe, with_exact_frames
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from derived_weights import state_of
+from vidfeat.inference.pooling import pool_views
 from vidfeat.mmaction.backbones import compile_backbone
 from vidfeat.mmaction.node import Node
 from vidfeat.models import build, fold_norms
-from vidfeat.pooling import pool_views
 from vidfeat.recipe import ModelSpec
 
 HERE = Path(__file__).parents[1] / "golden"

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from derived_weights import state_of
 from vidfeat.errors import ConfigError
+from vidfeat.inference.pooling import pool_views
 from vidfeat.mmaction.backbones import compile_backbone
 from vidfeat.mmaction.node import Node
 from vidfeat.models import Recognizer, build, fold_norms
@@ -24,7 +25,6 @@ from vidfeat.models.resnet import ResNetConfig
 from vidfeat.models.resnet3d import ResNet3dConfig
 from vidfeat.models.slowfast import LateralConfig, SlowFastConfig, _every
 from vidfeat.models.x3d import X3DConfig, round_width
-from vidfeat.pooling import pool_views
 from vidfeat.recipe import BackboneConfig, ModelSpec
 
 SMALL = ResNet3dConfig(depth=18, stage_blocks=(1, 1, 1, 1), base_channels=16)

@@ -18,19 +18,19 @@ from derived_weights import state_of
 from vidfeat.checkpoint import find, load_into, load_state
 from vidfeat.errors import ConfigError
 from vidfeat.extract import Views
+from vidfeat.inference.pooling import pool_views
 from vidfeat.mmaction.backbones import compile_backbone
 from vidfeat.mmaction.backbones.tsm import segments_of
 from vidfeat.mmaction.necks import compile_neck
 from vidfeat.mmaction.node import Node
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
-from vidfeat.models.foreign import ForeignConfig, foreign_network
 from vidfeat.models.mobilenet_v2 import divisible
 from vidfeat.models.resnet import ResNetConfig
 from vidfeat.models.tanet import TAMConfig, TANetConfig, _mix_neighbours
+from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import TINConfig, _mix
 from vidfeat.models.tpn import TPN
 from vidfeat.models.tsm import TSMConfig, shift
-from vidfeat.pooling import pool_views
 from vidfeat.recipe import ModelSpec
 
 REPO = Path(__file__).resolve().parents[2]
@@ -321,10 +321,10 @@ def test_network_of_another_library(name: str, options: dict[str, Any], size: in
     if not importable(library):
         pytest.skip(f"{library} cannot be imported here")
     config = compile_backbone(Node.of({"type": name, "pretrained": True, **options}, "config.py"), 2)
-    assert isinstance(config, ForeignConfig)
+    assert isinstance(config, LibraryConfig)
     assert config.feature_size == size
     model = build(ModelSpec(config, 2))
-    made_there = foreign_network(config)
+    made_there = library_network(config)
     assert list(model.state_dict()) == [f"backbone.{key}" for key in made_there.state_dict()]
     model.backbone.load_state_dict(made_there.state_dict())
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidfeat.machine import cpu_flags
+from vidfeat.hardware import cpu_flags
 from vidfeat.models import fold_norms, pack, packed
 from vidfeat.models.layers import ConvNorm, Pointwise
 from vidfeat.models.packed import PackedConv, PackedLinear

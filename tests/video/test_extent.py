@@ -10,7 +10,7 @@ from video_files import cut, write_video
 
 from vidfeat.errors import VideoError
 from vidfeat.video import count_frames, probe
-from vidfeat.video.extent import find_shortfall
+from vidfeat.video.extent import find_truncation
 
 FILES: dict[str, tuple[str, dict[str, str]]] = {
     "index_last.mp4": ("libx264", {}),
@@ -47,7 +47,7 @@ def test_a_shorter_copy_is_truncated(whole_files: dict[str, Path], tmp_path: Pat
 def test_a_whole_file_lacks_nothing(whole_files: dict[str, Path], name: str) -> None:
     path = whole_files[name]
     with path.open("rb") as file:
-        assert find_shortfall(file, path.stat().st_size) is None
+        assert find_truncation(file, path.stat().st_size) is None
     assert count_frames(path) == 30
 
 
@@ -66,7 +66,7 @@ def test_every_cut_of_an_mp4_is_noticed(whole_files: dict[str, Path], tmp_path: 
     for length in range(1, len(data), 97):
         path.write_bytes(data[:length])
         with path.open("rb") as file:
-            shortfall = find_shortfall(file, length)
+            shortfall = find_truncation(file, length)
         if length >= 48:  # the ftyp box and the header of the next
             assert shortfall is not None, length
         with pytest.raises(VideoError):
@@ -81,7 +81,7 @@ def test_samples_beyond_the_end_are_truncated(whole_files: dict[str, Path], tmp_
     path = tmp_path / "a.mp4"
     path.write_bytes(data[: start + (len(data) - start) // 2])
     with path.open("rb") as file:
-        assert find_shortfall(file, path.stat().st_size) is None
+        assert find_truncation(file, path.stat().st_size) is None
     with pytest.raises(VideoError, match="index") as caught:
         probe(path)
     assert caught.value.kind == "truncated"

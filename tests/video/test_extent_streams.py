@@ -10,11 +10,11 @@ from video_files import write_video
 
 from vidfeat.errors import VideoError
 from vidfeat.video import probe
-from vidfeat.video.extent import find_shortfall
+from vidfeat.video.extent import find_truncation
 
 
 def shortfall_of(data: bytes) -> str | None:
-    return find_shortfall(io.BytesIO(data), len(data))
+    return find_truncation(io.BytesIO(data), len(data))
 
 
 @pytest.fixture(scope="module")

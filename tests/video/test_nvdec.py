@@ -25,17 +25,17 @@ from hypothesis import strategies as st
 from video_files import RATE, picture, plain_linear_decode, write_video
 
 from vidfeat import Extractor
-from vidfeat.engine.events import Broken, Complete, Event, Piece
+from vidfeat.engine.decode_pool import ReaderOptions, Readers
+from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event
 from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
-from vidfeat.engine.readers import ReaderOptions, Readers
 from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
+from vidfeat.preprocessing.clips import PreprocessSpec, read_chunks
 from vidfeat.recipe import CenterCrop, SegmentSampling
 from vidfeat.store import Entry, RunIdentity, RunStore, Success, list_digest
 from vidfeat.video import Nvdec, VideoInfo, decode, probe
 from vidfeat.video.nvdec import _key_frame, _missing, alike, require
 from vidfeat.video.packets import PacketTable
-from vidfeat.views import ViewSpec, read_chunks
 
 
 def refusal(device: str) -> str:
@@ -60,7 +60,7 @@ LEFT_TO_PYAV = {
     *("testsrc2_odd_height_and_width_vp9.mp4", "testsrc2_odd_width_444.mp4", "testsrc2_odd_width_mpeg2.mp4"),
     *("testsrc2_vp8.webm", "video_90.mov"),
 }
-SPEC = ViewSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
+SPEC = PreprocessSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
 
 
 # --- a machine without it ---------------------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_processes_read_the_same_views(tmp_path: Path) -> None:
         assert readers.processes == 1
         while len(doubts) < 2:
             event = inbox.get(timeout=60)
-            if isinstance(event, Piece):
+            if isinstance(event, ChunkDecoded):
                 found[event.index] = event.views.pixels.copy()
                 event.release()
             else:
@@ -434,7 +434,7 @@ def test_a_run_says_how_many_videos_pyav_decoded(repository: Path, tmp_path: Pat
     told = io.StringIO()
     out = tmp_path / "out"
     with RunStore.open(out, identity, entries) as store, Progress(2, stream=told) as progress:
-        with Reading(ViewSpec.of(extractor.recipe, nvdec=extractor.nvdec), entries, ReaderOptions(1)) as reading:
+        with Reading(PreprocessSpec.of(extractor.recipe, nvdec=extractor.nvdec), entries, ReaderOptions(1)) as reading:
             run(extractor, reading, store, progress)
         store.finish({"recipe": {}, "checkpoint": {"source": ""}, "device": "cpu", "numerics": {}, "versions": {}})
     assert f"PyAV decoded 1 of 2 videos, and not NVDEC; {paths[1]}, for one: mpeg4 in this file" in told.getvalue()

@@ -11,9 +11,9 @@ from video_files import cut, plain_linear_decode, write_video
 
 from vidfeat.errors import VideoError
 from vidfeat.mmaction import compile_file
+from vidfeat.preprocessing.clips import read_views
 from vidfeat.recipe import Recipe, SegmentSampling
 from vidfeat.video import count_frames, decode, probe, salvage, with_exact_frames
-from vidfeat.views import read_views
 
 INTRA = {"x264-params": "keyint=1"}
 FASTSTART = {"movflags": "faststart"}

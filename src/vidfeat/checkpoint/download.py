@@ -80,11 +80,11 @@ class _RefusedError(Exception):
 
 
 def _failed(url: str, target: Path, *, expected: str, found: str) -> CheckpointError:
-    do = (
+    hint = (
         f"Without a network, put the file by hand at {target} (file name {target.name}, folder {target.parent}), "
         "or give its path instead of the URL, or set VIDFEAT_MIRROR to a server that has it."
     )
-    return CheckpointError(url, expected=expected, found=found, do=do)
+    return CheckpointError(url, expected=expected, found=found, hint=hint)
 
 
 def _reason(error: BaseException) -> str:
@@ -157,7 +157,9 @@ def _number_from_environment(name: str, default: float) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise CheckpointError(f"${name}", expected="a number above 0", found=repr(text), do="Correct it, or unset it.")
+        raise CheckpointError(
+            f"${name}", expected="a number above 0", found=repr(text), hint="Correct it, or unset it."
+        )
     return number
 
 

@@ -93,7 +93,7 @@ def _find_local(path: Path, source: str) -> CheckpointFile:
             found = "a folder"
         elif path.exists():
             found = "something that is not a regular file"
-        raise CheckpointError(str(path), expected="a checkpoint file", found=found, do=f"It was given as {source!r}.")
+        raise CheckpointError(str(path), expected="a checkpoint file", found=found, hint=f"It was given as {source!r}.")
     sha256 = _sha256_of(path)
     wanted = name_hash(path.name)
     if wanted and not sha256.startswith(wanted):
@@ -101,7 +101,7 @@ def _find_local(path: Path, source: str) -> CheckpointFile:
             str(path),
             expected=f"content whose SHA-256 begins with {wanted}, as the file name says",
             found=f"{sha256[: len(wanted)]} in {path.stat().st_size} bytes",
-            do="The file is truncated or altered: get it again. "
+            hint="The file is truncated or altered: get it again. "
             f"If the change is yours, take -{wanted} out of the file name.",
         )
     return CheckpointFile(path=path, sha256=sha256, source=source)
@@ -146,7 +146,7 @@ def _mirrored(url: str) -> str:
             "VIDFEAT_MIRROR",
             expected="a base URL such as https://mirror.example/openmmlab",
             found=repr(mirror),
-            do="Correct the environment variable, or unset it.",
+            hint="Correct the environment variable, or unset it.",
         )
     parts = urlsplit(url)
     return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, parts.query, ""))

@@ -82,7 +82,7 @@ def load_into(
             source,
             expected=f"the {len(targets)} tensors of the model that the config describes",
             found=f"tensors that do not fit: {mismatch}",
-            do=_guess(targets, weights) + "Give the config and the checkpoint of the same model.",
+            hint=_guess(targets, weights) + "Give the config and the checkpoint of the same model.",
         )
     _check_finite(targets, weights, source)
     model.load_state_dict(weights, strict=False)  # not strict only for what may be missing: the rest was compared
@@ -130,7 +130,7 @@ def _check_finite(targets: dict[str, Tensor], weights: dict[str, Tensor], source
                 source,
                 expected=f"finite numbers in {str(converted.dtype).removeprefix('torch.')}",
                 found=f"{broken} of {converted.numel()} values of {name} that are infinite or not a number",
-                do="The training that made the file diverged, or the file is damaged.",
+                hint="The training that made the file diverged, or the file is damaged.",
             )
 
 

@@ -201,14 +201,14 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
             expected=ONLY_TENSORS,
             found=f"_codecs.encode together with the codec {short(min(codecs))!r}, "
             "with which a small file fills the memory",
-            do="Get the checkpoint from its publisher.",
+            hint="Get the checkpoint from its publisher.",
         )
     if protocol != 2:
         raise CheckpointError(
             where,
             expected="pickle protocol 2, which torch.save writes by default",
             found=f"protocol {protocol}",
-            do="Where you trust the file, load it there and save it again with torch.save.",
+            hint="Where you trust the file, load it there and save it again with torch.save.",
         )
 
 
@@ -224,7 +224,7 @@ def _check_name(argument: str, where: str) -> str:
         where,
         expected=ONLY_TENSORS,
         found=f"the name {short(dotted)}, which is not known to be harmless: the file may contain code",
-        do="Where you trust the file, load it in the program that made it and save only the weights: "
+        hint="Where you trust the file, load it in the program that made it and save only the weights: "
         "torch.save({'state_dict': model.state_dict()}, path).",
     )
 
@@ -235,7 +235,7 @@ def _refuse_if_it_runs_code(dotted: str, where: str) -> None:
             where,
             expected=ONLY_TENSORS,
             found=f"a call of {short(dotted)}: loading the file would run commands on this machine",
-            do="Do not load it with anything. Delete it, and get the checkpoint from its publisher.",
+            hint="Do not load it with anything. Delete it, and get the checkpoint from its publisher.",
         )
 
 

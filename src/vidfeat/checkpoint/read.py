@@ -56,7 +56,7 @@ def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
             str(path),
             expected="a readable checkpoint",
             found=f"{type(error).__name__} while reading it: {reason}",
-            do="The file is probably truncated or damaged: get it again.",
+            hint="The file is probably truncated or damaged: get it again.",
         ) from error
 
 
@@ -79,7 +79,7 @@ def _torch_load(path: Path, *, mmap: bool) -> Any:
 
     if path.suffix == ".safetensors":  # by which torch.load, too, chooses the reader
         raise CheckpointError(
-            str(path), expected="safetensors, as its suffix says", found="a PyTorch file", do="Rename it to .pth."
+            str(path), expected="safetensors, as its suffix says", found="a PyTorch file", hint="Rename it to .pth."
         )
     try:
         with pickles.stand_ins_allowed():
@@ -91,7 +91,7 @@ def _torch_load(path: Path, *, mmap: bool) -> Any:
             str(path),
             expected=pickles.ONLY_TENSORS,
             found=(reason.group(1)[:200] if reason else "something else"),
-            do="The file is damaged, or made to do something else than to hold weights: get it from its publisher.",
+            hint="The file is damaged, or made to do something else than to hold weights: get it from its publisher.",
         ) from None
 
 
@@ -178,7 +178,7 @@ def _not_a_checkpoint(where: str, found: str) -> CheckpointError:
         where,
         expected="a checkpoint, as torch.save or safetensors write it",
         found=found,
-        do="Get the file again, or give the right one.",
+        hint="Get the file again, or give the right one.",
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vidfeat.first_use import imported_at_first_use
+from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from vidfeat.cli.commands import build_parser, main
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_run_flags", "build_parser", "extract_to", "guarded", "main"]
 
-__getattr__ = imported_at_first_use(
+__getattr__ = lazy_names(
     __name__,
     {
         "add_run_flags": "vidfeat.cli.extract",

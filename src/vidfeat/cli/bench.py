@@ -53,10 +53,10 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the tables, and write them as JSON where that is asked for."""
-    from vidfeat.bench.comparison import parse_rows
-    from vidfeat.bench.session import Request, bench
-    from vidfeat.bench.table import render, to_json
     from vidfeat.store.atomic import replacing
+    from vidfeat.tools.bench.comparison import parse_rows
+    from vidfeat.tools.bench.session import Request, bench
+    from vidfeat.tools.bench.table import render, to_json
 
     request = Request(
         model=_model(options.model),
@@ -89,6 +89,9 @@ def _model(given: str | None) -> str | None:
 
     if given is not None and (Path(given).is_dir() or Path(given).suffix.lower() in VIDEO_SUFFIXES):
         raise UsageError(
-            "MODEL", expected="a model before the videos", found=repr(given), do="See the names with `vidfeat models`."
+            "MODEL",
+            expected="a model before the videos",
+            found=repr(given),
+            hint="See the names with `vidfeat models`.",
         )
     return given

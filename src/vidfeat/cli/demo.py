@@ -10,7 +10,7 @@ from vidfeat.cli import extract, flags
 from vidfeat.cli.parser import Commands, Parser
 
 if TYPE_CHECKING:
-    from vidfeat.demo.folder import DemoFolder
+    from vidfeat.tools.demo.folder import DemoFolder
 
 
 def add(commands: Commands) -> None:
@@ -36,13 +36,13 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Render, extract, and print and write what is found."""
-    from vidfeat.demo.folder import claim
+    from vidfeat.tools.demo.folder import claim
 
     folder = claim(options.out)
 
-    from vidfeat.demo.clips import demo_clips, write_clips
-    from vidfeat.demo.findings import find, in_words
-    from vidfeat.report import build
+    from vidfeat.tools.demo.clips import demo_clips, write_clips
+    from vidfeat.tools.demo.findings import find, in_words
+    from vidfeat.tools.report import build
 
     clips = demo_clips()
     write_clips(clips, folder, progress=not options.quiet)
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _extract(folder: DemoFolder, *, quiet: bool) -> int:
     """What anybody types for videos of their own; returns its exit code."""
-    from vidfeat.demo import CONFIG, weights
+    from vidfeat.tools.demo import CONFIG, weights
 
     words = ["extract", CONFIG, "--checkpoint", weights(), "--video-list", folder.listed, "--video-root", folder.clips]
     words += ["-o", folder.features, "--restart", *(["--quiet"] if quiet else [])]

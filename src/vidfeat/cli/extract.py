@@ -14,9 +14,9 @@ from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Share
-    from vidfeat.engine.reader_handle import EarlyProcesses
+    from vidfeat.engine.worker_handle import PrewarmedWorkers
     from vidfeat.extract import Setup
-    from vidfeat.network import Kernels
+    from vidfeat.inference.runner import Kernels
     from vidfeat.store import Entry, ManifestHeader, RunStore
 
 MOST_EARLY_PROCESSES = 4
@@ -102,10 +102,10 @@ def extract_to(options: argparse.Namespace, config: str, checkpoint: str | None,
     output.check_names(entries)
     idle = nothing_pending(output.out, restart=options.restart, retry_failed=options.retry_failed)
 
-    from vidfeat.engine.reader_handle import EarlyProcesses
+    from vidfeat.engine.worker_handle import PrewarmedWorkers
 
     # They import what decodes while this process imports torch.
-    with EarlyProcesses(0 if idle else min(MOST_EARLY_PROCESSES, share.cores, len(entries))) as early:
+    with PrewarmedWorkers(0 if idle else min(MOST_EARLY_PROCESSES, share.cores, len(entries))) as early:
         return _extract(options, config, checkpoint, out, entries, share, early)
 
 
@@ -116,7 +116,7 @@ def _extract(
     out: str,
     entries: list[Entry],
     share: Share,
-    early: EarlyProcesses,
+    early: PrewarmedWorkers,
 ) -> int:
     from vidfeat.extract import prepare
     from vidfeat.store import RunIdentity, RunStore, list_digest
@@ -161,7 +161,7 @@ def _extract(
 
 
 def _extract_pending(
-    options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share, early: EarlyProcesses
+    options: argparse.Namespace, setup: Setup, store: RunStore, videos: int, share: Share, early: PrewarmedWorkers
 ) -> dict[str, Any]:
     """Compute what is missing of this process's share. Nothing missing: not even the weights are read.
 
@@ -173,14 +173,14 @@ def _extract_pending(
         return {}
 
     from vidfeat.engine import local
+    from vidfeat.engine.decode_pool import ReaderOptions, processes_for
     from vidfeat.engine.progress import Progress
-    from vidfeat.engine.readers import ReaderOptions, processes_for
     from vidfeat.extract import Extractor
-    from vidfeat.views import ViewSpec
+    from vidfeat.preprocessing.clips import PreprocessSpec
 
     kernels = _agreed_kernels(options, store)
     reader_options = ReaderOptions(processes_for(share.cores, setup.devices[0].type), timeout_seconds=options.timeout)
-    spec = ViewSpec.of(setup.recipe, options.on_corrupt, setup.nvdec)
+    spec = PreprocessSpec.of(setup.recipe, options.on_corrupt, setup.nvdec)
     mine = len(range(share.rank, videos, share.world_size))
     with (
         Progress(mine, already=mine - len(pending), quiet=options.quiet) as progress,
@@ -211,7 +211,7 @@ def _agreed_kernels(options: argparse.Namespace, store: RunStore) -> Kernels | N
         "--compile" if options.compile else "--no-compile",
         expected=f"kernels as the run was begun with: {begun}",
         found=wanted,
-        do="Leave the flag out to go on, or begin anew with --restart: they differ in the last bits of a feature.",
+        hint="Leave the flag out to go on, or begin anew with --restart: they differ in the last bits of a feature.",
     )
 
 

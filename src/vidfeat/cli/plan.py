@@ -50,9 +50,9 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         open_format(options.out).check_names(entries)
 
-    from vidfeat.engine.readers import ReaderOptions, processes_for
-    from vidfeat.machine import usable_cores
-    from vidfeat.plan import forecast, render, to_json
+    from vidfeat.engine.decode_pool import ReaderOptions, processes_for
+    from vidfeat.hardware import usable_cores
+    from vidfeat.tools.estimate import forecast, render, to_json
 
     found = forecast(
         options.model,
@@ -80,7 +80,7 @@ def _require_model_last(options: argparse.Namespace) -> None:
             "vidfeat plan",
             expected="the videos first and the model last",
             found=f"{options.model!r} last",
-            do=f"Type: vidfeat plan {options.model} {options.videos[0]}.",
+            hint=f"Type: vidfeat plan {options.model} {options.videos[0]}.",
         )
 
 

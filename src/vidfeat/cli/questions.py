@@ -50,8 +50,8 @@ def add_inspect(commands: Commands) -> None:
 
 def inspect(options: argparse.Namespace) -> int:
     """Print a model's recipe, in words or as JSON."""
-    from vidfeat.describe import describe
     from vidfeat.mmaction import compile_model
+    from vidfeat.tools.describe import describe
 
     recipe, checkpoint = compile_model(options.model, values.overrides(options.cfg_options))
     print(json.dumps(recipe.to_json(), indent=2) if options.json else describe(recipe))
@@ -97,7 +97,7 @@ def add_doctor(commands: Commands) -> None:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what is found on this machine."""
-    from vidfeat.doctor import examine, render
+    from vidfeat.tools.doctor import examine, render
 
     print(render(examine()))
     return 0

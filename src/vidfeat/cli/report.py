@@ -34,8 +34,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page, and print what is on it."""
-    from vidfeat.report import build
     from vidfeat.store import open_format
+    from vidfeat.tools.report import build
 
     out = open_format(options.out).out
     summary = build(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
+    from vidfeat.inference.runner import Kernels
     from vidfeat.mmaction import FeatureRequest
-    from vidfeat.network import Kernels
     from vidfeat.store import Entry
 
 
@@ -65,14 +65,14 @@ def request(options: argparse.Namespace) -> FeatureRequest:
             "--long-video-mode",
             expected="--long-video-mode together with --clip-interval",
             found="one of them",
-            do="--clip-interval says how many frames lie between the centres of windows.",
+            hint="--clip-interval says how many frames lie between the centres of windows.",
         )
     if options.frame_interval is not None and not options.long_video_mode:
         raise UsageError(
             "--frame-interval",
             expected="--long-video-mode with it",
             found="none",
-            do="Elsewhere the config says it: --cfg-options changes `frame_interval` there.",
+            hint="Elsewhere the config says it: --cfg-options changes `frame_interval` there.",
         )
     if options.multi_view and options.views not in ("mean", "keep"):
         raise UsageError("--multi-view", expected="no other --views than keep", found=f"--views {options.views}")

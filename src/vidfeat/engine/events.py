@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from vidfeat.errors import VideoError
+from vidfeat.preprocessing.clips import Views
 from vidfeat.video import VideoInfo
-from vidfeat.views import Views
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class ChunkDecoded:
     """Some views of a video.
 
     Attributes:
@@ -67,4 +67,4 @@ class Broken:
     error: Exception
 
 
-Event = Union[Piece, Complete, Failed, Broken]
+Event = Union[ChunkDecoded, Complete, Failed, Broken]

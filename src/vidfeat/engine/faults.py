@@ -25,7 +25,7 @@ def as_video_error(path: str | os.PathLike[str], stage: Stage, error: BaseExcept
         kind=kind,
         expected="a video that can be processed",
         found=f"{type(error).__name__}: {text}" if text else type(error).__name__,
-        do="If the video plays elsewhere, please report this.",
+        hint="If the video plays elsewhere, please report this.",
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from vidfeat.errors import UsageError
-from vidfeat.machine import usable_cores
+from vidfeat.hardware import usable_cores
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
@@ -83,7 +83,7 @@ def read_share(launcher: Launcher, environ: Mapping[str, str] | None = None) -> 
         f"--launcher {launcher}",
         expected=f"the environment variables {names}",
         found="neither" if len(_VARIABLES[launcher]) == 1 else "none of them",
-        do="Start the command with torchrun, srun or mpirun, or leave --launcher out.",
+        hint="Start the command with torchrun, srun or mpirun, or leave --launcher out.",
     )
 
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from queue import Empty, PriorityQueue
 from typing import Any, Literal
 
-from vidfeat.engine.events import Broken, Complete, Event, Failed, Piece
+from vidfeat.engine.decode_pool import ReaderOptions, Readers, processes_for
+from vidfeat.engine.decode_worker import size_of
+from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event, Failed
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.progress import Load, Progress
-from vidfeat.engine.reader_handle import EarlyProcesses
-from vidfeat.engine.reader_process import size_of
-from vidfeat.engine.readers import ReaderOptions, Readers, processes_for
+from vidfeat.engine.worker_handle import PrewarmedWorkers
 from vidfeat.engine.writing import Outcome, Writer
 from vidfeat.errors import ConfigError, DeviceError, VideoError
 from vidfeat.extract import Computation, Extractor
-from vidfeat.machine import usable_cores
+from vidfeat.hardware import usable_cores
+from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.store import Entry, RunStore
-from vidfeat.views import ViewSpec
 
 OnError = Literal["skip", "fail"]
 
@@ -54,12 +54,12 @@ class Reading:
 
     def __init__(
         self,
-        spec: ViewSpec,
+        spec: PreprocessSpec,
         entries: Sequence[Entry],
         options: ReaderOptions | None = None,
         *,
         in_order: bool = False,
-        early: EarlyProcesses | None = None,
+        early: PrewarmedWorkers | None = None,
     ) -> None:
         self.entries = entries if in_order else in_order_of_work(entries)
         paths = [entry.path for entry in self.entries]
@@ -200,12 +200,12 @@ class _Desk:
             except Empty:
                 self._flush()
 
-    def take(self, event: Piece | Complete | Failed | _Computed) -> Outcome | None:
+    def take(self, event: ChunkDecoded | Complete | Failed | _Computed) -> Outcome | None:
         """Act on one event; returns what becomes of its video, once that is known."""
         index = event.index
         if isinstance(event, _Computed) and index not in self._videos:  # its video failed later on
             return None
-        if isinstance(event, Piece):
+        if isinstance(event, ChunkDecoded):
             self._compute(event)
         elif isinstance(event, Failed):
             event.release()
@@ -227,7 +227,7 @@ class _Desk:
         except Exception as error:
             return self._as_video_error(index, error)
 
-    def _compute(self, piece: Piece) -> None:
+    def _compute(self, piece: ChunkDecoded) -> None:
         index = piece.index
         if index not in self._videos:
             extractor, batcher = min(self._batchers, key=lambda pair: pair[0].network.flying)

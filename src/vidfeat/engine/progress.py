@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from vidfeat.engine.readers import Readers
-    from vidfeat.network import Network
+    from vidfeat.engine.decode_pool import Readers
+    from vidfeat.inference.runner import Network
 
 LOG_EVERY_SECONDS = 10.0
 """Distance of log lines where the output is not a terminal."""

@@ -80,5 +80,5 @@ def compile_config(config: dict[str, Any], *, file: str, variables: Collection[s
         f"{file}: config",
         expected="a key `test_dataloader` (MMAction2 1.x) or `data` (0.x), with the test pipeline",
         found="neither",
-        do="Give a config for testing; those of skeleton, detection or localisation models are not supported.",
+        hint="Give a config for testing; those of skeleton, detection or localisation models are not supported.",
     )

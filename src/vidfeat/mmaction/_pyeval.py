@@ -42,12 +42,12 @@ _TOO_COSTLY = "Configs are read as untrusted data; write the value out, or simpl
 class Refusal(Exception):  # noqa: N818  (never leaves this package)
     """Raised by code that does not know the place; turned into a `ConfigError` where the place is known."""
 
-    def __init__(self, expected: str, found: str, do: str = "") -> None:
+    def __init__(self, expected: str, found: str, hint: str = "") -> None:
         super().__init__(expected)
-        self.expected, self.found, self.do = expected, found, do
+        self.expected, self.found, self.hint = expected, found, hint
 
     def raise_at(self, where: str) -> NoReturn:
-        raise ConfigError(where, expected=self.expected, found=self.found, do=self.do) from None
+        raise ConfigError(where, expected=self.expected, found=self.found, hint=self.hint) from None
 
 
 class Budget:

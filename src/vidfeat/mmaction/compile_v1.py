@@ -190,7 +190,7 @@ def _sample_frames(step: Node) -> SpreadSampling:
             "twice_sample",
             expected="False for one clip of several frames",
             found="True, for which the original divides by zero",
-            do="Set num_clips=2 to have two clips.",
+            hint="Set num_clips=2 to have two clips.",
         )
     return sampling
 

@@ -113,7 +113,7 @@ def _windows(sampling: Sampling, model: ModelSpec, wanted: LongVideo) -> WindowS
             "--frame-interval",
             expected="the distance between the frames of a window, since the config gives none",
             found="nothing",
-            do="Give --frame-interval.",
+            hint="Give --frame-interval.",
         )
     for flag, value in (("--clip-interval", wanted.clip_interval), ("--frame-interval", frame_interval)):
         if value < 1:

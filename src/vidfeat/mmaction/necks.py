@@ -46,7 +46,7 @@ def compile_neck(model: Node, backbone: BackboneConfig, dims: Literal[2, 3]) -> 
             "in_channels",
             expected=f"the channels that the backbone returns, {channels}",
             found=f"{neck.in_channels}",
-            do="Let backbone.out_indices and neck.in_channels name the same stages.",
+            hint="Let backbone.out_indices and neck.in_channels name the same stages.",
         )
     return neck
 

@@ -45,9 +45,9 @@ class Node:
         """Key path of what holds this dict."""
         return self.path.rpartition(".")[0]
 
-    def error(self, key: str, *, expected: str, found: str, do: str = "") -> ConfigError:
+    def error(self, key: str, *, expected: str, found: str, hint: str = "") -> ConfigError:
         """An error at a key of this dict."""
-        return ConfigError(f"{self.file}: {self._at(key)}", expected=expected, found=found, do=do)
+        return ConfigError(f"{self.file}: {self._at(key)}", expected=expected, found=found, hint=hint)
 
     def value(self, key: str, default: Any = _MISSING) -> Any:
         """The value as it is."""
@@ -97,8 +97,8 @@ class Node:
         value = self.value(key, default)
         if not isinstance(value, str) or value not in choices:
             near = difflib.get_close_matches(str(value), choices, n=1)
-            do = f"Did you mean {near[0]!r}?" if near else ""
-            raise self.error(key, expected=f"one of {', '.join(map(repr, choices))}", found=_short(value), do=do)
+            hint = f"Did you mean {near[0]!r}?" if near else ""
+            raise self.error(key, expected=f"one of {', '.join(map(repr, choices))}", found=_short(value), hint=hint)
         return choices[value]
 
     def pair(self, key: str) -> tuple[int, int]:
@@ -131,7 +131,7 @@ class Node:
                 near = difflib.get_close_matches(key, self._read, n=1)
                 do = f"Did you mean {near[0]!r}?" if near else "Remove it, or correct its name."
                 raise self.error(
-                    key, expected=known, found=f"an unknown key with value {_short(self.data[key])}", do=do
+                    key, expected=known, found=f"an unknown key with value {_short(self.data[key])}", hint=do
                 )
 
     def _at(self, key: str) -> str:

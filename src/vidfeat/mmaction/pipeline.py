@@ -144,7 +144,7 @@ def refuse_random(step: Node) -> None:
                 key,
                 expected=f"{wanted}, since random frames give other features every time",
                 found=f"{not wanted}",
-                do=f"Set {key}={wanted} in the test pipeline.",
+                hint=f"Set {key}={wanted} in the test pipeline.",
             )
     # Deprecated there: the dataset's own key took over, and videos start at 0.
     step.ignore({"start_index"})
@@ -215,7 +215,7 @@ def _crop(make: Callable[[int, int], FrameTransform]) -> Callable[[Node], FrameT
 def _refuse_lazy(step: Node) -> None:
     if step.flag("lazy", False):
         raise step.error(
-            "lazy", expected="False", found="True", do="Lazy steps resize other pixels; remove the option."
+            "lazy", expected="False", found="True", hint="Lazy steps resize other pixels; remove the option."
         )
 
 

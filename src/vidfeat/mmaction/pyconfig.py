@@ -66,7 +66,7 @@ def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
                     f"override `{shortened(key)}`",
                     expected="a key that is read at the end",
                     found=f"a variable of {path}, whose value other keys have taken already",
-                    do="Override the keys that use it, such as `data.test.pipeline.3.scale`.",
+                    hint="Override the keys that use it, such as `data.test.pipeline.3.scale`.",
                 )
         return ConfigFile(apply_overrides(config, overrides or {}), frozenset(variables))
     except (MemoryError, RecursionError):
@@ -224,7 +224,7 @@ def _lay_over(value: Any, base: Any, where: str, at: str, list_indices: bool, *,
         f"{where} `{at}`",
         expected=f"a dict there already, to lay the keys {shown(list(value))} over",
         found=f"{shown(base)} of type {type(base).__name__}",
-        do=f"Give `{at}` as a whole." if list_indices else f"Set `{_DELETE}=True` in the dict to replace the value.",
+        hint=f"Give `{at}` as a whole." if list_indices else f"Set `{_DELETE}=True` in the dict to replace the value.",
     )
 
 
@@ -289,7 +289,7 @@ def _load_bases(
                 where,
                 expected="each `_base_` to be a path",
                 found=shown(name),
-                do="The part before `::` stands for an installed package; write the path to its config file instead.",
+                hint="The part before `::` stands for an installed package; write the path to its config file instead.",
             )
         base = _load_base(where, owner.parent / name, name, chain, budget, variables)
         twice = sorted(str(key) for key in base.keys() & merged.keys())
@@ -309,7 +309,7 @@ def _load_base(
             where,
             expected="each base to be a config file, its path relative to this one",
             found=f"no file at {shown(str(path))}",
-            do="Copy the config together with the files it inherits from, in the same folders.",
+            hint="Copy the config together with the files it inherits from, in the same folders.",
         )
     return _load(path, chain, budget, variables)
 

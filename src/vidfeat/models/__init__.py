@@ -15,7 +15,6 @@ from torch import nn
 from vidfeat.models.c2d import C2D, C2DConfig
 from vidfeat.models.c3d import C3D, C3DConfig
 from vidfeat.models.csn import CSN, CSNConfig
-from vidfeat.models.foreign import ForeignConfig, foreign_network
 from vidfeat.models.layers import channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
@@ -30,6 +29,7 @@ from vidfeat.models.slowfast import SlowFast, SlowFastConfig
 from vidfeat.models.swin3d import Swin3d, SwinConfig
 from vidfeat.models.tanet import TANet, TANetConfig
 from vidfeat.models.timesformer import TimeSformer, TimeSformerConfig
+from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import ResNetTIN, TINConfig
 from vidfeat.models.tpn import TPN, TPNConfig
 from vidfeat.models.tsm import ResNetTSM, TSMConfig
@@ -52,7 +52,7 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     MobileOneConfig: MobileOne,
     MobileOneTSMConfig: MobileOneTSM,
     ResNeXtConfig: ResNeXt,
-    ForeignConfig: foreign_network,
+    LibraryConfig: library_network,
     ResNet2Plus1dConfig: ResNet2Plus1d,
     CSNConfig: CSN,
     C2DConfig: C2D,

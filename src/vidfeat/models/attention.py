@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from vidfeat.machine import cpu_flags
+from vidfeat.hardware import cpu_flags
 
 TILE_BYTES = 1 << 20
 """Of the products of queries and keys that are held at once, so that they stay in a core's cache. Of 0.125 to 2 MiB

@@ -14,7 +14,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import nn
 
-from vidfeat.machine import cpu_flags, cpu_vendor
+from vidfeat.hardware import cpu_flags, cpu_vendor
 from vidfeat.models.layers import ConvNorm, Pointwise
 
 

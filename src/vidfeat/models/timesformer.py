@@ -115,7 +115,7 @@ class TimeSformer(nn.Module):
                 "model.backbone.num_frames",
                 expected=f"clips of {config.num_frames} frames, as the time embedding is made for",
                 found=f"clips of {frames}",
-                do="Give the backbone's num_frames and the pipeline's clip_len the same value.",
+                hint="Give the backbone's num_frames and the pipeline's clip_len the same value.",
             )
         if (height // config.patch_size) * (width // config.patch_size) != config.patches:
             raise ConfigError(
@@ -123,7 +123,7 @@ class TimeSformer(nn.Module):
                 expected=f"frames of {config.img_size[0]}x{config.img_size[1]} pixels, as the position embedding is "
                 "made for",
                 found=f"frames of {height}x{width}",
-                do="End the pipeline's resizing with a crop of that size.",
+                hint="End the pipeline's resizing with a crop of that size.",
             )
 
 

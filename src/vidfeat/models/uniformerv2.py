@@ -273,7 +273,7 @@ class UniFormerV2(nn.Module):
                 "UniFormerV2",
                 expected=f"clips of {self.config.t_size} frames (t_size), {side}x{side} pixels (input_resolution)",
                 found="{} frames, {}x{} pixels".format(*clips.shape[2:]),
-                do="Make clip_len and the crops of the pipeline agree with the backbone.",
+                hint="Make clip_len and the crops of the pipeline agree with the backbone.",
             )
         patches = _as_tokens(maps)
         first = self.class_embedding.expand(patches.shape[0], 1, -1)

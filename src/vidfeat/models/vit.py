@@ -124,7 +124,7 @@ class VisionTransformer(nn.Module):
                 "model.backbone.num_frames",
                 expected=f"clips of {self.config.num_frames} frames, as the position embedding is made for",
                 found=f"clips of about {time * self.config.tubelet_size}",
-                do="Give the backbone's num_frames and the pipeline's clip_len the same value.",
+                hint="Give the backbone's num_frames and the pipeline's clip_len the same value.",
             )
         if (height, width) == grid[1:]:
             return self.pos_embed

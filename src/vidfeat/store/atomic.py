@@ -84,7 +84,7 @@ def _as_write_error(path: Path) -> Iterator[None]:
             str(path),
             expected="to write the file",
             found=error.strerror or str(error),
-            do="Free space or correct the permissions, then run the same command again: finished videos are kept.",
+            hint="Free space or correct the permissions, then run the same command again: finished videos are kept.",
         ) from error
 
 
@@ -103,7 +103,7 @@ def remove(path: Path) -> None:
             str(path),
             expected="to remove what is to be replaced",
             found=error.strerror or str(error),
-            do="Correct the permissions, then run the same command again: finished videos are kept.",
+            hint="Correct the permissions, then run the same command again: finished videos are kept.",
         ) from error
 
 

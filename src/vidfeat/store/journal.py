@@ -305,7 +305,7 @@ def require_same_run(path: Path, body: Body, identity: RunIdentity) -> None:
             str(path),
             expected=f"journal version {JOURNAL_VERSION}",
             found=f"version {body.version}",
-            do="Finish the run with the vidfeat that began it, or begin anew with --restart.",
+            hint="Finish the run with the vidfeat that began it, or begin anew with --restart.",
         )
     try:
         there = RunIdentity.from_json(body.identity)
@@ -321,7 +321,7 @@ def other_run(where: Path, there: RunIdentity, now: RunIdentity) -> OutputError:
         str(where),
         expected="an output of this very run",
         found="another run: " + "; ".join(differences(there, now)),
-        do="Choose another output, or give --restart to replace what is there.",
+        hint="Choose another output, or give --restart to replace what is there.",
     )
 
 
@@ -343,7 +343,7 @@ def _damaged(path: Path, end: int, sound: int) -> OutputError:
         str(path),
         expected=f"a sound record at byte {end}",
         found=f"damaged bytes, with sound records again from byte {sound}",
-        do="The disk or another program changed the file. Restore it from a copy, or begin anew with --restart.",
+        hint="The disk or another program changed the file. Restore it from a copy, or begin anew with --restart.",
     )
 
 
@@ -352,7 +352,7 @@ def _changed(path: Path, offset: int) -> OutputError:
         str(path),
         expected=f"the record that was committed at byte {offset}",
         found="other bytes",
-        do="The disk or another program changed the file. Restore it from a copy, or begin anew with --restart.",
+        hint="The disk or another program changed the file. Restore it from a copy, or begin anew with --restart.",
     )
 
 
@@ -365,7 +365,7 @@ def _refused(path: Path, error: OSError) -> WriteError:
         str(path),
         expected="to write the journal",
         found=error.strerror or str(error),
-        do="Free space or correct the permissions, then run the same command again: finished videos are kept.",
+        hint="Free space or correct the permissions, then run the same command again: finished videos are kept.",
     )
 
 
@@ -386,7 +386,7 @@ def _lock(file: AppendFile, path: Path) -> None:
                 str(path),
                 expected="to be the only process that writes this output with this rank",
                 found="another process that is writing it",
-                do="Wait for it or stop it. If ranks were started together, give each its own number.",
+                hint="Wait for it or stop it. If ranks were started together, give each its own number.",
             ) from error
 
 

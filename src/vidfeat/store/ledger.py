@@ -9,8 +9,8 @@ from pathlib import Path
 from vidfeat.errors import OutputError
 from vidfeat.store.identity import RunIdentity
 from vidfeat.store.journal import JournalReader
-from vidfeat.store.listing import Entry
 from vidfeat.store.records import Done, Failed, Record, Settled
+from vidfeat.videos import Entry
 
 _NONE, _FAILED, _DONE = range(3)
 
@@ -140,7 +140,7 @@ class Ledger:
                 if known
                 else f"an entry from 0 to {len(self._entries) - 1}",
                 found=f"{body.name!r} as entry {body.index}",
-                do="The journal was changed by hand or by a fault. Begin anew with --restart.",
+                hint="The journal was changed by hand or by a fault. Begin anew with --restart.",
             )
 
     def _require_equal(self, number: int, body: Done) -> None:
@@ -152,5 +152,5 @@ class Ledger:
                 str(self._by_number[number].path),
                 expected=f"the features of {body.name!r} that {first} holds",
                 found="other features for the same video",
-                do="Two processes computed it on machines that do not agree to the bit. Begin anew with --restart.",
+                hint="Two processes computed it on machines that do not agree to the bit. Begin anew with --restart.",
             )

@@ -174,5 +174,5 @@ def no_manifest(path: Path, found: str) -> OutputError:
         str(path),
         expected=f"a vidfeat manifest, version {MANIFEST_VERSION}",
         found=found,
-        do="If the output may be replaced, give --restart.",
+        hint="If the output may be replaced, give --restart.",
     )

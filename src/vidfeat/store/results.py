@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Union
 
 from vidfeat.errors import VideoError
-from vidfeat.store.listing import Entry
 from vidfeat.store.streams import Features
+from vidfeat.videos import Entry
 
 
 @dataclass(frozen=True, eq=False)

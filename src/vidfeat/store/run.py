@@ -29,7 +29,6 @@ from vidfeat.store.journal import (
     remove_journals,
 )
 from vidfeat.store.ledger import Ledger
-from vidfeat.store.listing import Entry
 from vidfeat.store.manifest import (
     ManifestHeader,
     ManifestSummary,
@@ -44,6 +43,7 @@ from vidfeat.store.records import Done, Failed, Settled
 from vidfeat.store.results import Failure, Result, Success
 from vidfeat.store.streams import Features, as_little_endian
 from vidfeat.store.writers import Format, open_format
+from vidfeat.videos import Entry
 
 _LONGEST_MESSAGE = 2000
 _NAMED_IN_ERRORS = 5
@@ -280,7 +280,7 @@ class RunStore:
             expected=f"all {len(self._entries)} videos from {self._share.world_size} rank(s)",
             found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: "
             + _some([f"{entry.name!r} (index {entry.index})" for entry in missing]),
-            do="See why those processes stopped, then run the same command again: finished videos are kept.",
+            hint="See why those processes stopped, then run the same command again: finished videos are kept.",
         )
 
     def _require_kept(self, ledger: Ledger) -> None:
@@ -290,7 +290,7 @@ class RunStore:
                 str(self.out),
                 expected="the features that this run wrote",
                 found=f"no file for {_some([repr(entry.name) for entry in gone])}",
-                do="Run the same command again: only what is gone is computed.",
+                hint="Run the same command again: only what is gone is computed.",
             )
 
     def _merge(self, ledger: Ledger, header: ManifestHeader, failed: int) -> None:
@@ -423,7 +423,7 @@ def _require_ours(out: Path) -> None:
             str(out),
             expected="a new file, or one with a manifest beside it",
             found="a file that vidfeat did not write",
-            do="Choose another output, or give --restart to replace it.",
+            hint="Choose another output, or give --restart to replace it.",
         )
 
 
@@ -436,7 +436,7 @@ def _features(ledger: Ledger, index: int) -> Features | None:
             f"the journal's record of {body.name!r}",
             expected=f"float32 values of shape {list(body.shape)}",
             found=f"{len(payload)} bytes",
-            do="Begin anew with --restart.",
+            hint="Begin anew with --restart.",
         )
     return np.frombuffer(payload, dtype="<f4").reshape(body.shape)
 
@@ -474,7 +474,7 @@ def _require_features(entry: Entry, array: Features) -> None:
             kind="corrupt",
             expected="finite features",
             found=f"{int((~np.isfinite(array)).sum())} of {array.size} values that are infinite or no number",
-            do="If other videos have finite features, look at this one; otherwise try --precision fp32.",
+            hint="If other videos have finite features, look at this one; otherwise try --precision fp32.",
         )
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from vidfeat.errors import OutputError
-from vidfeat.store.listing import digest_of_names
 from vidfeat.store.manifest import ManifestSummary, manifest_path, read_recipe, read_summary, read_videos
 from vidfeat.store.streams import as_little_endian
 from vidfeat.store.writers import Format, Unreadable, open_format
+from vidfeat.videos import digest_of_names
 
 MOST_PROBLEMS = 1000
 """Problems that are named one by one; of more, the number is told."""
@@ -51,7 +51,7 @@ def _problems(out: Path | str) -> Iterator[str]:
             str(manifest),
             expected="the manifest of a finished run",
             found="no such file",
-            do="Where a run was interrupted, give its command again: it goes on and finishes.",
+            hint="Where a run was interrupted, give its command again: it goes on and finishes.",
         )
     unreliable = False
     for problem in _manifest_problems(manifest, summary):

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.store import streams
 from vidfeat.store.atomic import remove, replace_all, replacing
-from vidfeat.store.listing import VIDEO_SUFFIXES, Entry
 from vidfeat.store.streams import Features, Rows
+from vidfeat.videos import VIDEO_SUFFIXES, Entry
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def open_format(out: Path | str) -> Format:
     """
     if not str(out):
         # `Path("")` is the current folder, which `--out "$UNSET"` would fill.
-        raise UsageError("output", expected="a path", found="an empty one", do="Name the current folder as `.`.")
+        raise UsageError("output", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
     path = Path(out)
     suffix = path.suffix.lower()
     if path.is_dir() or str(out).endswith(("/", os.sep)) or not suffix:
@@ -123,7 +123,7 @@ def open_format(out: Path | str) -> Format:
             str(out),
             expected=f"one of {', '.join(_ONE_FILE)} for one file, or no suffix for a folder with one .npy per video",
             found=f"{path.suffix!r}",
-            do="End the path with a slash to mean a folder.",
+            hint="End the path with a slash to mean a folder.",
         )
     return FileFormat(path, _ONE_FILE[suffix])
 
@@ -189,7 +189,7 @@ class FolderFormat(Format):
                     f"entry {entry.index + 1}",
                     expected="names that differ by more than the suffix, as each video becomes one .npy",
                     found=f"{entry.name!r} and {origin[key]!r}, both {key!r}",
-                    do="Rename one, or write a single file such as features.pkl.",
+                    hint="Rename one, or write a single file such as features.pkl.",
                 )
             origin[key] = entry.name
         for key, name in origin.items():
@@ -259,7 +259,7 @@ class FolderFormat(Format):
                 str(path),
                 expected=f"a place inside {self.out}",
                 found=f"a symbolic link to {real}",
-                do="Remove the link or choose another output folder.",
+                hint="Remove the link or choose another output folder.",
             )
         return path
 
@@ -304,7 +304,7 @@ def _npy_name(name: str) -> str:
             repr(name),
             expected="a relative path without '..', as it names a file in the output folder",
             found="one that leads out of it",
-            do="Give a video root that holds all videos (--video-root), or write a single file such as features.pkl.",
+            hint="Give a video root that holds all videos (--video-root), or write a single file such as features.pkl.",
         )
     return f"{path.with_suffix('') if path.suffix.lower() in VIDEO_SUFFIXES else path}.npy"
 
@@ -324,7 +324,7 @@ def _refused(error_class: type[OutputError], folder: Path, error: OSError) -> Ou
         str(folder),
         expected="a folder to write to, or to create",
         found=error.strerror or str(error),
-        do="Choose another output or correct the permissions.",
+        hint="Choose another output or correct the permissions.",
     )
 
 

@@ -21,7 +21,7 @@ from vidfeat.video.packets import FeedPlan, plan_feed
 from vidfeat.video.probe import VideoInfo, codec_name, gives_frame, probe, upright_quarter_turns
 from vidfeat.video.salvage import sound_frames
 from vidfeat.video.source import OpenVideo, check_frame_size, open_video
-from vidfeat.video.sparse import DoubtError, needed_frames
+from vidfeat.video.sparse import NeedsLinearDecodeError, needed_frames
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -39,15 +39,15 @@ class FrameCountError(VideoError):
     The video may be sound: plan again with `recount(info, error.frames)`, and drop the frames already taken.
 
     Args:
-        where, kind, expected, found, do: as in `VideoError`; the stage is `decode`.
+        where, kind, expected, found, hint: as in `VideoError`; the stage is `decode`.
         frames: the true number, where all of the stream was decoded.
     """
 
     def __init__(
-        self, where: str, *, kind: Kind, expected: str, found: str, do: str = "", frames: int | None = None
+        self, where: str, *, kind: Kind, expected: str, found: str, hint: str = "", frames: int | None = None
     ) -> None:
         self.frames = frames
-        super().__init__(where, stage="decode", kind=kind, expected=expected, found=found, do=do)
+        super().__init__(where, stage="decode", kind=kind, expected=expected, found=found, hint=hint)
 
 
 def decode(
@@ -92,12 +92,12 @@ def decode_strictly(path: str, wanted: list[int], info: VideoInfo) -> Iterator[t
         info: what `probe` said, with its packets.
 
     Raises:
-        DoubtError, VideoError: see `vidfeat.video.sparse.needed_frames`.
+        NeedsLinearDecodeError, VideoError: see `vidfeat.video.sparse.needed_frames`.
     """
     from av.video.reformatter import VideoReformatter
 
     if info.packets is None:
-        raise DoubtError
+        raise NeedsLinearDecodeError
     reformatter = VideoReformatter()
     for index, frame in _sparse(path, wanted, info, plan_feed(info.packets, wanted), threads=1):
         yield index, _to_rgb(frame, reformatter, path)
@@ -140,7 +140,7 @@ def _decode(
             for index, frame in _sparse(path, wanted, info, plan, threads):
                 yield index, _to_rgb(frame, reformatter, path)
                 done += 1
-        except (DoubtError, VideoError):
+        except (NeedsLinearDecodeError, VideoError):
             pass  # the decode from the start will tell what is wrong, if anything is
     if done < len(wanted):
         for index, frame in _linear(path, wanted[done:], info, threads, to_end):
@@ -162,7 +162,7 @@ def _sparse(
     target = next(remaining)
     with _open(path, threads) as video:
         if video.container.size != info.bytes:
-            raise DoubtError
+            raise NeedsLinearDecodeError
         for index, frame in needed_frames(video, plan):
             if index == target:
                 yield index, frame
@@ -227,7 +227,7 @@ def _all_frames(video: OpenVideo, path: str, order: _PacketOrder | None = None) 
                     kind="corrupt",
                     expected="a stream that decodes without errors",
                     found=f"frame {index}, of which the decoder had to make up a part",
-                    do="Check that it plays, or encode it again.",
+                    hint="Check that it plays, or encode it again.",
                 )
             if order is not None:
                 order.check(frame, index)
@@ -258,7 +258,7 @@ class _PacketOrder:
             kind="corrupt",
             expected="one frame per packet",
             found=f"another order at frame {index}",
-            do="Count its frames by decoding, and plan again.",
+            hint="Count its frames by decoding, and plan again.",
         )
 
 

@@ -27,7 +27,7 @@ _TS_PACKETS_CHECKED = 4
 _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 
 
-def find_shortfall(file: BinaryIO, size: int) -> str | None:
+def find_truncation(file: BinaryIO, size: int) -> str | None:
     """What the container in `file` declares that its `size` bytes do not hold, in words; None where nothing is missing.
 
     Knows MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, MPEG transport and program streams by their first bytes; other

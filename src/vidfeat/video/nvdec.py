@@ -27,7 +27,7 @@ from vidfeat.video.decode import Frame, decode, decode_strictly, sorted_indices
 from vidfeat.video.packets import PacketTable
 from vidfeat.video.probe import VideoInfo
 from vidfeat.video.source import open_file
-from vidfeat.video.sparse import DoubtError
+from vidfeat.video.sparse import NeedsLinearDecodeError
 
 MOST_MEAN_APART = 1.5
 """Mean distance of the 8-bit values of a frame from PyAV's that rounding explains. torchcodec's conversion, computed on
@@ -110,7 +110,7 @@ class Nvdec:
                 for index, frame in self._checked_frames(where, wanted, info):
                     yield index, frame
                     done += 1
-            except (DoubtError, VideoError) as doubt:
+            except (NeedsLinearDecodeError, VideoError) as doubt:
                 self.doubt = str(doubt) or "it is not sound"
         if done < len(wanted):
             yield from decode(path, wanted[done:], info, to_end=to_end)
@@ -122,7 +122,7 @@ class Nvdec:
             ((_, theirs),) = _frames_at(decoder, [key], info, table)
             ((_, ours),) = decode_strictly(path, [key], info)
             if not alike(theirs, ours):
-                raise DoubtError("its key frame looks another")
+                raise NeedsLinearDecodeError("its key frame looks another")
             due = self._decoded[info.codec] % self._check_every == 0
             truth = decode_strictly(path, wanted, info) if due else None
             for index, frame in _in_batches(decoder, wanted, info, table):
@@ -139,10 +139,10 @@ class Nvdec:
                 "--decoder nvdec",
                 expected="the GPU to decode what PyAV decodes, but for the rounding of colours",
                 found=f"other pictures at {self._odd} and {frame}",
-                do="Begin anew without it, with --restart. Please report it, with the GPU and its driver.",
+                hint="Begin anew without it, with --restart. Please report it, with the GPU and its driver.",
             )
         self._odd = frame
-        raise DoubtError("the GPU decodes another picture")
+        raise NeedsLinearDecodeError("the GPU decodes another picture")
 
 
 def require(device: str = "cuda") -> None:
@@ -166,7 +166,7 @@ def require(device: str = "cuda") -> None:
             "--decoder nvdec",
             expected="an NVIDIA GPU, PyTorch for CUDA, torchcodec of 0.17 or later, and FFmpeg's shared libraries",
             found=found,
-            do="Install torchcodec with pip install 'vidfeat[nvdec]' and FFmpeg (4 to 9) with the system's packages; "
+            hint="Install torchcodec with pip install 'vidfeat[nvdec]' and FFmpeg (4 to 9) with the system's packages; "
             "or leave --decoder nvdec out.",
         )
 
@@ -217,7 +217,7 @@ def _unfit(info: VideoInfo) -> str:
 
 def _table(info: VideoInfo) -> PacketTable:
     if info.packets is None:
-        raise DoubtError("no table of its packets")
+        raise NeedsLinearDecodeError("no table of its packets")
     return info.packets
 
 
@@ -234,13 +234,13 @@ def _open(path: str, info: VideoInfo, device: str) -> Iterator[Any]:
 
     with open_file(path, "decode") as file:
         if os.fstat(file.fileno()).st_size != info.bytes:
-            raise DoubtError("it is not the file that was looked at")
+            raise NeedsLinearDecodeError("it is not the file that was looked at")
         mappings = _mappings(_table(info))
         with _as_doubt():
             decoder = VideoDecoder(file, device=device, dimension_order="NHWC", custom_frame_mappings=mappings)
             on_cpu = bool(decoder.cpu_fallback)
         if on_cpu:
-            raise DoubtError(f"{info.codec} of {info.width}x{info.height} is not for this GPU")
+            raise NeedsLinearDecodeError(f"{info.codec} of {info.width}x{info.height} is not for this GPU")
         yield decoder
 
 
@@ -253,7 +253,7 @@ def _as_doubt() -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
-        raise DoubtError(f"torchcodec: {type(error).__name__}: {lines[0]}") from error
+        raise NeedsLinearDecodeError(f"torchcodec: {type(error).__name__}: {lines[0]}") from error
 
 
 def _mappings(table: PacketTable) -> str:
@@ -275,15 +275,15 @@ def _frames_at(decoder: Any, indices: list[int], info: VideoInfo, table: PacketT
     """Frames by rising index, each of the size and at the time that ours has.
 
     Raises:
-        DoubtError: one is not, or torchcodec reports an error.
+        NeedsLinearDecodeError: one is not, or torchcodec reports an error.
     """
     with _as_doubt():
         batch = decoder.get_frames_at(indices)
         pixels = batch.data.cpu().numpy()
     if pixels.dtype != np.uint8 or pixels.shape != (len(indices), info.height, info.width, 3):
-        raise DoubtError("its frames have another size")
+        raise NeedsLinearDecodeError("its frames have another size")
     tick = table.tick_seconds or 0.0
     ours = np.sort(table.pts)[indices] * tick
     if (np.abs(batch.pts_seconds.numpy() - ours) >= tick / 2).any():
-        raise DoubtError("its frames come at other times")
+        raise NeedsLinearDecodeError("its frames come at other times")
     return list(zip(indices, pixels, strict=True))

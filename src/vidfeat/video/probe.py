@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vidfeat.errors import Kind, VideoError
 from vidfeat.video.bitstream import picture_reader
-from vidfeat.video.extent import find_shortfall
+from vidfeat.video.extent import find_truncation
 from vidfeat.video.packets import PacketTable, TableBuilder
 from vidfeat.video.source import OpenVideo, check_frame_size, open_file, open_video
 
@@ -90,7 +90,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     where = os.fspath(path)
     with open_file(path, "open") as file:
         size = os.fstat(file.fileno()).st_size
-        shortfall = find_shortfall(file, size)
+        shortfall = find_truncation(file, size)
     if shortfall is not None:
         raise _broken(where, "truncated", "all that the container declares", shortfall)
     with open_video(path, "open") as video:
@@ -245,5 +245,5 @@ def _seconds(stream: VideoStream, ticks: int | None) -> float | None:
 
 
 def _broken(where: str, kind: Kind, expected: str, found: str) -> VideoError:
-    do = "Copy or download it again." if kind == "truncated" else "Check that it plays, or encode it again."
-    return VideoError(where, stage="open", kind=kind, expected=expected, found=found, do=do)
+    hint = "Copy or download it again." if kind == "truncated" else "Check that it plays, or encode it again."
+    return VideoError(where, stage="open", kind=kind, expected=expected, found=found, hint=hint)

@@ -46,7 +46,7 @@ def salvage(path: str | os.PathLike[str]) -> VideoInfo:
                 kind="corrupt",
                 expected="at least one frame that decodes",
                 found="none, even where errors are stepped over",
-                do="Get the video again.",
+                hint="Get the video again.",
             )
         count = 1 + sum(1 for _ in frames)
         info = describe_stream(video, where, first, frames=count, frames_from="salvage")

@@ -127,8 +127,8 @@ def _open_regular(path: Path) -> LocalFile:
     return file
 
 
-def _unreadable(where: str, stage: Stage, kind: Kind, found: str, do: str = "") -> VideoError:
-    return VideoError(where, stage=stage, kind=kind, expected="a readable video file", found=found, do=do)
+def _unreadable(where: str, stage: Stage, kind: Kind, found: str, hint: str = "") -> VideoError:
+    return VideoError(where, stage=stage, kind=kind, expected="a readable video file", found=found, hint=hint)
 
 
 @contextmanager
@@ -213,7 +213,7 @@ def _refuse_playlist(file: BinaryIO, where: str, stage: Stage) -> None:
                 kind="blocked_format",
                 expected="a file that holds the video itself",
                 found=f"{name}, which names other files or addresses; nothing that it names was opened",
-                do="List the video files themselves.",
+                hint="List the video files themselves.",
             )
 
 
@@ -252,7 +252,7 @@ def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
             kind="corrupt",
             expected=expected,
             found=_reason(error),
-            do="Check that it plays, or encode it again.",
+            hint="Check that it plays, or encode it again.",
         ) from error
 
 

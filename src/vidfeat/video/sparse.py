@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 
-class DoubtError(Exception):
+class NeedsLinearDecodeError(Exception):
     """The decoder or the file does not do what the plan rests on. Only decoding from the start can tell."""
 
 
@@ -27,13 +27,13 @@ def needed_frames(video: OpenVideo, plan: FeedPlan) -> Iterator[tuple[int, Video
         plan: made from what `probe` found in it.
 
     Raises:
-        DoubtError: a packet is not the one of the plan, or gives no frame, another one, or one that is corrupt; or
-            the stream reorders more than the decoder knows, so that it would lose frames.
+        NeedsLinearDecodeError: a packet is not the one of the plan, or gives no frame, another one, or one that is
+            corrupt; or the stream reorders more than the decoder knows, so that it would lose frames.
         VideoError: the decoder reports an error, however small.
     """
     context = video.stream.codec_context
     if context.reorder_depth < plan.reorder_depth:
-        raise DoubtError
+        raise NeedsLinearDecodeError
     # What the decoder makes up for lost data may be taken from any picture before, also from one that is left out here.
     context.options = {**context.options, "err_detect": "explode"}
     owed = _OwedFrames()
@@ -41,7 +41,7 @@ def needed_frames(video: OpenVideo, plan: FeedPlan) -> Iterator[tuple[int, Video
     for number, pts, fed, afresh in zip(plan.frames, plan.pts, plan.fed, plan.afresh, strict=True):
         packet = next(packets, None)
         if packet is None or packet.pts != pts:
-            raise DoubtError
+            raise NeedsLinearDecodeError
         if afresh:
             yield from owed.paid_by(context.decode(None))
             owed.require_none()
@@ -65,12 +65,12 @@ class _OwedFrames:
     def paid_by(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
             if frame.is_corrupt or not self._waiting:
-                raise DoubtError
+                raise NeedsLinearDecodeError
             number, pts = heapq.heappop(self._waiting)
             if frame.pts != pts:
-                raise DoubtError
+                raise NeedsLinearDecodeError
             yield number, frame
 
     def require_none(self) -> None:
         if self._waiting:
-            raise DoubtError
+            raise NeedsLinearDecodeError

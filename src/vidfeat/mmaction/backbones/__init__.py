@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from vidfeat.mmaction.backbones import cnn3d, foreign, resnets, swin, tsm, uniformer, vits
+from vidfeat.mmaction.backbones import cnn3d, resnets, swin, timm_torchvision, tsm, uniformer, vits
 from vidfeat.mmaction.backbones.options import TRAINING_OPTIONS
 from vidfeat.mmaction.node import Node
 from vidfeat.recipe import BackboneConfig
@@ -19,10 +19,10 @@ BACKBONES: dict[int, dict[str, Callable[[Node], BackboneConfig]]] = {
         "MobileNetV2": tsm.mobilenet_v2,
         "MobileNetV2TSM": tsm.mobilenet_v2_tsm,
         "MobileOneTSM": tsm.mobileone_tsm,
-        "mmcls.MobileOne": foreign.mobileone,
-        "mmcls.ResNeXt": foreign.resnext,
-        "mmpretrain.MobileOne": foreign.mobileone,
-        "mmpretrain.ResNeXt": foreign.resnext,
+        "mmcls.MobileOne": timm_torchvision.mobileone,
+        "mmcls.ResNeXt": timm_torchvision.resnext,
+        "mmpretrain.MobileOne": timm_torchvision.mobileone,
+        "mmpretrain.ResNeXt": timm_torchvision.resnext,
     },
     3: {
         "C2D": resnets.c2d,
@@ -55,7 +55,7 @@ def compile_backbone(node: Node, dims: Literal[2, 3]) -> BackboneConfig:
     Raises:
         ConfigError: an unknown type or option, or a value that makes no network.
     """
-    by_library = foreign.by_library(node.value("type")) if dims == 2 else None
+    by_library = timm_torchvision.by_library(node.value("type")) if dims == 2 else None
     compile_one = by_library or node.choice("type", BACKBONES[dims])
     node.ignore(TRAINING_OPTIONS)
     config = compile_one(node)

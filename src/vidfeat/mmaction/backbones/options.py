@@ -112,5 +112,5 @@ def rgb(node: Node, in_channels: int) -> None:
             "in_channels",
             expected="3 (RGB)",
             found=f"{in_channels}",
-            do="Optical-flow models are not supported: their input is not a video.",
+            hint="Optical-flow models are not supported: their input is not a video.",
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vidfeat.mmaction.backbones.foreign import mobileone_config
 from vidfeat.mmaction.backbones.options import frozen, make, norm_eps, options
 from vidfeat.mmaction.backbones.resnets import non_local_block, resnet_config
+from vidfeat.mmaction.backbones.timm_torchvision import mobileone_config
 from vidfeat.mmaction.node import Node
 from vidfeat.models.mobilenet_v2 import MobileNetV2Config, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOneTSMConfig

@@ -91,7 +91,7 @@ class ZooEntry:
                     f"override `{shortened(key)}`",
                     expected=f"a key below one of {', '.join(sorted(config))}",
                     found=shortened(top),
-                    do="`vidfeat inspect` shows what an override does.",
+                    hint="`vidfeat inspect` shows what an override does.",
                 )
         return _COMPILERS[self.line](apply_overrides(config, overrides or {}), file=self.name)
 
@@ -124,9 +124,9 @@ def find_model(name: str) -> ZooEntry:
     where, kind = f"model {name[:100]!r}", _other_kind(name)
     if kind is not None:
         rgb_twin = name.replace("flow", "rgb")
-        raise UsageError(where, expected="a model whose input is RGB video", found=kind, do=_suggestion(rgb_twin))
+        raise UsageError(where, expected="a model whose input is RGB video", found=kind, hint=_suggestion(rgb_twin))
     expected = "the name of a released model, or the path of a config file"
-    raise UsageError(where, expected=expected, found="neither", do=_suggestion(name))
+    raise UsageError(where, expected=expected, found="neither", hint=_suggestion(name))
 
 
 @cache

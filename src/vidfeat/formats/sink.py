@@ -1,0 +1,121 @@
+"""The protocol of an output format: takes features by key, in any order, and gives them back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vidfeat.errors import VideoError
+from vidfeat.features import VideoFeatures
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for the values of a video that are there and cannot be read, and says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sink(ABC):
+    """Where the features of one output go, and how they lie there.
+
+    A new format is one file with a subclass, and one line in `vidfeat.formats.FORMATS`.
+
+    Attributes:
+        out: the file or folder.
+    """
+
+    out: Path
+
+    name: ClassVar[str]
+    """What manifests call the format."""
+
+    in_place: ClassVar[bool] = False
+    """Whether `write` puts rows where they belong, one file each. Otherwise the store keeps them until `finalize`."""
+
+    positional: ClassVar[bool] = False
+    """Whether the output holds no keys, so that its rows are matched to the list by position."""
+
+    @abstractmethod
+    def check_keys(self, keys: Sequence[str]) -> None:
+        """Refuse keys that cannot all become rows of the output.
+
+        Raises:
+            UsageError: they cannot.
+        """
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Create the folders that are needed, and see that they take files.
+
+        Raises:
+            OutputError: the output could not be written at the end.
+        """
+
+    def write(self, rows: Sequence[VideoFeatures]) -> dict[str, VideoError]:
+        """Put rows in place: each is on disk, with its full size, when this returns. Only where `in_place`.
+
+        Returns:
+            For each key that the file system cannot take, such as one with too long a name, the failure of that video.
+
+        Raises:
+            WriteError: the system refused.
+        """
+        return {}
+
+    def delete(self, key: str) -> None:
+        """Remove what is there of one video. Only where `in_place`.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    def holds(self, key: str) -> bool:
+        """Whether what `write` put in place is still there. True where it puts nothing in place."""
+        return True
+
+    @abstractmethod
+    def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
+        """Bring the output into its final form. The file is replaced as a whole or not at all.
+
+        Args:
+            rows: key and features of every video, in the order of the list; None for one without features. Where
+                `in_place`, the values are there already and the iterable need not be read.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    @abstractmethod
+    def read(self, keys: Iterable[str]) -> Iterator[Any]:
+        """The values of each key, in that order; None where there are none. Runs no code from files.
+
+        An `Unreadable` stands for what cannot be read while the rest can. Nothing about the values is checked. Where
+        `positional`, all rows of the file in their order, whatever the keys are.
+
+        Raises:
+            OutputError: nothing of the output can be read.
+        """
+
+    @abstractmethod
+    def keys(self) -> Iterator[str]:
+        """The keys that the output holds, as far as it holds any; used for outputs without a manifest.
+
+        Raises:
+            OutputError: the output cannot be read.
+        """
+
+    def orphans(self, keys: Iterable[str], present: int) -> Iterator[str]:
+        """Rows in the output that belong to no video of the list.
+
+        Args:
+            keys: those of the list; read only where there are orphans.
+            present: how many of them have a row.
+        """
+        if not self.positional and sum(1 for _ in self.keys()) != present:
+            known = set(keys)
+            yield from sorted(key for key in self.keys() if key not in known)

@@ -1,0 +1,115 @@
+"""Image networks of timm and torchvision, built by those libraries, as backbones.
+
+MMAction2 takes any of them by name (`timm.NAME`, `torchvision.NAME`) and pools what they return to one vector per
+frame. Parameter names below `backbone.` are the library's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+
+FeatureShape = Literal["NCHW", "NHWC", "NLC"]
+Features = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LibraryConfig:
+    """What makes a network of another library.
+
+    Attributes:
+        library: which one; it must be installed.
+        name: the network's name there.
+        options: further arguments of its constructor, by name.
+        feature_shape: the axes of what it returns: maps, maps with channels last, or tokens. None finds it out: from
+            what timm says of the network, or from the number of axes.
+    """
+
+    library: Literal["timm", "torchvision"]
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+    feature_shape: FeatureShape | None = None
+
+    def __post_init__(self) -> None:
+        if self.library not in ("timm", "torchvision"):
+            raise ValueError(f"library must be 'timm' or 'torchvision'; {self.library = }")
+        if self.feature_shape not in ("NCHW", "NHWC", "NLC", None):
+            raise ValueError(f"feature_shape must be 'NCHW', 'NHWC' or 'NLC'; {self.feature_shape = }")
+
+    @property
+    def feature_size(self) -> int:
+        """Length C of a feature vector."""
+        return _feature_size(self)
+
+
+@functools.lru_cache(maxsize=8)
+def _feature_size(config: LibraryConfig) -> int:
+    """What comes out for one image, found out by following the shapes alone."""
+    network = library_network(config).eval().to("meta")
+    with torch.inference_mode():
+        return cast(Any, network).forward_features(torch.empty(1, 3, 224, 224, device="meta")).shape[1]
+
+
+def library_network(config: LibraryConfig) -> nn.Module:
+    """The library's own network, without its classifier, with a `forward_features` that returns vectors.
+
+    It is the library's module itself, not one around it: its parameters must lie directly below `backbone.`.
+
+    Raises:
+        ImportError: the library is not installed.
+        Exception: whatever the library says of a name or options that it does not know.
+    """
+    # On the CPU also where the rest is built without memory: these networks compute tables while they are built.
+    with torch.device("cpu"):
+        network, features = _BUILDERS[config.library](config)
+    shape = config.feature_shape or getattr(network, "output_fmt", None)
+    vars(network)["forward_features"] = functools.partial(_pooled, features, None if shape is None else str(shape))
+    return network
+
+
+def _timm(config: LibraryConfig) -> tuple[nn.Module, Features]:
+    create_model = importlib.import_module("timm").create_model
+    network = create_model(config.name, pretrained=False, num_classes=0, **dict(config.options))
+    return network, network.forward_features
+
+
+def _torchvision(config: LibraryConfig) -> tuple[nn.Module, Features]:
+    get_model = importlib.import_module("torchvision.models").get_model
+    network = get_model(config.name, weights=None, **dict(config.options))
+    # Both names, whichever the network has: so does MMAction2, and checkpoints have neither.
+    network.classifier = nn.Identity()
+    network.fc = nn.Identity()
+    if config.name.startswith("swin"):
+        # The one family there whose maps have their channels last; timm's say so themselves.
+        network.output_fmt = "NHWC"
+    return network, getattr(network, "features", network)
+
+
+_BUILDERS: dict[str, Callable[[LibraryConfig], tuple[nn.Module, Features]]] = {
+    "timm": _timm,
+    "torchvision": _torchvision,
+}
+
+
+def _pooled(features: Features, shape: str | None, images: torch.Tensor) -> torch.Tensor:
+    """The mean over all positions.
+
+    Args:
+        features: what makes maps or tokens of images.
+        shape: the order of their axes; None to go by their number.
+        images: float32 `[N, 3, H, W]`, normalised.
+
+    Returns:
+        `[N, C]`.
+    """
+    found = features(images)
+    if found.dim() == 2:
+        return found
+    channels_last = shape in ("NHWC", "NLC") or (shape is None and found.dim() == 3)
+    return found.flatten(1, -2).mean(1) if channels_last else found.flatten(2).mean(2)

@@ -1,0 +1,196 @@
+"""From a decoded frame to its crops: on uint8 with OpenCV, exactly as MMAction2 does.
+
+On the device `vidfeat.inference.normalize` then makes floats of them. Crops are a quarter of the bytes, so they are
+what is kept and moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.errors import VideoError
+from vidfeat.recipe import (
+    CenterCrop,
+    Flip,
+    FrameTransform,
+    ResizeBy,
+    ResizeShortEdge,
+    ResizeTo,
+    ResizeWithin,
+    TenCrop,
+    ThreeCrop,
+)
+
+Image = npt.NDArray[np.uint8]
+"""uint8 array of shape `[height, width, 3]`, RGB."""
+
+# Parallelism comes from decoding several videos at once; OpenCV's own threads would only compete with the model's.
+cv2.setNumThreads(1)
+
+_INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}
+
+
+class CropDoesNotFitError(Exception):
+    """A crop is larger than the frame; the caller knows which video that was."""
+
+
+class FrameTransformer:
+    """One RGB frame in, its crops out.
+
+    Args:
+        transforms: the steps, in order.
+    """
+
+    def __init__(self, transforms: tuple[FrameTransform, ...]) -> None:
+        self._steps = [_step(transform) for transform in transforms]
+        self.crops = 1
+        for transform in transforms:
+            self.crops *= {ThreeCrop: 3, TenCrop: 10}.get(type(transform), 1)
+
+    def __call__(self, frame: Image, *, where: str) -> Image:
+        """All crops of a frame.
+
+        Args:
+            frame: uint8 `[H, W, 3]`.
+            where: the video's path, for the error.
+
+        Returns:
+            uint8 `[crops, h, w, 3]`, C-contiguous.
+
+        Raises:
+            VideoError: a crop is larger than the (resized) frame.
+        """
+        images = [frame]
+        try:
+            for step in self._steps:
+                images = step(images)
+        except CropDoesNotFitError as error:
+            raise VideoError(
+                where,
+                stage="sample",
+                kind="too_small",
+                expected=f"frames that the crop fits into ({error})",
+                found=f"a frame of {frame.shape[1]}x{frame.shape[0]} pixels",
+                hint="Put a Resize before the crop, or leave the video out.",
+            ) from None
+        return np.stack(images)
+
+
+def _step(transform: FrameTransform) -> Callable[[list[Image]], list[Image]]:
+    """The function, over all images so far, that carries out one transform."""
+    make = _STEPS[type(transform)]
+    apply = make(transform)
+    return lambda images: [out for image in images for out in apply(image)]
+
+
+Apply = Callable[[Image], list[Image]]
+
+
+def _resize(transform: Any) -> Apply:
+    size_of = _SIZES[type(transform)]
+    interpolation = _INTERPOLATION[transform.interpolation]
+
+    def apply(image: Image) -> list[Image]:
+        height, width = image.shape[:2]
+        size = size_of(transform, width, height)
+        if size == (width, height):
+            return [image]
+        return [cast(Image, cv2.resize(image, size, interpolation=interpolation))]
+
+    return apply
+
+
+def _scaled(width: int, height: int, factor: float) -> tuple[int, int]:
+    # Rounded half up, as the original rounds; Python's own `round` would go to even.
+    return int(width * factor + 0.5), int(height * factor + 0.5)
+
+
+def _within(transform: ResizeWithin, width: int, height: int) -> tuple[int, int]:
+    factor = min(transform.long / max(width, height), transform.short / min(width, height))
+    return _scaled(width, height, factor)
+
+
+_SIZES: dict[type, Callable[[Any, int, int], tuple[int, int]]] = {
+    ResizeShortEdge: lambda t, w, h: _scaled(w, h, t.short / min(w, h)),
+    ResizeWithin: _within,
+    ResizeBy: lambda t, w, h: _scaled(w, h, t.factor),
+    ResizeTo: lambda t, w, h: (t.width, t.height),
+}
+
+
+def _crop(image: Image, left: int, top: int, width: int, height: int) -> Image:
+    return image[top : top + height, left : left + width]
+
+
+def _center_crop(transform: CenterCrop) -> Apply:
+    width, height = transform.width, transform.height
+
+    def apply(image: Image) -> list[Image]:
+        image_height, image_width = image.shape[:2]
+        _check_fits(width, height, image)
+        return [_crop(image, (image_width - width) // 2, (image_height - height) // 2, width, height)]
+
+    return apply
+
+
+def _three_crop(transform: ThreeCrop) -> Apply:
+    width, height = transform.width, transform.height
+
+    def apply(image: Image) -> list[Image]:
+        image_height, image_width = image.shape[:2]
+        _check_fits(width, height, image)
+        across, down = (image_width - width) // 2, (image_height - height) // 2
+        if image_height == height:
+            corners = [(0, 0), (2 * across, 0), (across, 0)]
+        elif image_width == width:
+            corners = [(0, 0), (0, 2 * down), (0, down)]
+        else:
+            raise CropDoesNotFitError(
+                f"ThreeCrop {width}x{height} needs one edge of the frame to match; it is {image_width}x{image_height}"
+            )
+        return [_crop(image, left, top, width, height) for left, top in corners]
+
+    return apply
+
+
+def _ten_crop(transform: TenCrop) -> Apply:
+    width, height = transform.width, transform.height
+
+    def apply(image: Image) -> list[Image]:
+        image_height, image_width = image.shape[:2]
+        _check_fits(width, height, image)
+        # Steps of a quarter: the far corners lie at 4 steps, which is up to 3 pixels short of the edge.
+        across, down = (image_width - width) // 4, (image_height - height) // 4
+        corners = [(0, 0), (4 * across, 0), (0, 4 * down), (4 * across, 4 * down), (2 * across, 2 * down)]
+        plain = [_crop(image, left, top, width, height) for left, top in corners]
+        return [out for crop in plain for out in (crop, crop[:, ::-1])]
+
+    return apply
+
+
+def _check_fits(width: int, height: int, image: Image) -> None:
+    image_height, image_width = image.shape[:2]
+    if width > image_width or height > image_height:
+        raise CropDoesNotFitError(f"crop {width}x{height} of a frame of {image_width}x{image_height}")
+
+
+def _flip(transform: Flip) -> Apply:
+    axis = 1 if transform.direction == "horizontal" else 0
+    return lambda image: [np.flip(image, axis)]
+
+
+_STEPS: dict[type, Callable[[Any], Apply]] = {
+    ResizeShortEdge: _resize,
+    ResizeWithin: _resize,
+    ResizeBy: _resize,
+    ResizeTo: _resize,
+    CenterCrop: _center_crop,
+    ThreeCrop: _three_crop,
+    TenCrop: _ten_crop,
+    Flip: _flip,
+}

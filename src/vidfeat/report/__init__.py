@@ -1,5 +1,0 @@
-"""Pictures of the features for people: one page that shows what a run gave and whether it is any good."""
-
-from vidfeat.report.compose import Summary, build
-
-__all__ = ["Summary", "build"]

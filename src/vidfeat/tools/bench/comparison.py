@@ -1,0 +1,265 @@
+"""The rows of the comparison, measured in turns, and what follows from them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.errors import DeviceError, UsageError
+from vidfeat.tools.bench.process import Clock, Measured, measure
+from vidfeat.tools.bench.roofs import decode_roof, limit
+from vidfeat.tools.bench.runs import Run
+from vidfeat.tools.bench.workload import Facts, Workload
+
+if TYPE_CHECKING:
+    from vidfeat.inference.runner import Kernels, Precision
+
+AS_SHIPPED_WORKERS = 2
+"""`workers_per_gpu` of MMAction2's feature extraction configs."""
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """MMAction2's way of working.
+
+    Attributes:
+        words: what it is, for people.
+        workers: loader processes; one for each core where None.
+    """
+
+    words: str
+    workers: int | None
+
+    def __call__(self, workload: Workload, facts: Facts, kernels: Kernels | None, clock: Clock) -> Run:
+        """The work, in the process that is measured."""
+        from vidfeat.tools.bench.baseline import run_baseline
+
+        return run_baseline(workload, self.workers or facts.cores, clock)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What `vidfeat extract` runs.
+
+    Attributes:
+        words: what it is, for people.
+        precision: number format of the network.
+    """
+
+    words: str
+    precision: Precision
+
+    def __call__(self, workload: Workload, facts: Facts, kernels: Kernels | None, clock: Clock) -> Run:
+        """The work, in the process that is measured."""
+        from vidfeat.tools.bench.ours import run_ours
+
+        return run_ours(workload, self.precision, kernels, clock)
+
+
+CONTENDERS: Mapping[str, Baseline | Ours] = {
+    "shipped": Baseline("MMAction2's way, as shipped", workers=AS_SHIPPED_WORKERS),
+    "tuned": Baseline("MMAction2's way, a worker a core", workers=None),
+    "exact": Ours("vidfeat, fp32", "fp32"),
+    "bf16": Ours("vidfeat, bf16", "bf16"),
+}
+"""What can be compared, by the name of its row."""
+
+
+def parse_rows(text: str) -> tuple[str, ...]:
+    """The rows that a `--rows` value names, with commas between them; "none" names none.
+
+    Raises:
+        UsageError: it names something else, or a row twice.
+    """
+    names = () if text == "none" else tuple(text.split(","))
+    if set(names) <= set(CONTENDERS) and len(set(names)) == len(names):
+        return names
+    raise UsageError("--rows", expected=f"some of {','.join(CONTENDERS)}, or none", found=repr(text))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of working, measured.
+
+    Attributes:
+        name: key of `CONTENDERS`.
+        words: what it is, for people.
+        videos_per_second: the median over its runs.
+        runs: of each run, in order.
+        ratio: to the row "shipped"; None without one.
+        limit: videos per second that the machine can do at most, reading as we do and with the network as this row runs
+            it; of MMAction2's way that of the row "exact", None without one.
+        fraction_of_limit: `videos_per_second / limit`; None without a limit.
+        decode_share: of the time of a run, how much reading alone would take, on all cores.
+        model_share: how much the network alone would take. Where both share the cores, the rest up to 1 is lost.
+        peak_memory_bytes: the most of all runs, of the process and all below it, from birth; None where it cannot be
+            seen.
+        running_peak_memory_bytes: the same without the time before the clock started, when kernels are compiled.
+        kernels: who ran the network.
+        compile_seconds: spent in `torch.compile` before the clock started, the most of all runs, that is, of the first.
+        cosine_to_fp32: least cosine to eager fp32 in the first batch; None where there was nothing to check.
+        difference: largest relative distance of a video's features to those of the row "shipped"; None without one.
+    """
+
+    name: str
+    words: str
+    videos_per_second: float
+    runs: tuple[float, ...]
+    ratio: float | None
+    limit: float | None
+    fraction_of_limit: float | None
+    decode_share: float
+    model_share: float
+    peak_memory_bytes: int | None
+    running_peak_memory_bytes: int | None
+    kernels: Kernels
+    compile_seconds: float
+    cosine_to_fp32: float | None
+    difference: float | None
+
+    @property
+    def bound_by(self) -> str:
+        """The half that takes more of the machine: "decode" or "model"."""
+        return "decode" if self.decode_share > self.model_share else "model"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows, and the roofs.
+
+    Attributes:
+        videos: in the list.
+        decode_roof: videos per second if there were only reading, the median over all repeats.
+        model_roofs: videos per second if there were only the network, by the name of the row.
+        rows: in the order that was asked for.
+        notes: what the networks decided, and rows that this machine cannot do, in lines.
+    """
+
+    videos: int
+    decode_roof: float
+    model_roofs: Mapping[str, float]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    workload: Workload,
+    facts: Facts,
+    names: Sequence[str],
+    *,
+    repeat: int,
+    kernels: Kernels | None = None,
+    say: Say = lambda line: None,
+) -> Comparison:
+    """Measure rows in turns, so that all of them see the machine in the same moods.
+
+    Args:
+        workload: what all of them compute.
+        facts: of the machine and the model.
+        names: keys of `CONTENDERS`.
+        repeat: how often each is measured.
+        kernels: who runs our networks; None has each decide in its first run, which the others then follow.
+        say: told how far it is, in lines.
+
+    Raises:
+        VideoError: a video cannot be read.
+        DeviceError: the kernels do not work here.
+    """
+    decoding: list[float] = []
+    series = {name: _Series(name) for name in names}
+    notes: list[str] = []
+    for number in range(1, repeat + 1):
+        decoding.append(decode_roof(facts.view_spec, workload.paths, facts.cores))
+        say(f"{number}/{repeat}  reading alone: {decoding[-1]:.3g} videos/s")
+        for name in list(series):
+            try:
+                line = series[name].run(workload, facts, kernels)
+            except DeviceError as error:
+                if not series[name].may_fail:
+                    raise
+                del series[name]
+                line = f"none: {error}"
+                notes.append(f"{name}: {line}")
+            say(f"{number}/{repeat}  {name}: {line}")
+    for name, one in series.items():
+        notes += [f"{name}: {line}" for line in one.runs[0].result.said]
+    return _conclude(list(series.values()), facts, median(decoding), len(workload.paths), tuple(notes))
+
+
+class _Series:
+    """The runs of one row."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.contender = CONTENDERS[name]
+        self.runs: list[Measured[Run]] = []
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether a network that does not work here is a finding and no fault: not every one fits into every format."""
+        return isinstance(self.contender, Ours) and self.contender.precision != "fp32"
+
+    def run(self, workload: Workload, facts: Facts, kernels: Kernels | None) -> str:
+        """Once more; returns a line about it."""
+        decided = self.runs[0].result.kernels if self.runs else kernels
+        self.runs.append(measure(functools.partial(self.contender, workload, facts, decided)))
+        return f"{len(workload.paths) / self.runs[-1].seconds:.3g} videos/s"
+
+    @property
+    def features(self) -> npt.NDArray[np.float32]:
+        return self.runs[0].result.features
+
+    @property
+    def model_roof(self) -> float:
+        return median(run.result.model_videos_per_second for run in self.runs)
+
+
+def _conclude(
+    series: Sequence[_Series], facts: Facts, decode: float, videos: int, notes: tuple[str, ...]
+) -> Comparison:
+    roofs = {one.name: one.model_roof for one in series}
+    limits = {name: limit(decode, roof, shares_cores=facts.shares_cores) for name, roof in roofs.items()}
+    rates = {one.name: tuple(videos / run.seconds for run in one.runs) for one in series}
+    shipped = next((one.features for one in series if one.name == "shipped"), None)
+    rows = []
+    for one in series:
+        rate = median(rates[one.name])
+        most = limits.get("exact") if isinstance(one.contender, Baseline) else limits[one.name]
+        rows.append(
+            Row(
+                name=one.name,
+                words=one.contender.words,
+                videos_per_second=rate,
+                runs=rates[one.name],
+                ratio=rate / median(rates["shipped"]) if "shipped" in rates else None,
+                limit=most,
+                fraction_of_limit=rate / most if most else None,
+                decode_share=rate / decode,
+                model_share=rate / roofs[one.name],
+                peak_memory_bytes=_most(run.peak_bytes for run in one.runs),
+                running_peak_memory_bytes=_most(run.running_peak_bytes for run in one.runs),
+                kernels=one.runs[0].result.kernels,
+                compile_seconds=max(run.result.compile_seconds for run in one.runs),
+                cosine_to_fp32=one.runs[0].result.cosine,
+                difference=None if shipped is None else largest_difference(one.features, shipped),
+            )
+        )
+    return Comparison(videos, decode, roofs, tuple(rows), notes)
+
+
+def largest_difference(features: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> float:
+    """Of all videos, the largest distance to the reference, relative to the reference's length; both `[videos, C]`."""
+    distances = np.linalg.norm(features - reference, axis=1)
+    return float(np.max(distances / np.maximum(np.linalg.norm(reference, axis=1), np.finfo(np.float32).tiny)))
+
+
+def _most(peaks: Iterable[int | None]) -> int | None:
+    return max((peak for peak in peaks if peak is not None), default=None)

@@ -1,0 +1,172 @@
+"""Work in a fresh process: how long it takes, and the most memory that it and all processes below it hold."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from vidfeat.engine.subprocesses import block_sigint, describe_exit, die_with_parent, hear
+from vidfeat.errors import VidfeatError
+from vidfeat.tools.bench.memory import MemoryMeter
+
+T = TypeVar("T")
+
+LOOK_EVERY_SECONDS = 0.05
+_END_SECONDS = 10.0
+
+
+class Clock:
+    """Given to the work: what it does before `start` is preparation, and what it does after `stop` is not measured."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._started = 0.0
+
+    def start(self) -> None:
+        """The work begins."""
+        self._pipe.send(_Started())
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        """The work is done."""
+        self._pipe.send(_Stopped(time.perf_counter() - self._started))
+
+
+Work = Callable[[Clock], T]
+"""What is measured. It travels to a fresh process, and so must be a function of a module, or a partial one of that."""
+
+
+@dataclass(frozen=True)
+class Measured(Generic[T]):
+    """What some work returned, and what it took.
+
+    Attributes:
+        result: what it returned.
+        seconds: between `start` and `stop` of its clock; 0.0 where it never started it.
+        peak_bytes: most memory of the process and all below it, from its birth until `stop`; None where that cannot be
+            seen.
+        running_peak_bytes: the same between `start` and `stop`.
+    """
+
+    result: T
+    seconds: float
+    peak_bytes: int | None
+    running_peak_bytes: int | None
+
+
+def measure(work: Work[T]) -> Measured[T]:
+    """Do some work in a fresh process.
+
+    Raises:
+        VidfeatError: what the work raised, or the process died.
+        RuntimeError: the work raised something else, which is told with its traceback.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(work, theirs))
+    try:
+        resource_tracker.ensure_running()  # when it starts it makes this process hear Ctrl-C
+        with block_sigint():
+            process.start()
+        theirs.close()
+        measured: Measured[T] = _watch(process, ours)
+        process.join(_END_SECONDS)
+        return measured
+    finally:
+        if process.pid is not None:
+            process.kill()
+            process.join()
+        ours.close()
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Do some work in a fresh process, only so that it leaves nothing behind in this one; raises as `measure` does."""
+    return measure(functools.partial(_untimed, work)).result
+
+
+def _untimed(work: Callable[[], T], _: Clock) -> T:
+    return work()
+
+
+def _serve(work: Work[Any], pipe: Connection) -> None:
+    """The life of the process."""
+    hear(signal.SIG_IGN)  # the parent decides
+    die_with_parent()
+    try:
+        pipe.send(_Returned(work(Clock(pipe))))
+    except VidfeatError as error:
+        pipe.send(_Raised(error))
+    except Exception as error:
+        wrapped = RuntimeError(f"in a measured process, {type(error).__name__}: {error}")
+        pipe.send(_Raised(wrapped, traceback.format_exc()))
+
+
+def _watch(process: BaseProcess, pipe: Connection) -> Measured[Any]:
+    """Take what the process sends, and look at its memory in between."""
+    pid = process.pid or 0
+    preparing, running = MemoryMeter(pid), MemoryMeter(pid)
+    meter: MemoryMeter | None = preparing
+    seconds = 0.0
+    while True:
+        message = _receive(process, pipe) if pipe.poll(LOOK_EVERY_SECONDS) else None
+        if isinstance(message, _Started):
+            meter = running
+        elif isinstance(message, _Stopped):
+            meter, seconds = None, message.seconds
+        elif isinstance(message, _Raised):
+            raise message.error from (_RemoteError(message.trace) if message.trace else None)
+        elif isinstance(message, _Returned):
+            peak = max(preparing.peak_bytes, running.peak_bytes)
+            return Measured(message.result, seconds, peak or None, running.peak_bytes or None)
+        if meter is not None:
+            meter.look()
+
+
+def _receive(process: BaseProcess, pipe: Connection) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        process.join(_END_SECONDS)
+    raise VidfeatError(
+        "the measured process",
+        expected="a process that lives until its work is done",
+        found=f"one that {describe_exit(process.exitcode or 0)}",
+        hint="See what it wrote above, and whether the machine has enough memory.",
+    )
+
+
+@dataclass(frozen=True)
+class _Started:
+    pass
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Returned:
+    result: Any
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+    trace: str = ""
+
+
+class _RemoteError(Exception):
+    """Carries the traceback of another process."""
+
+    def __init__(self, trace: str) -> None:
+        super().__init__(f"\n{trace}")

@@ -1,0 +1,120 @@
+"""What was measured: for people, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vidfeat import __version__
+from vidfeat.tools.bench.comparison import Comparison, Row
+from vidfeat.tools.bench.growth import Growth, Point
+from vidfeat.tools.bench.workload import Facts
+
+_SHOWN_OF_MODEL = ("frames", "views", "transforms", "backbone")
+
+
+def render(facts: Facts, comparison: Comparison | None, growth: Growth | None) -> str:
+    """Lines for a terminal."""
+    parts = [machine_line(facts)]
+    if comparison is not None:
+        parts.append(_comparison_lines(facts, comparison))
+    if growth is not None:
+        parts.append(_growth_lines(growth))
+    return "\n\n".join(parts)
+
+
+def machine_line(facts: Facts) -> str:
+    """The machine in a line."""
+    device = "CPU" if facts.shares_cores else f"{facts.device}, {facts.device_name}"
+    cpu = f", {facts.device_name}" if facts.shares_cores else ""
+    return f"{facts.cores} cores{cpu}; on the {device}; torch {facts.torch}; vidfeat {__version__}"
+
+
+def to_json(facts: Facts, comparison: Comparison | None, growth: Growth | None) -> dict[str, Any]:
+    """The same for programs; `docs/benchmarks.md` explains the keys."""
+    data: dict[str, Any] = {
+        "vidfeat": __version__,
+        "machine": {
+            "cores": facts.cores,
+            "device": facts.device,
+            "device_name": facts.device_name,
+            "torch": facts.torch,
+        },
+    }
+    if comparison is not None:
+        data |= {
+            "recipe_digest": facts.digest,
+            "made_up_weights": facts.made_up,
+            "videos": comparison.videos,
+            "roofs": {
+                "decode_videos_per_second": comparison.decode_roof,
+                "model_videos_per_second": dict(comparison.model_roofs),
+            },
+            "rows": [dataclasses.asdict(row) | {"bound_by": row.bound_by} for row in comparison.rows],
+            "notes": list(comparison.notes),
+        }
+    if growth is not None:
+        data["growth"] = dataclasses.asdict(growth)
+    return data
+
+
+def _comparison_lines(facts: Facts, comparison: Comparison) -> str:
+    about = [line for line in facts.model.splitlines() if line.startswith(_SHOWN_OF_MODEL)]
+    weights = "weights       made up; the time does not depend on them" if facts.made_up else ""
+    header = ("row", "", "videos/s", "ratio", "of limit", "decode", "model", "memory", "kernels", "compiling")
+    table = _aligned([header, *(_cells(row) for row in comparison.rows)])
+    parts = ["\n".join(filter(None, [*about, weights])), "\n".join(table), _roof_lines(facts, comparison)]
+    return "\n\n".join(filter(None, [*parts, "\n".join(comparison.notes)]))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.words,
+        significant(row.videos_per_second),
+        "" if row.ratio is None else f"{row.ratio:.2f}",
+        "" if row.fraction_of_limit is None else f"{row.fraction_of_limit:.2f}",
+        f"{row.decode_share:.2f}",
+        f"{row.model_share:.2f}",
+        gigabytes(row.peak_memory_bytes),
+        row.kernels,
+        f"{row.compile_seconds:.0f} s" if row.compile_seconds else "",
+    )
+
+
+def _roof_lines(facts: Facts, comparison: Comparison) -> str:
+    lines = [f"reading alone          {significant(comparison.decode_roof)} videos/s"]
+    for row in comparison.rows:
+        roof = comparison.model_roofs[row.name]
+        lines.append(f"network alone, {row.name:<7} {significant(roof)} videos/s; {row.bound_by} costs more")
+    both = "add up, as both use the same cores" if facts.shares_cores else "do not add up: the slower one decides"
+    return "\n".join([*lines, f"the limit follows from both, whose times {both}"])
+
+
+def _growth_lines(growth: Growth) -> str:
+    header = ("videos", "length", "s a video", "memory")
+    points = [*growth.by_count, *growth.by_length]
+    return "\n".join([f"growth, {growth.model}", *_aligned([header, *(_point_cells(point) for point in points)])])
+
+
+def _point_cells(point: Point) -> tuple[str, ...]:
+    length = "as given" if point.length_seconds is None else f"{point.length_seconds} s"
+    return f"{point.videos}", length, significant(point.seconds_per_video), gigabytes(point.peak_memory_bytes)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def significant(value: float) -> str:
+    """Three digits of a positive number, and never an exponent."""
+    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{digits}f}"
+
+
+def gigabytes(size: int | None) -> str:
+    """Of bytes; empty where they are not known."""
+    return "" if size is None else f"{size / 1e9:.2f} GB"

@@ -1,0 +1,217 @@
+"""What things and their surroundings look like: colours, shapes, textures, backgrounds.
+
+Nothing here depends on the motion. Training and testing draw from different shapes, textures, backgrounds and hues.
+Images are float32 RGB in [0, 255]; coordinates are in [-1, 1], x to the right and y down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.tools.demo.chance import Chance, Split
+
+Floats = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
+Colour = npt.NDArray[np.float32]
+Mix = Callable[[Chance, Floats, Floats], Floats]
+"""How much of the second of two colours is at each place: x and y to values in [0, 1], all `[H, W]`."""
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a clip, float32 RGB `[3]` in [0, 255].
+
+    Attributes:
+        ground: the two of the background.
+        things: the two of each thing, which stand out from the background by their brightness.
+    """
+
+    ground: tuple[Colour, Colour]
+    things: tuple[tuple[Colour, Colour], ...]
+
+
+def draw_palette(chance: Chance, things: int) -> Palette:
+    """Bright things before a dark ground, or the other way round, in hues of the split."""
+    darkness = chance.between(0.12, 0.38), chance.between(0.12, 0.38)
+    if chance.happens(0.5):
+        ground = _colour(chance, 0.3, 0.9, darkness[0]), _colour(chance, 0.3, 0.9, darkness[1])
+        value = 0.62, 1.0
+    else:
+        ground = _colour(chance, 0.1, 0.45, 1 - darkness[0] / 2), _colour(chance, 0.1, 0.45, 1 - darkness[1] / 2)
+        value = 0.2, 0.6
+    return Palette(ground, tuple((_vivid(chance, *value), _vivid(chance, *value)) for _ in range(things)))
+
+
+def _vivid(chance: Chance, low: float, high: float) -> Colour:
+    return _colour(chance, 0.45, 1.0, chance.between(low, high))
+
+
+def _colour(chance: Chance, pale: float, full: float, value: float) -> Colour:
+    """A colour of any hue of the split; saturation between `pale` and `full`, all in [0, 1]."""
+    hsv = np.array([[[chance.between(0, 360), chance.between(pale, full), value]]], np.float32)
+    colour: Colour = 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
+    return colour
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def _spikes(count: int, inner: float) -> Points:
+    """A star whose inner corners are at `inner`."""
+    angles = np.arange(2 * count) * np.pi / count
+    radius = np.where(np.arange(2 * count) % 2, inner, 1.0)
+    return np.stack([radius * np.sin(angles), -radius * np.cos(angles)], axis=1)
+
+
+def _polygon(corners: int) -> Points:
+    angles = np.arange(corners) * 2 * np.pi / corners
+    return np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+
+
+def _heart() -> Points:
+    t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    x = np.sin(t) ** 3
+    y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 17
+    return np.stack([x, y], axis=1)
+
+
+def _drop() -> Points:
+    t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    return np.stack([0.8 * np.sin(t) * np.sin(t / 2), -np.cos(t)], axis=1)
+
+
+def _corners(*places: tuple[float, float]) -> Points:
+    return np.array(places)
+
+
+SHAPES: Mapping[Split, Sequence[Points]] = {
+    "train": (
+        _polygon(40),  # disc
+        _polygon(3),
+        _polygon(4),
+        _spikes(5, 0.5),  # star
+        _corners((-1, -0.55), (1, -0.55), (1, 0.55), (-1, 0.55)),  # brick
+        _corners(  # plus
+            *((-0.35, -1), (0.35, -1), (0.35, -0.35), (1, -0.35), (1, 0.35), (0.35, 0.35)),
+            *((0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35), (-1, -0.35), (-0.35, -0.35)),
+        ),
+    ),
+    "test": (
+        _heart(),
+        _drop(),
+        _polygon(5),
+        _spikes(4, 0.45),  # four-pointed star
+        _corners((-0.7, -1), (0.0, -1), (0.0, 0.2), (0.8, 0.2), (0.8, 1), (-0.7, 1)),  # the letter L
+        _corners((0, -1), (0.9, 0), (0.4, 0), (0.4, 1), (-0.4, 1), (-0.4, 0), (-0.9, 0)),  # arrow
+    ),
+}
+"""Outlines, as float64 `[corners, 2]` in [-1, 1]."""
+
+
+# --- textures ---------------------------------------------------------------------------------------------------------
+# All show which way a thing is turned.
+
+
+def _bars(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(np.sin(x * chance.between(4, 7)))
+
+
+def _quarters(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(8 * x * y)
+
+
+def _halves(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(6 * y)
+
+
+def _dots(chance: Chance, x: Floats, y: Floats) -> Floats:
+    pitch = chance.between(6, 8)
+    return _soft(2.5 * (np.cos(pitch * x + 1) + np.cos(pitch * y + 1) - 0.9))
+
+
+def _wedge(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(5 * (np.abs(np.arctan2(y, x)) - chance.between(0.9, 1.6)))
+
+
+def _spot(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(9 * (chance.between(0.3, 0.4) - np.hypot(x - 0.25, y - 0.3)))
+
+
+TEXTURES: Mapping[Split, Sequence[Mix]] = {"train": (_bars, _quarters, _halves), "test": (_dots, _wedge, _spot)}
+
+
+def _soft(x: npt.NDArray[np.floating]) -> Floats:
+    return np.clip(0.5 + x, 0, 1).astype(np.float32)
+
+
+# --- backgrounds ------------------------------------------------------------------------------------------------------
+
+
+def _blobs(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _upsampled(chance, 5, x.shape)
+
+
+def _slope(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(0.5 * _across(chance, x, y))
+
+
+def _waves(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _soft(0.5 * np.sin(chance.between(5, 10) * _across(chance, x, y)))
+
+
+def _tiles(chance: Chance, x: Floats, y: Floats) -> Floats:
+    pitch = chance.between(5, 9)
+    return _soft(1.5 * np.sin(pitch * x) * np.sin(pitch * y))
+
+
+def _rings(chance: Chance, x: Floats, y: Floats) -> Floats:
+    centre = chance.between(-1, 1), chance.between(-1, 1)
+    return _soft(0.5 * np.sin(chance.between(6, 11) * np.hypot(x - centre[0], y - centre[1])))
+
+
+def _speckles(chance: Chance, x: Floats, y: Floats) -> Floats:
+    return _upsampled(chance, 24, x.shape)
+
+
+BACKGROUNDS: Mapping[Split, Sequence[Mix]] = {"train": (_blobs, _slope, _waves), "test": (_tiles, _rings, _speckles)}
+
+
+def _across(chance: Chance, x: Floats, y: Floats) -> Floats:
+    angle = chance.between(0, np.pi)
+    return np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
+
+
+def _upsampled(chance: Chance, cells: int, shape: tuple[int, ...]) -> Floats:
+    coarse = chance.noise(cells, cells * shape[1] // shape[0])
+    return np.clip(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def draw_background(chance: Chance, colours: tuple[Colour, Colour], height: int, width: int) -> Floats:
+    """float32 `[height, width, 3]`."""
+    return _painted(chance, chance.one_of(BACKGROUNDS), colours, height, width)
+
+
+def draw_thing(chance: Chance, colours: tuple[Colour, Colour], side: int) -> Floats:
+    """A shape with a texture, float32 `[side, side, 4]`: colour times opacity, then opacity in [0, 1]."""
+    outline = chance.one_of(SHAPES)
+    fine = 4 * side
+    drawn = np.zeros((fine, fine), np.uint8)
+    cv2.fillPoly(drawn, [np.rint((1 + 0.94 * outline) * fine / 2).astype(np.int32)], 255)
+    opacity = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
+    painted = _painted(chance, chance.one_of(TEXTURES), colours, side, side)
+    return np.concatenate([painted * opacity, opacity], axis=-1)
+
+
+def _painted(chance: Chance, mix: Mix, colours: tuple[Colour, Colour], height: int, width: int) -> Floats:
+    across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    x, y = np.meshgrid(across, down)
+    share = mix(chance, x, y)[..., None].astype(np.float32)
+    return colours[0] * (1 - share) + colours[1] * share

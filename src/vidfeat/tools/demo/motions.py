@@ -1,0 +1,222 @@
+"""How things move: the classes of the demonstration.
+
+A motion draws its parameters once and gives a path: from time in [0, 1] to where the things are. Lengths are in frame
+heights from the middle of the frame, x to the right, y down; angles are in radians, clockwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vidfeat.tools.demo.chance import Chance
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where and how a thing is at one moment.
+
+    Attributes:
+        x, y: its middle.
+        angle: how far it is turned.
+        size: factor of its size.
+        opacity: 0 hidden, 1 solid.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    angle: float = 0.0
+    size: float = 1.0
+    opacity: float = 1.0
+
+
+Path = Callable[[float], tuple[Pose, ...]]
+"""The poses of all things of a clip at a time in [0, 1]."""
+
+Motion = Callable[[Chance], Path]
+
+
+def _start(chance: Chance, spread: float = 0.12) -> tuple[float, float]:
+    return chance.between(-spread, spread), chance.between(-spread, spread)
+
+
+def _pace(chance: Chance) -> Callable[[float], float]:
+    """Time that runs a little faster at the beginning or at the end."""
+    exponent = chance.between(0.8, 1.25)
+    return lambda time: time**exponent
+
+
+def _move(heading: float) -> Motion:
+    """Along a line, `heading` radians clockwise from the right."""
+
+    def draw(chance: Chance) -> Path:
+        x, y = _start(chance)
+        direction = heading + chance.between(-0.25, 0.25)
+        # The frame is wider than it is high.
+        length = chance.between(0.6, 0.85) * (1 + 0.25 * abs(math.cos(heading)))
+        pace = _pace(chance)
+
+        def path(time: float) -> tuple[Pose, ...]:
+            gone = length * (pace(time) - 0.5)
+            return (Pose(x + gone * math.cos(direction), y + gone * math.sin(direction)),)
+
+        return path
+
+    return draw
+
+
+def _turn(sense: int) -> Motion:
+    def draw(chance: Chance) -> Path:
+        x, y = _start(chance, 0.2)
+        angle = sense * 2 * math.pi * chance.between(0.55, 1.05)
+        pace = _pace(chance)
+        return lambda time: (Pose(x, y, angle * pace(time), 1.25),)
+
+    return draw
+
+
+def _resize(sense: int) -> Motion:
+    def draw(chance: Chance) -> Path:
+        x, y = _start(chance, 0.2)
+        ratio = chance.between(2.3, 3.6) ** sense
+        pace = _pace(chance)
+        return lambda time: (Pose(x, y, 0, ratio ** (pace(time) - 0.5)),)
+
+    return draw
+
+
+def _pulse(chance: Chance) -> Path:
+    x, y = _start(chance, 0.2)
+    cycles, phase, depth = chance.between(1.8, 3), chance.between(0, 2 * math.pi), chance.between(0.4, 0.6)
+    return lambda time: (Pose(x, y, 0, math.exp(depth * math.sin(2 * math.pi * cycles * time + phase))),)
+
+
+def _bounce(chance: Chance) -> Path:
+    """On a floor, nearly on the spot."""
+    x, y = _start(chance)
+    hops, phase, height = chance.between(1.8, 3.2), chance.between(0, 1), chance.between(0.4, 0.6)
+    drift = chance.between(-0.2, 0.2)
+    return lambda time: (
+        Pose(x + drift * (time - 0.5), 0.28 + y - height * abs(math.sin(math.pi * (hops * time + phase)))),
+    )
+
+
+def _swing(chance: Chance) -> Path:
+    """As a pendulum that hangs from above."""
+    x, y = _start(chance)
+    cycles, phase = chance.between(1.3, 2.2), chance.between(0, 2 * math.pi)
+    reach, length = chance.between(0.6, 0.95), chance.between(0.5, 0.65)
+
+    def path(time: float) -> tuple[Pose, ...]:
+        angle = reach * math.sin(2 * math.pi * cycles * time + phase)
+        return (Pose(x + length * math.sin(angle), y - 0.4 + length * math.cos(angle), -angle),)
+
+    return path
+
+
+def _zigzag(chance: Chance) -> Path:
+    """Up or down, and from side to side with sharp turns."""
+    x, y = _start(chance)
+    cycles, phase = chance.between(1.8, 2.8), chance.between(0, 1)
+    width, length = chance.between(0.2, 0.32), chance.sign() * chance.between(0.5, 0.7)
+
+    def path(time: float) -> tuple[Pose, ...]:
+        side = 4 * abs((cycles * time + phase) % 1 - 0.5) - 1
+        return (Pose(x + width * side, y + length * (time - 0.5)),)
+
+    return path
+
+
+def _orbit(sense: int) -> Motion:
+    def draw(chance: Chance) -> Path:
+        x, y = _start(chance, 0.08)
+        turns, phase = sense * chance.between(0.9, 1.4), chance.between(0, 1)
+        radius = chance.between(0.24, 0.34)
+
+        def path(time: float) -> tuple[Pose, ...]:
+            angle = 2 * math.pi * (turns * time + phase)
+            return (Pose(x + radius * math.cos(angle), y + radius * math.sin(angle)),)
+
+        return path
+
+    return draw
+
+
+def _shake(chance: Chance) -> Path:
+    """To and fro on the spot, quickly and not far."""
+    x, y = _start(chance, 0.2)
+    cycles, phase = chance.between(4.2, 5.8), chance.between(0, 2 * math.pi)
+    direction, reach = chance.between(0, math.pi), chance.between(0.06, 0.1)
+
+    def path(time: float) -> tuple[Pose, ...]:
+        gone = reach * math.sin(2 * math.pi * cycles * time + phase)
+        return (Pose(x + gone * math.cos(direction), y + gone * math.sin(direction)),)
+
+    return path
+
+
+def _blink(chance: Chance) -> Path:
+    x, y = _start(chance, 0.2)
+    cycles, phase, share = chance.between(2.2, 3.6), chance.between(0, 1), chance.between(0.45, 0.65)
+    return lambda time: (Pose(x, y, opacity=float((cycles * time + phase) % 1 < share)),)
+
+
+def _cross(chance: Chance) -> Path:
+    """Two things pass each other from side to side."""
+    x, y = _start(chance, 0.08)
+    side, apart = chance.sign(), chance.sign() * chance.between(0.12, 0.22)
+    lengths = chance.between(0.75, 1.05), chance.between(0.75, 1.05)
+    pace = _pace(chance)
+
+    def path(time: float) -> tuple[Pose, ...]:
+        gone = side * (pace(time) - 0.5)
+        return Pose(x + lengths[0] * gone, y + apart, size=0.8), Pose(x - lengths[1] * gone, y - apart, size=0.8)
+
+    return path
+
+
+def _approach(first: float, last: float) -> Motion:
+    """Two things whose distance goes from `first` to `last`, from side to side."""
+
+    def draw(chance: Chance) -> Path:
+        x, y = _start(chance, 0.08)
+        scale, slope = chance.between(0.9, 1.15), chance.between(-0.3, 0.3)
+        pace = _pace(chance)
+
+        def path(time: float) -> tuple[Pose, ...]:
+            half = scale * (first + (last - first) * pace(time)) / 2
+            return Pose(x - half, y - slope * half, size=0.8), Pose(x + half, y + slope * half, size=0.8)
+
+        return path
+
+    return draw
+
+
+MOTIONS: Mapping[str, Motion] = {
+    "move-right": _move(0),
+    "move-down": _move(math.pi / 2),
+    "move-left": _move(math.pi),
+    "move-up": _move(-math.pi / 2),
+    "turn-clockwise": _turn(1),
+    "turn-anticlockwise": _turn(-1),
+    "grow": _resize(1),
+    "shrink": _resize(-1),
+    "bounce": _bounce,
+    "swing": _swing,
+    "zigzag": _zigzag,
+    "orbit-clockwise": _orbit(1),
+    "shake": _shake,
+    "blink": _blink,
+    "cross": _cross,
+    "meet": _approach(1.0, 0.3),
+}
+"""The motions that the demonstration network is trained on and shows."""
+
+UNSEEN_MOTIONS: Mapping[str, Motion] = {
+    "move-diagonally": _move(math.pi / 4),
+    "orbit-anticlockwise": _orbit(-1),
+    "part": _approach(0.3, 1.0),
+    "pulse": _pulse,
+}
+"""Motions that it is never trained on, for an honest figure."""

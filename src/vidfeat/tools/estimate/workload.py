@@ -1,0 +1,84 @@
+"""What a recipe asks of a video, in the units that time is predicted in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidfeat.preprocessing.sampling import FrameIndex, plan_clips
+from vidfeat.preprocessing.transforms import FrameTransformer
+from vidfeat.recipe import Recipe
+from vidfeat.video import VideoInfo
+
+OPENING_PIXELS = 3_000_000
+"""Opening and probing a video takes some 8 ms, in which so many pixels are decoded."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The work that one video is.
+
+    Attributes:
+        clips: clips of its plan.
+        inputs: rows of the network's batches: a clip, or for image networks a frame, under one crop each.
+        host_pixels: what reading it is worth, in decoded pixels; see `host_pixels`.
+        network_pixels: pixels that pass through the network.
+    """
+
+    clips: int
+    inputs: int
+    host_pixels: int
+    network_pixels: int
+
+
+class Workloads:
+    """Measures videos by a recipe, without decoding them.
+
+    Args:
+        recipe: what is to be done to them.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._transform = FrameTransformer(recipe.transforms)
+        self._shapes: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def of(self, info: VideoInfo) -> Workload:
+        """The work that a video is.
+
+        Raises:
+            VideoError: its frames are too small for the recipe's crops.
+        """
+        plan = plan_clips(info.frames, self._recipe.sampling, info.fps)
+        crops, height, width = self._crops_of(info)
+        return Workload(
+            clips=len(plan),
+            inputs=crops * (plan.size if self._recipe.model.dims == 2 else len(plan)),
+            host_pixels=host_pixels(info, plan),
+            network_pixels=crops * plan.size * height * width,
+        )
+
+    def _crops_of(self, info: VideoInfo) -> tuple[int, ...]:
+        """Number, height and width of the crops of a frame: tried out on a black one, once for every size."""
+        size = info.height, info.width
+        if size not in self._shapes:
+            self._shapes[size] = self._transform(np.zeros((*size, 3), np.uint8), where=info.path).shape[:3]
+        return self._shapes[size]
+
+
+def host_pixels(info: VideoInfo, plan: FrameIndex) -> int:
+    """What reading a video is worth, in decoded pixels.
+
+    That is the pixels of all frames up to the last wanted one, which are decoded, those of the wanted ones, which are
+    transformed, and `OPENING_PIXELS`.
+
+    Frames that the decoder may leave out count as well: which they are is only known from the packets, and a sample of
+    the videos tells how much it matters.
+
+    Args:
+        info: the video.
+        plan: its plan, or the first clips of it.
+    """
+    decoded = int(plan.max()) + 1 if info.frames_exact else info.frames
+    return OPENING_PIXELS + info.width * info.height * (decoded + len(np.unique(plan)))

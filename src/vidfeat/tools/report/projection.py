@@ -1,0 +1,97 @@
+"""From vectors to a map: two coordinates for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.errors import UsageError
+
+Method = Literal["pca", "umap"]
+
+_OVERSAMPLES, _ITERATIONS = 14, 6
+_FEWEST_FOR_UMAP = 5
+
+
+@dataclass(frozen=True)
+class Map:
+    """A two-dimensional map.
+
+    Attributes:
+        places: float64 `[N, 2]`, each coordinate in [0, 1], the same scale for both; (0.5, 0.5) where all are equal.
+        axes: what the two coordinates are, for people.
+    """
+
+    places: npt.NDArray[np.float64]
+    axes: tuple[str, str]
+
+
+def project(vectors: npt.NDArray[np.float32], method: Method) -> Map:
+    """Draw a map of `vectors` `[N, C]`, which are finite. The same vectors give the same map.
+
+    Raises:
+        UsageError: UMAP is asked for and not installed.
+    """
+    if method == "umap":
+        fit = _umap()  # refused before any work, and for few vectors too
+        if len(vectors) >= _FEWEST_FOR_UMAP:
+            neighbours = min(15, len(vectors) - 1)
+            places = fit(n_neighbors=neighbours, metric="cosine", random_state=0, n_jobs=1).fit_transform(vectors)
+            return Map(_fitted(np.asarray(places, np.float64)), ("UMAP 1", "UMAP 2"))
+    places, shares = _principal(vectors)
+    return Map(_fitted(places), (f"PC 1 ({shares[0]:.0%} of the variance)", f"PC 2 ({shares[1]:.0%})"))
+
+
+def require(method: Method) -> None:
+    """Raise `UsageError` if what a method needs is not installed."""
+    if method == "umap":
+        _umap()
+
+
+def _umap() -> type:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise UsageError(
+            "--map umap",
+            expected="the package umap-learn",
+            found=f"none that can be imported ({error})",
+            hint="Install it with: pip install 'vidfeat[umap]'. Or use --map pca.",
+        ) from error
+    return UMAP
+
+
+def _principal(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
+    """The first two principal components `[N, 2]`, and their shares of the variance.
+
+    By subspace iteration with a fixed seed (Halko, Martinsson, Tropp, 2011): exact for few vectors or dimensions, and
+    a few products with the matrix where a full decomposition would take minutes.
+    """
+    scale = np.abs(vectors).max(initial=0) or 1  # squares of large float32 values are infinite
+    centred = vectors / scale
+    centred -= centred.mean(axis=0, dtype=np.float64).astype(np.float32)
+    places = np.zeros((len(vectors), 2))
+    total = float(np.square(centred, dtype=np.float64).sum())
+    if not total:
+        return places, (0.0, 0.0)
+    width = min(2 + _OVERSAMPLES, *centred.shape)
+    basis = np.random.default_rng(0).standard_normal((centred.shape[1], width)).astype(np.float32)
+    for _ in range(_ITERATIONS):
+        basis = np.linalg.qr(centred.T @ np.linalg.qr(centred @ basis)[0])[0]
+    scores, lengths, directions = np.linalg.svd(centred @ basis, full_matrices=False)
+    for axis in range(min(2, len(lengths))):
+        loadings = basis @ directions[axis]
+        # The sign of a component is arbitrary: its largest loading points up.
+        sign = np.sign(loadings[np.abs(loadings).argmax()]) or 1.0
+        places[:, axis] = sign * scores[:, axis] * lengths[axis]
+    shares = [float(length) ** 2 / total for length in lengths[:2]] + [0.0]
+    return places, (shares[0], shares[1])
+
+
+def _fitted(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    low, high = places.min(axis=0), places.max(axis=0)
+    extent = float((high - low).max())
+    return (places - (low + high) / 2) / extent + 0.5 if extent > 0 else np.full_like(places, 0.5)
