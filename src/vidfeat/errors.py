@@ -59,7 +59,7 @@ class VidfeatError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: expected {self.expected}; found {self.found}."
-        return _printable(f"{text} {self.hint}" if self.hint else text)
+        return printable(f"{text} {self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
@@ -70,7 +70,7 @@ def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, hi
     return kind(where, expected=expected, found=found, hint=hint)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text on one line, with escapes for what a terminal would obey: names in it may come from strangers."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
