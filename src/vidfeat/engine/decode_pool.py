@@ -27,6 +27,7 @@ from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded,
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, Workers
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
+from vidfeat.hardware import memory_bytes
 from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import ClipBatch, OnCorrupt
 from vidfeat.video import VideoInfo
@@ -45,6 +46,9 @@ MOST_NVDEC_PROCESSES = 8
 FIRST_ALONE_SECONDS = 3.0
 """So long no second video is begun, unless `DecodePool.go_on` is called: on few cores it would delay the first
 feature."""
+
+LEAST_MEMORY, MOST_MEMORY = 1 << 30, 8 << 30
+"""Of the address space of a decode process, in bytes. Its libraries alone take some hundred million."""
 
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
@@ -83,7 +87,8 @@ class PoolOptions:
             frame size once these are known. Waiting for the network does not count.
         budget_bytes: bound on the pixels that are delivered and not yet released, together with the rows of videos
             under way. One chunk may exceed it, alone.
-        memory_bytes: address space of a process; its data, where it decodes on a GPU.
+        memory_bytes: address space of a process; its data, where it decodes on a GPU. None shares half of the memory
+            that there is among the processes, with `LEAST_MEMORY` and `MOST_MEMORY` each.
         on_corrupt: as in `ReadOptions`.
         command: as for `WorkerHandle.spawn`.
     """
@@ -91,7 +96,7 @@ class PoolOptions:
     processes: int
     timeout_seconds: float = 60.0
     budget_bytes: int = 512 << 20
-    memory_bytes: int = 8 << 30
+    memory_bytes: int | None = None
     on_corrupt: OnCorrupt = "fail"
     command: Sequence[str] | None = None
 
@@ -140,6 +145,9 @@ class DecodePool:
         self._start_seconds = _START_SECONDS_ON_GPU if self._on_gpu else _START_SECONDS
         most = MOST_NVDEC_PROCESSES if self._on_gpu else options.processes
         self.processes = max(1, min(options.processes, most, len(tasks)))
+        self._memory_bytes = options.memory_bytes or min(
+            MOST_MEMORY, max(LEAST_MEMORY, memory_bytes() // 2 // self.processes)
+        )
         self.decoding = Stopwatch()
         self._supervisors = [
             threading.Thread(target=self._supervise, name=f"supervisor-{i}", daemon=True) for i in range(self.processes)
@@ -215,7 +223,7 @@ class DecodePool:
                     self._deliver(VideoPlanned(index, VideoInfo.from_json(message["info"])))
                     received = dict.fromkeys(task.encoders, 0)
                 elif "clips" in message:
-                    size = _size(message["size"], self._options.memory_bytes)
+                    size = _size(message["size"], self._memory_bytes)
                     self.decoding.stop()
                     try:
                         start += self.budget.take(size)
@@ -294,7 +302,7 @@ class DecodePool:
                 found = f"the last one was refused: {error.strerror or error}"
                 continue
             try:
-                worker.handshake(self._assignment, self._options.memory_bytes, self._start_seconds)
+                worker.handshake(self._assignment, self._memory_bytes, self._start_seconds)
                 return worker
             except (ClosedError, TimeoutError):
                 self._end(worker)

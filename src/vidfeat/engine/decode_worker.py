@@ -123,11 +123,12 @@ def limit_memory(limit: int, kind: int = resource.RLIMIT_AS) -> None:
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
-    """Bytes of a video's file; 0 where there is none."""
+    """Bytes of a video's file that lie on the disk, which of a sparse one are few; 0 where there is none."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return 0  # the decoder reports what is wrong, better
+    return min(status.st_size, 512 * status.st_blocks)
 
 
 def _seconds(info: VideoInfo) -> float:
