@@ -1,12 +1,13 @@
 """Configs of the import style: what they inherit and change, and that nothing of them is imported."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction import compile_file
-from vidfeat.mmaction.pyconfig import load_config, read_config
+from vidfeat.mmaction.config import read_config
 from vidfeat.recipe import SpreadSampling, ThreeCrop
 
 BASE = """
@@ -56,6 +57,10 @@ test_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(type=torch.optim.SGD, lr=0.1))
 default_hooks.update(dict(checkpoint=dict(interval=4)))
 """
+
+
+def load_config(path: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    return read_config(path, overrides).data
 
 
 def write(folder: Path, name: str, text: str) -> Path:

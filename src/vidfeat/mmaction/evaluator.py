@@ -1,6 +1,11 @@
-"""The part of Python that configs use, evaluated node by node from the syntax tree; nothing is ever executed.
+"""The part of Python that configs use, evaluated node by node from the syntax tree. Nothing is ever executed.
 
-Configs come from the internet, so each load has a `Budget`, and every value is weighed before anything is done with it.
+Two styles are read. Classic configs assign values and inherit through `_base_`. Import-style configs, which 1.x also
+has, inherit through `with read_base():`; their other imports only name types. MMAction2's own reader resolves
+`type=SampleFrames` to the imported class. Nothing is imported here: a class is known by its name, which is what classic
+configs write.
+
+Configs are untrusted, so each load has a `Budget`, and every value is charged to it before it is used.
 """
 
 from __future__ import annotations
@@ -13,12 +18,12 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from vidfeat.errors import ConfigError
 
 MAX_COST = 1_000_000
-"""What one load may cost, its bases included: one unit per evaluated node, per item of its value, per byte read."""
+"""Cost limit of one load, bases included: one unit per evaluated node, per item of its value, per byte read."""
 MAX_ITEMS = 100_000
 """Longest `range`, and longest result of `text * n` or `list * n`."""
 MAX_DEPTH = 100
@@ -27,7 +32,7 @@ MAX_INT_BITS = 64
 """Larger integers are refused: no config needs them, and arithmetic and hashing with them can take forever."""
 
 BASE = "_base_"
-"""The name that holds the paths of the bases where a file assigns it, and their merged content where it is read."""
+"""Where a file assigns this name, it holds the paths of the bases; where a file reads it, their merged content."""
 
 _SUPPORTED = (
     "a config made of assignments, literals, arithmetic, comprehensions, f-strings and calls of "
@@ -36,11 +41,11 @@ _SUPPORTED = (
 _TOO_COSTLY = "Configs are read as untrusted data; write the value out, or simplify the file."
 
 
-# --- what a load may cost ---------------------------------------------------------------------------------------------
+# --- the cost of a load -----------------------------------------------------------------------------------------------
 
 
 class Refusal(Exception):  # noqa: N818  (never leaves this package)
-    """Raised by code that does not know the place; turned into a `ConfigError` where the place is known."""
+    """Raised by code that does not know its location in the file; converted into a `ConfigError` where it is known."""
 
     def __init__(self, expected: str, found: str, hint: str = "") -> None:
         super().__init__(expected)
@@ -51,7 +56,7 @@ class Refusal(Exception):  # noqa: N818  (never leaves this package)
 
 
 class Budget:
-    """The cost that is left to one load; every value is weighed before anything is done with it."""
+    """The remaining cost of one load; every value is charged before it is used."""
 
     def __init__(self) -> None:
         self._left = MAX_COST
@@ -59,10 +64,10 @@ class Budget:
     def spend(self, cost: int) -> None:
         self._left -= cost
         if self._left < 0:
-            raise Refusal("a config that is cheap to read", "one that builds too much", _TOO_COSTLY)
+            raise Refusal("a config that is cheap to read", "one that builds too many values", _TOO_COSTLY)
 
     def weigh(self, value: Any) -> None:
-        """Pay for `value`, a shared item once per place where it appears, since that is what walking it costs."""
+        """Charge for `value`; a shared item counts once per place where it appears, as it does when it is walked."""
         layers = [iter((value,))]
         while layers:
             for item in layers[-1]:
@@ -188,54 +193,78 @@ _WORDS: dict[type[ast.AST], str] = {
 # --- the evaluator ----------------------------------------------------------------------------------------------------
 
 
-class Evaluator(ast.NodeVisitor):
-    """Evaluates one Python config; `visit` of an expression returns its value.
+class Evaluated(NamedTuple):
+    """A config file, evaluated.
+
+    Attributes:
+        own: the names that the file assigns, in order, without `_base_` and those that start with `__`.
+        base: the merged content of its bases.
+        names_read: the names of the file that its expressions use.
+    """
+
+    own: dict[str, Any]
+    base: dict[str, Any]
+    names_read: set[str]
+
+
+def evaluate(
+    path: Path,
+    text: str,
+    budget: Budget,
+    load_bases: Callable[[str, Any], dict[str, Any]],
+    load_base: Callable[[str, Path], dict[str, Any]],
+) -> Evaluated:
+    """Evaluate one Python config.
 
     Args:
         path: the file, for messages.
         text: its source.
-        budget: what is left to the load.
-        load_bases: from the place and the value of `_base_` to the merged content of the files that it names.
+        budget: what remains of the load's cost limit.
+        load_bases: from the location and the value of `_base_` to the merged content of the files that it names.
+        load_base: from the location of an import in `with read_base():` and the path that it means to the content of
+            that file.
 
-    Attributes:
-        names_read: the names of the file that its expressions use.
+    Raises:
+        ConfigError: the file is not Python, or not the part of it that is supported; a base cannot be read.
+        Refusal: the budget is spent.
     """
+    body = _parse(path, text).body
+    import_style = any(isinstance(statement, ast.Import | ast.ImportFrom | ast.With) for statement in body)
+    evaluator = (
+        _ImportStyleEvaluator(path, text, budget, load_base)
+        if import_style
+        else _Evaluator(path, text, budget, load_bases)
+    )
+    for statement in body:
+        evaluator.visit(statement)
+    names = evaluator.names.items()
+    own = {name: value for name, value in names if not name.startswith("__") and name != BASE}
+    return Evaluated(own, evaluator.base, evaluator.names_read)
+
+
+def _parse(path: Path, text: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():  # about escapes such as "\d", which public configs have
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except SyntaxError as error:
+        where = f"{path}:{error.lineno}" if error.lineno else str(path)
+        raise ConfigError(where, expected="Python syntax", found=f"{error.msg}") from None
+    except ValueError as error:
+        raise ConfigError(str(path), expected="Python syntax", found=shown_error(error)) from None
+
+
+class _Evaluator(ast.NodeVisitor):
+    """Evaluates one classic config; `visit` of an expression returns its value. Arguments as for `evaluate`."""
 
     def __init__(self, path: Path, text: str, budget: Budget, load_bases: Callable[[str, Any], dict[str, Any]]) -> None:
         self._path, self._text, self._budget, self._load_bases = path, text, budget, load_bases
-        self._names: ChainMap[str, Any] = ChainMap()
+        self.names: ChainMap[str, Any] = ChainMap()
         self.names_read: set[str] = set()
-        self._base: dict[str, Any] = {}
-
-    def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Evaluate the file.
-
-        Returns:
-            The names that the file assigns, in order, without `_base_` and those that start with `__`; and what its
-            bases say.
-
-        Raises:
-            ConfigError: the file is not Python, or not the part of it that is supported; a base cannot be read.
-            Refusal: the budget is spent.
-        """
-        for statement in self._parse().body:
-            self.visit(statement)
-        own = {name: value for name, value in self._names.items() if not name.startswith("__") and name != BASE}
-        return own, self._base
-
-    def _parse(self) -> ast.Module:
-        try:
-            with warnings.catch_warnings():  # about escapes such as "\d", which public configs have
-                warnings.simplefilter("ignore")
-                return ast.parse(self._text)
-        except SyntaxError as error:
-            where = f"{self._path}:{error.lineno}" if error.lineno else str(self._path)
-            raise ConfigError(where, expected="Python syntax", found=f"{error.msg}") from None
-        except ValueError as error:
-            raise ConfigError(str(self._path), expected="Python syntax", found=shown_error(error)) from None
+        self.base: dict[str, Any] = {}
 
     def visit(self, node: ast.AST) -> Any:
-        """Evaluate `node`, pay for its value, and say where it is if anything goes wrong."""
+        """Evaluate `node`, charge for its value, and add its location to any error."""
         try:
             value = super().visit(node)
             self._budget.weigh(value)
@@ -275,7 +304,7 @@ class Evaluator(ast.NodeVisitor):
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         old = self.visit(node.target)
         new = self._binary(node, node.op, old, self.visit(node.value))
-        if isinstance(old, list):  # in place, as in Python: other names for the same object see the change
+        if isinstance(old, list):  # in place, as in Python: other names of the same object see the change
             old[:], new = new, old
         elif isinstance(old, (dict, set)):
             old.clear()
@@ -287,10 +316,10 @@ class Evaluator(ast.NodeVisitor):
         for target in node.targets:
             if not isinstance(target, ast.Name):
                 self._refuse(target)
-            del self._names[target.id]
+            del self.names[target.id]
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):  # a constant is a comment in quotes; all else has no effect here
+        if not isinstance(node.value, ast.Constant):  # a constant is a comment in quotes; nothing else has an effect
             self._refuse(node.value)
 
     def visit_Pass(self, node: ast.Pass) -> None:
@@ -298,9 +327,9 @@ class Evaluator(ast.NodeVisitor):
 
     def _bind(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name) and target.id == BASE:
-            self._base = self._names[BASE] = self._load_bases(self._where(target), value)
+            self.base = self.names[BASE] = self._load_bases(self._where(target), value)
         elif isinstance(target, ast.Name):
-            self._names[target.id] = value
+            self.names[target.id] = value
         elif isinstance(target, ast.Subscript):
             self.visit(target.value)[self.visit(target.slice)] = value
         elif isinstance(target, (ast.Tuple, ast.List)):
@@ -315,9 +344,9 @@ class Evaluator(ast.NodeVisitor):
         return node.value
 
     def visit_Name(self, node: ast.Name) -> Any:
-        if node.id in self._names:
+        if node.id in self.names:
             self.names_read.add(node.id)
-            return self._names[node.id]
+            return self.names[node.id]
         if node.id in _FUNCTIONS:
             raise Refusal("a value", f"the function `{node.id}`", f"Call it: `{node.id}(...)`.")
         raise Refusal("a name assigned above", f"`{node.id}`", "Names of a base are written `_base_.name`.")
@@ -408,7 +437,7 @@ class Evaluator(ast.NodeVisitor):
 
     def _function(self, node: ast.Call) -> Callable[..., Any]:
         target = node.func
-        if isinstance(target, ast.Name) and target.id in _FUNCTIONS and target.id not in self._names:
+        if isinstance(target, ast.Name) and target.id in _FUNCTIONS and target.id not in self.names:
             return _FUNCTIONS[target.id]
         owner = self.visit(target.value) if isinstance(target, ast.Attribute) and target.attr == "copy" else None
         if not isinstance(owner, (dict, list)):
@@ -425,15 +454,15 @@ class Evaluator(ast.NodeVisitor):
         return dict(self._comprehend(node.generators, lambda: (self.visit(node.key), self.visit(node.value))))
 
     def _comprehend(self, generators: list[ast.comprehension], evaluate: Callable[[], Any]) -> list[Any]:
-        outer = self._names
-        self._names = outer.new_child()
+        outer = self.names
+        self.names = outer.new_child()
         try:
             return [evaluate() for _ in self._bindings(generators)]
         finally:
-            self._names = outer
+            self.names = outer
 
     def _bindings(self, generators: list[ast.comprehension]) -> Iterator[None]:
-        """Run the loops of a comprehension, outermost first; at each item the loop variables are set."""
+        """Run the loops of a comprehension, outermost first; the loop variables are set before each yield."""
         loop, *inner = generators
         if loop.is_async:
             raise Refusal(_SUPPORTED, "`async`")
@@ -445,7 +474,7 @@ class Evaluator(ast.NodeVisitor):
                 else:
                     yield
 
-    # Parts of the above.
+    # Shared parts.
 
     def _binary(self, node: ast.AST, op: ast.operator, left: Any, right: Any) -> Any:
         if type(op) not in _BINARY:
@@ -458,7 +487,7 @@ class Evaluator(ast.NodeVisitor):
         for node in nodes:
             if isinstance(node, ast.Starred):
                 items.extend(self.visit(node.value))
-            elif isinstance(node, ast.GeneratorExp):  # run at once: no function here can tell the difference
+            elif isinstance(node, ast.GeneratorExp):  # evaluated at once: no function here depends on laziness
                 items.append(self._comprehend(node.generators, partial(self.visit, node.elt)))
             else:
                 items.append(self.visit(node))
@@ -474,6 +503,147 @@ class Evaluator(ast.NodeVisitor):
         if not isinstance(node, ast.Slice):
             return self.visit(node)
         return slice(*(part and self.visit(part) for part in (node.lower, node.upper, node.step)))
+
+
+# --- the import style -------------------------------------------------------------------------------------------------
+
+_READ_BASE = "read_base"
+_TYPE_PACKAGES = frozenset(["mmaction", "mmcv", "mmdet", "mmengine", "mmpose", "mmpretrain", "torch", "torchvision"])
+"""Packages from which public import-style configs import types. Any other import would require running code."""
+_RELATIVE = "Only files beside the config can be read: write the import relative, as in `from .._base_.x import *`."
+
+
+class _ImportStyleEvaluator(_Evaluator):
+    """Evaluates one import-style config. Arguments as for `evaluate`."""
+
+    def __init__(self, path: Path, text: str, budget: Budget, load_base: Callable[[str, Path], dict[str, Any]]) -> None:
+        super().__init__(path, text, budget, self._no_bases)
+        self._load_base = load_base
+
+    @staticmethod
+    def _no_bases(where: str, value: Any) -> dict[str, Any]:
+        raise Refusal("`with read_base():` in a config with imports", f"`_base_` = {shown(value)}")
+
+    def visit_With(self, node: ast.With) -> None:
+        call = node.items[0].context_expr
+        if len(node.items) != 1 or not (isinstance(call, ast.Call) and _last_name(call.func) == _READ_BASE):
+            self._refuse(node)
+        for statement in node.body:
+            try:
+                self._inherit(statement)
+            except Refusal as refused:
+                refused.raise_at(self._where(statement))
+
+    def _inherit(self, node: ast.stmt) -> None:
+        if not isinstance(node, ast.ImportFrom):
+            self._refuse(node)
+        if not node.level or not node.module:
+            raise Refusal("a base beside this config", f"`{self._source(node)}`", _RELATIVE)
+        folder = self._path.parent
+        for _ in range(node.level - 1):
+            folder = folder.parent
+        inherited = self._load_base(self._where(node), folder.joinpath(*node.module.split(".")).with_suffix(".py"))
+        for alias in node.names:
+            if alias.name == "*":
+                self.names.update({name: _Inherited.of(value) for name, value in inherited.items()})
+            elif alias.name in inherited:
+                self.names[alias.asname or alias.name] = _Inherited.of(inherited[alias.name])
+            else:
+                raise Refusal(f"a name that {node.module} defines", f"`{alias.name}`")
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.level or not _is_of_types(node.module or ""):
+            self._refuse_import(node)
+        for alias in node.names:
+            if alias.name == "*":
+                raise Refusal("imports by name", "`import *` outside of `with read_base():`", _RELATIVE)
+            self.names[alias.asname or alias.name] = ImportedName(alias.name)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            if not _is_of_types(alias.name):
+                self._refuse_import(node)
+            self.names[alias.asname or alias.name.partition(".")[0]] = ImportedName(alias.name.rpartition(".")[2])
+
+    def _refuse_import(self, node: ast.stmt) -> NoReturn:
+        raise Refusal(
+            f"imports of types only, as in `from mmaction.models import ...` (of {', '.join(sorted(_TYPE_PACKAGES))})",
+            f"an import: `{self._source(node)}`",
+            "Configs are never executed; write the values out.",
+        )
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        """`base.update(...)` changes an inherited dict; no other call may be a statement."""
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "update":
+            read_before = set(self.names_read)
+            owner = self.visit(call.func.value)
+            self.names_read = read_before  # a name that is only changed in place is not a variable of other values
+            if isinstance(owner, dict):
+                keywords = [(keyword.arg, self.visit(keyword.value)) for keyword in call.keywords]
+                for changes in [*self._items(call.args), dict(keywords)]:
+                    owner.update(changes)
+                return
+        super().visit_Expr(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        """`torch.optim.SGD` of an imported module is a name; `model.backbone` of an inherited dict is its item."""
+        owner = self.visit(node.value)
+        if isinstance(owner, ImportedName):
+            return ImportedName(node.attr)
+        if not isinstance(owner, _Inherited) or node.attr not in owner:
+            self._refuse(node)
+        return owner[node.attr]
+
+
+def _is_of_types(module: str) -> bool:
+    return module.partition(".")[0] in _TYPE_PACKAGES
+
+
+class ImportedName(str):
+    """The value of an imported name: its last part, as `type=` writes it."""
+
+    __slots__ = ()
+
+
+class _Inherited(dict[str, Any]):
+    """A dict that comes from a base: its `update` is recursive, as in 1.x's import-style configs."""
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """A copy in which every dict is inherited: files that share a base do not see each other's changes."""
+        if isinstance(value, dict):
+            return cls({key: cls.of(item) for key, item in value.items()})
+        if isinstance(value, list | tuple):
+            return type(value)(cls.of(item) for item in value)
+        return value
+
+    def update(self, changes: dict[str, Any]) -> None:  # type: ignore[override]
+        for key, value in changes.items():
+            if isinstance(self.get(key), dict) and isinstance(value, dict):
+                self[key].update(value)
+            else:
+                self[key] = _Inherited.of(value)
+
+    def copy(self) -> _Inherited:
+        return _Inherited(self)
+
+
+def plain_data(config: dict[Any, Any]) -> dict[Any, Any]:
+    """A whole config, bases merged, as plain data, without the names that it only imports."""
+    return {key: _plain(value) for key, value in config.items() if not isinstance(value, ImportedName)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    return str(value) if isinstance(value, ImportedName) else value
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 # --- wording ----------------------------------------------------------------------------------------------------------

@@ -273,9 +273,9 @@ def test_long_videos() -> None:
     assert apply_request(image_network, wanted).sampling == WindowSampling(25, 64, 8)
     own_interval = FeatureRequest(long_video=LongVideo(32))
     assert apply_request(clip_network, own_interval).sampling == WindowSampling(4, 32, 16)
-    with pytest.raises(UsageError, match="--frame-interval"):
+    with pytest.raises(UsageError, match=r"^long_video\.frame_interval: "):
         apply_request(image_network, own_interval)
-    with pytest.raises(UsageError, match="--clip-interval"):
+    with pytest.raises(UsageError, match=r"^long_video\.clip_interval: "):
         apply_request(clip_network, FeatureRequest(long_video=LongVideo(0)))
 
 

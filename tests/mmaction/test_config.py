@@ -14,7 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidfeat.errors import ConfigError
-from vidfeat.mmaction.pyconfig import MAX_FILE_BYTES, apply_overrides, load_config, parse_override
+from vidfeat.mmaction.config import MAX_FILE_BYTES, apply_overrides, parse_override, read_config
+
+
+def load_config(path: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    return read_config(path, overrides).data
 
 
 def write(folder: Path, name: str, text: str) -> Path:
