@@ -31,11 +31,12 @@ Kind = Literal[
     "blocked_format",
     "too_large",
     "too_small",
+    "outside",
     "out_of_memory",
     "io",
 ]
-"""What was wrong with a video, as the manifest spells it. `too_small` means that a crop does not
-fit into its frames; `io` is a read error that is none of the others."""
+"""What was wrong with a video, as the manifest spells it. `too_small`: a crop does not fit into its frames. `outside`:
+no frame is shown in the segment asked for. `io`: a read error that is none of the others."""
 
 
 class VidfeatError(Exception):

@@ -1,7 +1,7 @@
 """Is the file as long as its container says it is?
 
-A file that was cut while it was copied often still decodes, only shorter, and nothing else would tell. The containers
-below declare the length of their parts in a few bytes each; those are read here, the media data is not.
+A file that was cut off while it was copied often still decodes, with fewer frames and without an error. The containers
+below declare the length of their parts in a few bytes each. Only those bytes are read here, not the media data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EBML_MAX_WALK = 1_000_000
 _FLV_MAX_WALK = 1_000_000
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
-_FLV_TAGS = frozenset((8, 9, 18))  # sound, pictures, data
+_FLV_TAGS = frozenset((8, 9, 18))  # audio, video, data
 _PACK = b"\x00\x00\x01\xba"
 _PACK_SEARCH_BYTES = 1 << 18
 _TS_SYNC = 0x47
@@ -28,35 +28,35 @@ _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 
 
 def find_truncation(file: BinaryIO, size: int) -> str | None:
-    """What the container in `file` declares that its `size` bytes do not hold, in words; None where nothing is missing.
+    """Describe what the container in `file` declares beyond its `size` bytes; None where nothing is missing.
 
-    Knows MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, MPEG transport and program streams by their first bytes; other
-    formats declare no length. The file's position is left anywhere. Of the last three only a cut inside a packet shows:
-    they have no length as a whole, and end wherever they end.
+    MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, MPEG transport and program streams are recognised by their first bytes.
+    Other formats declare no length. The last three declare no total length: only a cut inside a packet is found. The
+    position of the file is undefined afterwards.
     """
     file.seek(0)
     head = file.read(16)
     if head[4:8] in _MOV_FIRST_BOXES:
-        return _mov_shortfall(file, size)
+        return _mov_truncation(file, size)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return _avi_shortfall(file, size)
+        return _avi_truncation(file, size)
     if int.from_bytes(head[:4], "big") == _EBML_HEADER:
-        return _matroska_shortfall(file, size)
+        return _matroska_truncation(file, size)
     if head == _ASF_HEADER:
-        return _asf_shortfall(file, size)
+        return _asf_truncation(file, size)
     if head[:3] == b"FLV":
-        return _flv_shortfall(file, size, int.from_bytes(head[5:9], "big"))
+        return _flv_truncation(file, size, int.from_bytes(head[5:9], "big"))
     if head[:4] == _PACK:
-        return _program_stream_shortfall(file, size)
-    return _transport_stream_shortfall(file, size)
+        return _program_stream_truncation(file, size)
+    return _transport_stream_truncation(file, size)
 
 
 def _past_end(part: str, start: int, end: int, size: int) -> str:
     return f"{size} bytes, while the {part} that starts at byte {start} ends at byte {end}"
 
 
-def _mov_shortfall(file: BinaryIO, size: int) -> str | None:
-    """Walk the top-level boxes. Bytes after the last box that are no box are left alone: players do so too."""
+def _mov_truncation(file: BinaryIO, size: int) -> str | None:
+    """Walk the top-level boxes. Bytes after the last box that are no box are ignored, as players do."""
     start = 0
     seen = set()
     while start + 8 <= size:
@@ -80,8 +80,8 @@ def _mov_shortfall(file: BinaryIO, size: int) -> str | None:
     return None
 
 
-def _avi_shortfall(file: BinaryIO, size: int) -> str | None:
-    """Walk the RIFF chunks; an interrupted recording leaves a length of 0 or of all ones, which says nothing."""
+def _avi_truncation(file: BinaryIO, size: int) -> str | None:
+    """Walk the RIFF chunks; an interrupted recording leaves a length of 0 or of all ones, which declares nothing."""
     start = 0
     while start + 12 <= size:
         file.seek(start)
@@ -96,8 +96,8 @@ def _avi_shortfall(file: BinaryIO, size: int) -> str | None:
     return None
 
 
-def _matroska_shortfall(file: BinaryIO, size: int) -> str | None:
-    """Walk the elements; those of unknown length (live recordings) are entered, all others are stepped over."""
+def _matroska_truncation(file: BinaryIO, size: int) -> str | None:
+    """Walk the elements; those of unknown length (live recordings) are entered, all others are skipped."""
     start = 0
     for _ in range(_EBML_MAX_WALK):
         if start >= size:
@@ -127,7 +127,7 @@ def _vint_length(first_byte: int) -> int:
     return 9 - first_byte.bit_length()
 
 
-def _asf_shortfall(file: BinaryIO, size: int) -> str | None:
+def _asf_truncation(file: BinaryIO, size: int) -> str | None:
     """Walk the top-level objects: header, data, indexes."""
     start = 0
     seen = set()
@@ -143,8 +143,8 @@ def _asf_shortfall(file: BinaryIO, size: int) -> str | None:
     return None if _ASF_DATA in seen else f"{size} bytes without the data object"
 
 
-def _flv_shortfall(file: BinaryIO, size: int, start: int) -> str | None:
-    """Walk the tags; four bytes with the length of the one before come before each."""
+def _flv_truncation(file: BinaryIO, size: int, start: int) -> str | None:
+    """Walk the tags; each is preceded by four bytes with the length of the tag before."""
     start += 4
     for _ in range(_FLV_MAX_WALK):
         file.seek(start)
@@ -160,7 +160,7 @@ def _flv_shortfall(file: BinaryIO, size: int, start: int) -> str | None:
     return None
 
 
-def _program_stream_shortfall(file: BinaryIO, size: int) -> str | None:
+def _program_stream_truncation(file: BinaryIO, size: int) -> str | None:
     """Step over the packets from the last pack header on."""
     begin = max(0, size - _PACK_SEARCH_BYTES)
     file.seek(begin)
@@ -178,8 +178,8 @@ def _program_stream_shortfall(file: BinaryIO, size: int) -> str | None:
     return None
 
 
-def _transport_stream_shortfall(file: BinaryIO, size: int) -> str | None:
-    """See whether the last packet, which starts with its sync byte as all do, is whole."""
+def _transport_stream_truncation(file: BinaryIO, size: int) -> str | None:
+    """Check that the last packet, which starts with a sync byte like every packet, is complete."""
     for length, offset in _TS_LAYOUTS:
         file.seek(0)
         head = file.read(length * _TS_PACKETS_CHECKED)
