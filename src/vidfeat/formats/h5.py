@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
 from vidfeat.formats.reading import reading
@@ -39,7 +39,9 @@ class Hdf5Sink(Sink):
                 raise UsageError(
                     f"video {position}",
                     expected="a name of its own that HDF5 can hold",
-                    found=f"{key!r} and {origin[name]!r}, which are the same there" if name in origin else repr(key),
+                    found=f"{quote(key)} and {quote(origin[name])}, which are the same there"
+                    if name in origin
+                    else quote(key),
                     hint="Rename it, or write another format, such as features.pkl.",
                 )
             origin[name] = key
@@ -49,7 +51,7 @@ class Hdf5Sink(Sink):
                     raise UsageError(
                         repr(key),
                         expected="names of which none is the folder of another",
-                        found=f"the video {origin[group]!r}",
+                        found=f"the video {quote(origin[group])}",
                         hint="Rename one, or write another format, such as features.pkl.",
                     )
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 
 import numpy.typing as npt
 
-from vidfeat.errors import OutputError, UsageError, VideoError
+from vidfeat.errors import OutputError, UsageError, VideoError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
 from vidfeat.formats.npy_array import read_npy, write_npy
@@ -37,7 +37,7 @@ class NpyFolder(Sink):
                 raise UsageError(
                     f"video {position}",
                     expected="names that differ by more than the suffix, as each video becomes one .npy",
-                    found=f"{key!r} and {origin[name]!r}, both {name!r}",
+                    found=f"{quote(key)} and {quote(origin[name])}, both {quote(name)}",
                     hint="Rename one, or write a single file such as features.pkl.",
                 )
             origin[name] = key
@@ -45,7 +45,9 @@ class NpyFolder(Sink):
             for folder in map(str, PurePosixPath(name).parents):
                 if folder in origin:
                     raise UsageError(
-                        repr(key), expected="a folder to put it into", found=f"the output of {origin[folder]!r} there"
+                        repr(key),
+                        expected="a folder to put it into",
+                        found=f"the output of {quote(origin[folder])} there",
                     )
 
     def prepare(self) -> None:

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, final
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
 from vidfeat.formats.npy_array import read_npy, write_npy
@@ -36,14 +36,14 @@ class NpzSink(Sink):
                 raise UsageError(
                     f"video {position}",
                     expected=f"a name that a zip file can hold: Unicode text of at most {_LONGEST_NAME} bytes",
-                    found=repr(key),
+                    found=quote(key),
                     hint="Rename it, or write another format, such as features.pkl.",
                 )
             if (other := f"{key}.npy") in positions:
                 raise UsageError(
                     f"video {positions[other]}",
                     expected="names that differ by more than .npy, which numpy.load may leave out",
-                    found=f"{other!r} and {key!r}",
+                    found=f"{quote(other)} and {quote(key)}",
                     hint="Rename one, or write another format, such as features.pkl.",
                 )
 

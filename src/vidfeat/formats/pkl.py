@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from vidfeat.errors import quote, shorten
 from vidfeat.features import Values
 from vidfeat.formats.npy_array import as_little_endian
 from vidfeat.formats.row_list import RowList
@@ -107,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
             return functions[f"{module}.{name}"]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"the file calls {module}.{name}, which is no part of a list of arrays"
+                f"the file calls {shorten(f'{module}.{name}')}, which is no part of a list of arrays"
             ) from None
 
     def _take(self, size: int) -> None:
@@ -125,7 +126,7 @@ class _Unpickler(pickle.Unpickler):
 
     def _encode(self, text: str, encoding: str) -> bytes:
         if encoding != "latin1":
-            raise pickle.UnpicklingError(f"the file uses the codec {str(encoding)[:80]!r}")
+            raise pickle.UnpicklingError(f"the file uses the codec {quote(encoding)}")
         self._take(len(_require(str, text)))
         return text.encode("latin1")
 
