@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from rows import features, read_elsewhere, same, write
+from sink_rows import features, read_elsewhere, same, write
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.features import VideoFeatures
@@ -226,7 +226,7 @@ FILL = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from rows import write
+from sink_rows import write
 from vidfeat.errors import WriteError
 from vidfeat.formats import open_sink
 import numpy as np
@@ -349,7 +349,7 @@ def test_memory_does_not_grow_with_rows(tmp_path: Path, name: str) -> None:
 def test_hdf5_and_npz_need_little_per_row(tmp_path: Path) -> None:
     code = (
         "import resource, sys; import numpy as np; import h5py, zipfile\n"
-        "sys.path.insert(0, sys.argv[2]); from rows import features; from vidfeat.formats import open_sink\n"
+        "sys.path.insert(0, sys.argv[2]); from sink_rows import features; from vidfeat.formats import open_sink\n"
         "row = np.zeros(25_000, np.float32); sink = open_sink(sys.argv[1])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "sink.finalize((f'{n}', features(f'{n}', row)) for n in range(800))\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from rows import features, same, write
+from sink_rows import features, same, write
 
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.formats import Unreadable, open_sink

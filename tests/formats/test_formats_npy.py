@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rows import features, same, write
+from sink_rows import features, same, write
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.formats import Unreadable, open_sink

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rows import same, write
+from sink_rows import same, write
 
 from vidfeat.errors import UsageError
 from vidfeat.formats import Unreadable, open_sink

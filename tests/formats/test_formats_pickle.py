@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rows import same, write
+from sink_rows import same, write
 
 from vidfeat.errors import OutputError
 from vidfeat.formats import open_sink

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from rows import same, write
+from sink_rows import same, write
 
 from vidfeat.errors import OutputError
 from vidfeat.formats import open_sink
