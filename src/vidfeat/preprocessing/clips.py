@@ -57,67 +57,62 @@ class PreprocessSpec:
 
 
 @dataclass(frozen=True)
-class Views:
+class ClipBatch:
     """What the network needs of one video, or of a run of its clips.
 
     Attributes:
         pixels: uint8 `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed.
         clips: int64 `[clips, clip_len]`, values in `[0, U)`: which of those frames make which clip.
-        frames: frames in the video.
-        fps: frames per second, None where the file does not say.
-        salvaged: whether the video is broken, and the clips are made of the frames that decode all the same.
-        frames_declared: frames that a salvaged video's container announces; None where it does not, and for others.
         first_clip: position of the first of these clips in the video's plan. 0 begins the video, or begins it anew:
             what came before is void.
+        start_seconds, end_seconds: float64 `[clips]`.
     """
 
     pixels: npt.NDArray[np.uint8]
     clips: FrameIndex
-    frames: int
-    fps: float | None
-    salvaged: bool = False
-    frames_declared: int | None = None
-    first_clip: int = 0
+    first_clip: int
+    start_seconds: npt.NDArray[np.float64]
+    end_seconds: npt.NDArray[np.float64]
 
     @property
     def crops(self) -> int:
         """Crops of every frame."""
         return self.pixels.shape[1]
 
-    def units(self, model: ModelSpec) -> list[Unit]:
+    def samples(self, model: ModelSpec) -> list[Sample]:
         """The network's inputs, crop by crop and clip by clip, as the original orders them.
 
         Args:
             model: for 3 dimensions a unit is a clip; for 2, `segments` frames; everything where `neck_joins_video`.
         """
         if model.neck_joins_video:
-            return [Unit([(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat])]
+            return [Sample([(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat])]
         together = self.clips if model.dims == 3 else self.clips.reshape(-1, model.segments)
-        return [Unit([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
+        return [Sample([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
 
-    def gather(self, unit: Unit, into: npt.NDArray[np.uint8]) -> None:
+    def gather(self, sample: Sample, into: npt.NDArray[np.uint8]) -> None:
         """Copy the pixels of a unit.
 
         Args:
-            unit: one of `units`.
+            sample: one of `samples`.
             into: uint8 `[frames, H, W, 3]`, as many frames as the unit has.
         """
-        for place, (crop, frame) in zip(into, unit.frames, strict=True):
+        for place, (crop, frame) in zip(into, sample.frames, strict=True):
             place[...] = self.pixels[frame, crop]
 
 
 @dataclass(frozen=True)
-class Unit:
+class Sample:
     """What a network takes at once at the least: a clip, or the frames that an image network looks at together.
 
     Attributes:
-        frames: crop and position in `Views.pixels` of each frame, in order.
+        frames: crop and position in `ClipBatch.pixels` of each frame, in order.
     """
 
     frames: Sequence[tuple[int, int]]
 
 
-def units_per_video(recipe: Recipe) -> int | None:
+def samples_per_video(recipe: Recipe) -> int | None:
     """How many units every video has; None where that depends on its length."""
     if recipe.model.neck_joins_video:
         return 1
@@ -133,30 +128,30 @@ _CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
 
 def read_views(
     recipe: Recipe, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail", info: VideoInfo | None = None
-) -> Views:
-    """All views of a video in one piece, with all their frames in memory: `read_chunks` without its bound.
+) -> ClipBatch:
+    """All views of a video in one piece, with all their frames in memory: `read_clips` without its bound.
 
     Args:
         recipe: what to sample and how to transform it.
         path: the video.
         on_corrupt: as in `PreprocessSpec`.
-        info: as for `read_chunks`.
+        info: as for `read_clips`.
 
     Raises:
-        VideoError: as `read_chunks` does.
+        VideoError: as `read_clips` does.
     """
-    *_, views = read_chunks(PreprocessSpec.of(recipe, on_corrupt), path, max_frames=sys.maxsize, info=info)
+    *_, views = read_clips(PreprocessSpec.of(recipe, on_corrupt), path, max_frames=sys.maxsize, info=info)
     return views
 
 
-def read_chunks(
+def read_clips(
     spec: PreprocessSpec,
     path: str | os.PathLike[str],
     max_frames: int = FRAMES_PER_CHUNK,
     *,
     info: VideoInfo | None = None,
     on_info: Callable[[VideoInfo], object] = lambda info: None,
-) -> Iterator[Views]:
+) -> Iterator[ClipBatch]:
     """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
 
     Args:
@@ -190,7 +185,7 @@ def read_chunks(
 
 def _read_sound(
     spec: PreprocessSpec, info: VideoInfo, max_frames: int, on_info: Callable[[VideoInfo], object]
-) -> Iterator[Views]:
+) -> Iterator[ClipBatch]:
     on_info(info)
     try:
         yield from _chunks_of(spec, info, max_frames)
@@ -199,7 +194,7 @@ def _read_sound(
         yield from _chunks_of(spec, recount(info, error.frames), max_frames)
 
 
-def _chunks_of(spec: PreprocessSpec, info: VideoInfo, max_frames: int) -> Iterator[Views]:
+def _chunks_of(spec: PreprocessSpec, info: VideoInfo, max_frames: int) -> Iterator[ClipBatch]:
     plan = plan_clips(info.frames, spec.sampling, info.fps)
     groups = group_clips(plan, spec.segments, sys.maxsize if spec.in_one_piece else max_frames)
     waiting = deque(groups)
@@ -240,16 +235,14 @@ def group_clips(plan: FrameIndex, segments: int, max_frames: int) -> list[slice]
     return [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(plan)], strict=True)]
 
 
-def _gather(kept: dict[int, Image], plan: FrameIndex, group: slice, info: VideoInfo) -> Views:
+def _gather(kept: dict[int, Image], plan: FrameIndex, group: slice, info: VideoInfo) -> ClipBatch:
     wanted, clips = np.unique(plan[group], return_inverse=True)
-    return Views(
+    return ClipBatch(
         np.stack([kept[index] for index in wanted]),
         clips.reshape(plan[group].shape),
-        info.frames,
-        info.fps,
-        salvaged=info.frames_from == "salvage",
-        frames_declared=info.frames_declared,
-        first_clip=group.start,
+        group.start,
+        plan[group].min(1) / (info.fps or 1.0),
+        (plan[group].max(1) + 1) / (info.fps or 1.0),
     )
 
 
