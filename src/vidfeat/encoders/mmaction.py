@@ -19,6 +19,8 @@ from vidfeat.recipe import CenterCrop, Pooling, Recipe, ResizeTo, Sampling, TenC
 if TYPE_CHECKING:
     import torch
 
+    from vidfeat.encoders.protocol import Encoder
+
 ORIGIN = "mmaction"
 
 
@@ -164,6 +166,10 @@ class MMActionEncoder:
         return {"origin": ORIGIN, **self.description(), "path": str(self.weights.path)}
 
 
+if TYPE_CHECKING:
+    _is_an_encoder: type[Encoder] = MMActionEncoder
+
+
 def from_json(data: dict[str, Any]) -> MMActionEncoder:
     """The encoder that `MMActionEncoder.to_json` made `data` of; its checkpoint is at its path, or from its source.
 
@@ -216,5 +222,5 @@ def _require_that_it_runs(recipe: Recipe, own_length: int) -> None:
         raise UsageError(
             "grid",
             expected=f"clips of a length that the network can take, such as its own {own_length}",
-            found=f"{recipe.sampling.clip_len} frames, on which it fails with {first_line(error)}",
+            found=f"{recipe.sampling.clip_len} frames, on which it fails with {first_line(error).rstrip('.')}",
         ) from error
