@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, cast, get_args
+
+from vidfeat.errors import ConfigError
 
 if TYPE_CHECKING:
     from vidfeat.preprocessing.sampling import ClipPlan
@@ -314,11 +317,47 @@ class Recipe:
         """The recipe as JSON data: each part a dict whose `type` is its class name."""
         return {"schema": RECIPE_SCHEMA, **_to_json(self)}
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Recipe:
+        """The recipe that `to_json` made `data` of.
+
+        Raises:
+            ConfigError: the data is of another schema, or has an unknown type or field.
+        """
+        # By name, since models import this module, and PyTorch.
+        types = (*_TYPES, *importlib.import_module("vidfeat.models").CONFIGS)
+        if data.get("schema") != RECIPE_SCHEMA:
+            raise ConfigError("recipe.schema", expected=f"{RECIPE_SCHEMA}", found=repr(data.get("schema")))
+        parts = {name: value for name, value in data.items() if name != "schema"}
+        recipe = _from_json(parts, {kind.__name__: kind for kind in types}, "recipe")
+        if not isinstance(recipe, cls):
+            raise ConfigError("recipe.type", expected="Recipe", found=type(recipe).__name__)
+        for name, kinds in _PARTS.items():
+            value = getattr(recipe, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if not isinstance(part, kinds):
+                    expected = " or ".join(kind.__name__ for kind in kinds)
+                    raise ConfigError(f"recipe.{name}", expected=expected, found=repr(part))
+        return recipe
+
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON, as 64 hex digits."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+_TYPES: tuple[type, ...] = (Recipe, *get_args(Sampling), *get_args(FrameTransform), Normalize, ModelSpec, Pooling)
+"""The dataclasses of a recipe, apart from those of `vidfeat.models`."""
+
+_PARTS: dict[str, tuple[type, ...]] = {
+    "sampling": get_args(Sampling),
+    "transforms": get_args(FrameTransform),
+    "normalize": (Normalize,),
+    "model": (ModelSpec,),
+    "pooling": (Pooling,),
+}
+"""What may stand in each field of a recipe."""
 
 
 def _to_json(value: Any) -> Any:
@@ -328,3 +367,18 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_json(item) for item in value]
     return value
+
+
+def _from_json(value: Any, types: dict[str, type], where: str) -> Any:
+    if isinstance(value, list):
+        return tuple(_from_json(item, types, f"{where}[{index}]") for index, item in enumerate(value))
+    if not isinstance(value, dict):
+        return value
+    kind = types.get(str(value.get("type")))
+    if kind is None:
+        raise ConfigError(where, expected="a part of a recipe of a known `type`", found=f"type {value.get('type')!r}")
+    fields = {name: _from_json(item, types, f"{where}.{name}") for name, item in value.items() if name != "type"}
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:  # a field that is unknown or missing, or a value that the class refuses
+        raise ConfigError(where, expected=f"the fields of {kind.__name__}", found=str(error)) from None

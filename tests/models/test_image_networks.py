@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from derived_weights import state_of
 from vidfeat.checkpoint import find, load_into, load_state
 from vidfeat.errors import ConfigError
-from vidfeat.extract import Views
 from vidfeat.inference.pooling import pool_views
 from vidfeat.mmaction import compile_config
 from vidfeat.mmaction.backbones import compile_backbone, map_channels, segments_of
@@ -31,6 +30,7 @@ from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import TINConfig, _mix
 from vidfeat.models.tpn import TPN
 from vidfeat.models.tsm import TSMConfig, shift
+from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.recipe import ModelSpec
 
 REPO = Path(__file__).resolve().parents[2]
@@ -82,13 +82,19 @@ def test_deep_networks_shift_in_every_other_block() -> None:
     assert len(shifted) == 2 + 2 + 12 + 2
 
 
-def test_units_are_whole_groups() -> None:
+def clips_of(pixels: npt.NDArray[np.uint8]) -> ClipBatch:
+    """One clip per frame."""
+    seconds = np.arange(float(len(pixels)))
+    index = np.arange(len(pixels))[:, None]
+    return ClipBatch(pixels=pixels, clips=index, first_clip=0, start_seconds=seconds, end_seconds=seconds + 1)
+
+
+def test_samples_are_whole_groups() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, segments=8)
     pixels = np.arange(16, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 3, 2, 2, 3), np.uint8)
-    views = Views(pixels, np.arange(16)[:, None], 16, None)
-    units = [list(unit.frames) for unit in views.units(spec)]
+    samples = [list(sample.frames) for sample in clips_of(pixels).samples(spec)]
     groups = (range(8), range(8, 16))
-    assert units == [[(crop, frame) for frame in group] for crop in range(3) for group in groups]
+    assert samples == [[(crop, frame) for frame in group] for crop in range(3) for group in groups]
 
 
 def test_one_clip_does_not_see_another() -> None:
@@ -249,9 +255,8 @@ def test_neck_of_an_image_network_joins_frames() -> None:
 
 def test_neck_that_joins_a_video_gets_all_of_it_at_once() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, 8, neck_joins_video=True)
-    views = Views(np.zeros((16, 3, 2, 2, 3), np.uint8), np.arange(16)[:, None], 16, None)
-    (unit,) = views.units(spec)
-    assert list(unit.frames) == [(crop, frame) for crop in range(3) for frame in range(16)]
+    (sample,) = clips_of(np.zeros((16, 3, 2, 2, 3), np.uint8)).samples(spec)
+    assert list(sample.frames) == [(crop, frame) for crop in range(3) for frame in range(16)]
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,20 @@ from vidfeat.models.layers import channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
 from vidfeat.models.mvit import MViT, MViTConfig
+from vidfeat.models.nonlocal3d import NonLocalConfig
 from vidfeat.models.omni_resnet import OmniResNet, OmniResNetConfig
 from vidfeat.models.packed import pack
 from vidfeat.models.r2plus1d import ResNet2Plus1d, ResNet2Plus1dConfig
 from vidfeat.models.resnet import ResNet, ResNetConfig
 from vidfeat.models.resnet3d import ResNet3d, ResNet3dConfig
 from vidfeat.models.resnext import ResNeXt, ResNeXtConfig
-from vidfeat.models.slowfast import SlowFast, SlowFastConfig
+from vidfeat.models.slowfast import LateralConfig, SlowFast, SlowFastConfig
 from vidfeat.models.swin3d import Swin3d, SwinConfig
-from vidfeat.models.tanet import TANet, TANetConfig
+from vidfeat.models.tanet import TAMConfig, TANet, TANetConfig
 from vidfeat.models.timesformer import TimeSformer, TimeSformerConfig
 from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import ResNetTIN, TINConfig
-from vidfeat.models.tpn import TPN, TPNConfig
+from vidfeat.models.tpn import TPN, FusionConfig, TPNConfig
 from vidfeat.models.tsm import ResNetTSM, TSMConfig
 from vidfeat.models.uniformer import UniFormer, UniFormerConfig
 from vidfeat.models.uniformerv2 import UniFormerV2, UniFormerV2Config
@@ -39,7 +40,7 @@ from vidfeat.models.vit import VisionTransformer, VisionTransformerConfig
 from vidfeat.models.x3d import X3D, X3DConfig
 from vidfeat.recipe import ModelSpec
 
-__all__ = ["BACKBONES", "Recognizer", "build", "channels_last", "fold_norms", "pack"]
+__all__ = ["BACKBONES", "CONFIGS", "Recognizer", "build", "channels_last", "fold_norms", "pack"]
 
 BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     ResNetConfig: ResNet,
@@ -71,6 +72,9 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
 
 NECKS: dict[type, Callable[[Any], nn.Module]] = {TPNConfig: TPN}
 """The same for what stands between backbone and pooling."""
+
+CONFIGS: tuple[type, ...] = (*BACKBONES, *NECKS, FusionConfig, LateralConfig, NonLocalConfig, TAMConfig)
+"""Every config class that a recipe may hold: of families, necks, and parts of both."""
 
 
 class _Backbone(Protocol):

@@ -1,7 +1,7 @@
 """Layers in the layout in which oneDNN computes, where that is faster than what PyTorch does by itself.
 
-In fp32 PyTorch multiplies with Intel's MKL, which on processors of other makers is a fifth slower than oneDNN; small
-convolutions it does not give to oneDNN either. What it does give, it lays out anew at every call. `torch.compile` packs
+In fp32 PyTorch multiplies with Intel's MKL, which on processors of other makers is a fifth slower than oneDNN. It does
+not use oneDNN for small convolutions, and for the others it reorders the weights at every call. `torch.compile` packs
 layers in the same way, with the same operators of PyTorch, but takes a C++ compiler and half a minute for it.
 """
 
@@ -50,7 +50,7 @@ class PackedPointwise(PackedLinear):
 
 
 class PackedConv(nn.Module):
-    """A convolution for inference on the CPU, made for inputs of one shape; for another one it is packed anew.
+    """A convolution for inference on the CPU, for inputs of one shape; another shape repacks the weights.
 
     Args:
         conv: of two or three dimensions, fp32 or bf16.
@@ -59,7 +59,7 @@ class PackedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d, *, relu: bool = False) -> None:
         super().__init__()
-        self._weight = conv.weight.detach()  # plain until the first call, which tells the shape
+        self._weight = conv.weight.detach()  # plain until the first call, whose input has the shape
         self._bias = None if conv.bias is None else conv.bias.detach()
         self._how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         self._then = "relu" if relu else "none"
@@ -76,7 +76,7 @@ class PackedConv(nn.Module):
         return maps
 
     def _pack_for(self, shape: torch.Size) -> None:
-        with self._packing:  # of several lanes
+        with self._packing:  # several inference threads may call
             if shape != self._shape:
                 plain = self._weight.to_dense() if self._weight.is_mkldnn else self._weight
                 self._weight = torch.ops.mkldnn._reorder_convolution_weight(plain, *self._how, list(shape))
@@ -85,16 +85,15 @@ class PackedConv(nn.Module):
 
 @runtime_checkable
 class Packable(Protocol):
-    """A module that has weights of linear layers which are no `nn.Linear`, and can make them a `PackedLinear`."""
+    """A module with linear weights outside of `nn.Linear`, which it can replace by a `PackedLinear`."""
 
     def pack(self) -> None: ...
 
 
 def pack(model: nn.Module, dtype: torch.dtype, *, one_shape: bool) -> None:
-    """Put packed layers in the place of those that are slower. Their weights are gone then: it is the last step.
+    """Replace layers by packed ones where those are faster. Their own weights are dropped: it is the last step.
 
-    What is packed follows from the processor and is not measured, so that the last bits of a feature do not depend on
-    chance.
+    Which layers depends on the processor and is not measured, so that the last bits of a feature are reproducible.
 
     Args:
         model: on the CPU, with its weights, normalisations folded.
