@@ -14,8 +14,20 @@ import pytest
 
 import vidfeat
 from video.video_files import cut, write_video
-from vidfeat import Encoder, Extractor, Job, UsageError, VideoError, VideoFailure, VideoFeatures, VideoRef, load, run
-from vidfeat import stream, verify
+from vidfeat import (
+    Encoder,
+    Extractor,
+    Job,
+    UsageError,
+    VideoError,
+    VideoFailure,
+    VideoFeatures,
+    VideoRef,
+    load,
+    run,
+    stream,
+    verify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +45,9 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["features.pkl", "features.json", "features.yaml", "features.npz", "features.h5", "out"])
+@pytest.mark.parametrize(
+    "name", ["features.pkl", "features.json", "features.yaml", "features.npz", "features.h5", "out"]
+)
 def test_every_format_from_python(name: str, tiny: Encoder, videos: Path, tmp_path: Path) -> None:
     job = Job(videos=videos, encoders=tiny, out=tmp_path / name)
     summary = run(job, quiet=True)

@@ -24,12 +24,12 @@ from vidfeat.errors import (
 from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
-    from vidfeat.encoders import Encoder, FeatureRequest, LongVideo, encoder
+    from vidfeat.encoders import Encoder, encoder
     from vidfeat.engine.worker_handle import prewarm
     from vidfeat.execution import Extractor, Probed, probe_all, run, stream
     from vidfeat.features import VideoFailure, VideoFeatures
     from vidfeat.job import Job
-    from vidfeat.mmaction import compile_file
+    from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
     from vidfeat.recipe import Pooling, Recipe
     from vidfeat.store import Summary, load, verify
     from vidfeat.video import Timeline, VideoInfo
@@ -76,9 +76,9 @@ __getattr__ = lazy_names(
     {
         "Encoder": "vidfeat.encoders",
         "Extractor": "vidfeat.execution",
-        "FeatureRequest": "vidfeat.encoders",
+        "FeatureRequest": "vidfeat.mmaction",
         "Job": "vidfeat.job",
-        "LongVideo": "vidfeat.encoders",
+        "LongVideo": "vidfeat.mmaction",
         "Pooling": "vidfeat.recipe",
         "Probed": "vidfeat.execution",
         "Recipe": "vidfeat.recipe",

@@ -1,8 +1,8 @@
 """Execute jobs: to an output, as a stream, or one video at a time.
 
-    run(job)        computes what is missing, commits each result, and brings the output into its final form
-    stream(job)     yields each result as it is done, and writes nothing
-    Extractor       keeps a network ready for single videos
+run(job)        computes what is missing, commits each result, and brings the output into its final form
+stream(job)     yields each result as it is done, and writes nothing
+Extractor       keeps a network ready for single videos
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, get_args
 
 import torch
 
-from vidfeat.encoders import Encoder, FeatureRequest, encoder
+from vidfeat.encoders import Encoder, encoder
 from vidfeat.engine.committing import Committer
 from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
 from vidfeat.engine.events import Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
@@ -27,9 +27,10 @@ from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure, VideoFeatures
 from vidfeat.hardware import usable_cores
+from vidfeat.inference.backends import Backend
 from vidfeat.inference.devices import choose_decoder, choose_devices
-from vidfeat.inference.runner import Backend
 from vidfeat.job import Job, OnCorrupt, Precision
+from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
 from vidfeat.store import RunStore, Summary, WorkIdentity
 from vidfeat.video import VideoInfo
@@ -123,7 +124,7 @@ def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
         execution = Execution(
             _encoders(job), options, tasks, job.on_error == "fail", lambda _, proposal: proposal, progress
         )
-        with contextlib.closing(_execute(executor or LocalExecutor(), execution)) as results:
+        with contextlib.closing((executor or LocalExecutor()).execute(execution)) as results:
             for result in results:
                 if job.on_error == "fail" and isinstance(result.outcome, VideoFailure):
                     raise result.outcome.error
@@ -216,7 +217,6 @@ class Extractor:
             raise UsageError("path", expected="the path of a video", found=f"{path!r}, of type {type(path).__name__}")
         if on_corrupt not in get_args(OnCorrupt):
             raise UsageError("on_corrupt", expected=" or ".join(get_args(OnCorrupt)), found=repr(on_corrupt))
-        _require_own_process()
         video = path if isinstance(path, VideoRef) else VideoRef(os.fspath(path), os.fspath(path))
         ((_, _, outcome),) = self._worker.run([Task(video)], on_corrupt=on_corrupt)
         if isinstance(outcome, VideoFailure):
@@ -257,7 +257,9 @@ class Probed:
     error: VideoError | None = None
 
 
-def probe_all(videos: Sequence[VideoRef], *, processes: int | None = None, timeout_seconds: float = 60.0) -> Iterator[Probed]:
+def probe_all(
+    videos: Sequence[VideoRef], *, processes: int | None = None, timeout_seconds: float = 60.0
+) -> Iterator[Probed]:
     """Probe videos in processes that can be killed. Nothing but first frames is decoded.
 
     Args:
@@ -324,9 +326,7 @@ def _encoders(job: Job) -> tuple[Encoder, ...]:
     return job.encoders
 
 
-def _worker_options(
-    job: Job, share: Share, *, cores: int | None = None, processes: int | None = None
-) -> WorkerOptions:
+def _worker_options(job: Job, share: Share, *, cores: int | None = None, processes: int | None = None) -> WorkerOptions:
     devices = choose_devices(_device_of(job.device, share))
     cores = cores or share.cores
     pool = PoolOptions(
@@ -397,7 +397,7 @@ def _compute(
         progress,
     )
     with (
-        contextlib.closing(_execute(executor, execution)) as results,
+        contextlib.closing(executor.execute(execution)) as results,
         Committer(commit, lambda result: progress.count(result.outcome)) as committer,
     ):
         for result in results:
@@ -425,11 +425,6 @@ def _backend(job: Job) -> Backend | None:
     return None if job.compiled is None else "compiled" if job.compiled else "eager"
 
 
-def _execute(executor: Executor, execution: Execution) -> Iterator[Computed]:
-    _require_own_process()
-    return executor.execute(execution)
-
-
 def _by_session(results: Sequence[Computed]) -> Iterator[tuple[dict[str, Any], list[Outcome]]]:
     """The results in runs that were computed alike, in their order."""
     for n, result in enumerate(results):
@@ -447,21 +442,3 @@ def _total(summaries: Sequence[Summary]) -> Summary:
         sum(getattr(summary, name) for summary in summaries) for name in ("videos", "computed", "kept", "failed")
     )
     return Summary(videos, computed, kept, failed, first.out, first.manifest)
-
-
-_computing_process: int | None = None
-"""The process that computed features first: this one, or one that this one was forked from."""
-
-
-def _require_own_process() -> None:
-    global _computing_process
-    _computing_process = _computing_process or os.getpid()
-    if _computing_process == os.getpid():
-        return
-    # PyTorch's threads do not survive a fork, and it would wait for them for ever.
-    raise UsageError(
-        "Extractor",
-        expected="a process that computes from its start",
-        found=f"one forked from process {_computing_process}, which has computed features already",
-        hint="Start it with multiprocessing.get_context('spawn'), or compute in forked processes only.",
-    )

@@ -73,7 +73,10 @@ class Job:
         encoders = self.encoders if isinstance(self.encoders, list | tuple) else (self.encoders,)
         if not encoders or not all(hasattr(encoder, "identity") for encoder in encoders):
             raise UsageError(
-                "encoders", expected="an encoder, or several", found=f"{self.encoders!r}", hint="Make one with `encoder`."
+                "encoders",
+                expected="an encoder, or several",
+                found=f"{self.encoders!r}",
+                hint="Make one with `encoder`.",
             )
         self._set("encoders", tuple(self._replaced(encoder) for encoder in encoders))
         self._set("videos", _normalized(self.videos))
@@ -124,7 +127,9 @@ class Job:
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise UsageError(
-                "encoders", expected="encoders with different names, as outputs are named after them", found=repr(repeated)
+                "encoders",
+                expected="encoders with different names, as outputs are named after them",
+                found=repr(repeated),
             )
         return tuple(open_sink(str(self.out).replace("{encoder}", name)) for name in names)
 
@@ -151,14 +156,18 @@ class Job:
 
         values = dict(data)
         if values.pop("vidfeat_job", None) != JOB_VERSION:
-            raise UsageError("vidfeat_job", expected=f"a job of version {JOB_VERSION}", found=repr(data.get("vidfeat_job")))
+            raise UsageError(
+                "vidfeat_job", expected=f"a job of version {JOB_VERSION}", found=repr(data.get("vidfeat_job"))
+            )
         try:
             values["videos"] = [VideoRef.from_json(v) if isinstance(v, dict) else v for v in values["videos"]]
             values["encoders"] = [encoder_from_json(encoder) for encoder in values["encoders"]]
             values["grid"], values["pooling"] = part_from_json(values["grid"]), part_from_json(values["pooling"])
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UsageError("job", expected="what `Job.to_json` gave", found=f"{type(error).__name__}: {error}") from None
+            raise UsageError(
+                "job", expected="what `Job.to_json` gave", found=f"{type(error).__name__}: {error}"
+            ) from None
 
     @property
     def _encoders(self) -> tuple[Encoder, ...]:

@@ -315,7 +315,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data: each part a dict whose `type` is its class name."""
-        return {"schema": RECIPE_SCHEMA, **_to_json(self)}
+        return {"schema": RECIPE_SCHEMA, **part_to_json(self)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
@@ -360,13 +360,23 @@ _PARTS: dict[str, tuple[type, ...]] = {
 """What may stand in each field of a recipe."""
 
 
-def _to_json(value: Any) -> Any:
+def part_to_json(value: Any) -> Any:
+    """A grid, a pooling or another part of a recipe as JSON data, with its class name as `type`; None stays None."""
     if dataclasses.is_dataclass(value):
-        fields = {f.name: _to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: part_to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, tuple):
-        return [_to_json(item) for item in value]
+        return [part_to_json(item) for item in value]
     return value
+
+
+def part_from_json(data: Any) -> Any:
+    """The inverse of `part_to_json`, for parts that are no network.
+
+    Raises:
+        ConfigError: the data is that of no such part.
+    """
+    return _from_json(data, {kind.__name__: kind for kind in _TYPES}, "part")
 
 
 def _from_json(value: Any, types: dict[str, type], where: str) -> Any:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from test_engine_faults import tasks_of
 
 from video.video_files import write_video

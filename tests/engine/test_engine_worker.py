@@ -208,9 +208,7 @@ def test_clips_that_the_network_cannot_take_end_the_run_and_fail_no_video(
         outcomes_of(wrong, videos, dataclasses.replace(OPTIONS, precision=precision))
 
 
-def test_in_order_the_outcomes_come_in_the_order_of_the_list(
-    tiny: Encoder, videos: list[Path], tmp_path: Path
-) -> None:
+def test_in_order_the_outcomes_come_in_the_order_of_the_list(tiny: Encoder, videos: list[Path], tmp_path: Path) -> None:
     paths = [videos[0], Path(shutil.copy(videos[0], tmp_path / "second.mp4")), *(tmp_path / f"{n}" for n in range(20))]
     with Worker([tiny], OPTIONS) as worker:
         found = [task.video.key for task, _, _ in worker.run(tasks_of(paths), in_order=True)]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from video_files import cut, write_video
+from vidfeat.video.extent import find_truncation
 
 from vidfeat.errors import VideoError
 from vidfeat.video import count_frames, probe
-from vidfeat.video.extent import find_truncation
 
 FILES: dict[str, tuple[str, dict[str, str]]] = {
     "index_last.mp4": ("libx264", {}),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from video_files import write_video
+from vidfeat.video.extent import find_truncation
 
 from vidfeat.errors import VideoError
 from vidfeat.video import probe
-from vidfeat.video.extent import find_truncation
 
 
 def shortfall_of(data: bytes) -> str | None:

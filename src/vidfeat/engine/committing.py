@@ -28,9 +28,7 @@ class Committer:
         committed: called for every outcome once it is committed.
     """
 
-    def __init__(
-        self, commit: Callable[[Sequence[Computed]], object], committed: Callable[[Computed], object]
-    ) -> None:
+    def __init__(self, commit: Callable[[Sequence[Computed]], object], committed: Callable[[Computed], object]) -> None:
         self._commit, self._committed = commit, committed
         self._waiting: deque[Computed] = deque()
         self._changed = threading.Condition()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,14 +52,14 @@ class Computed:
 class Executor(Protocol):
     """Executes the tasks of a job."""
 
-    def execute(self, execution: Execution) -> Iterator[Computed]:
+    def execute(self, execution: Execution) -> Generator[Computed, None, None]:
         """Yield what comes of each task, for each of its encoders, as it is done."""
 
 
 class LocalExecutor:
     """One `Worker` in this process."""
 
-    def execute(self, execution: Execution) -> Iterator[Computed]:
+    def execute(self, execution: Execution) -> Generator[Computed, None, None]:
         """Yield what comes of each task, for each of its encoders, as it is done.
 
         Raises:

@@ -12,11 +12,10 @@ import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import Empty, PriorityQueue
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 
 from vidfeat.encoders import Encoder
@@ -26,10 +25,12 @@ from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded,
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.worker_handle import Workers
 from vidfeat.errors import ConfigError, DeviceError, VideoError
-from vidfeat.features import Outcome, Seconds, VideoFailure, VideoFeatures
-from vidfeat.inference.batches import Batcher, VideoComputation
-from vidfeat.inference.runner import Backend, InferenceRunner, PinBackend, Precision
-from vidfeat.preprocessing.clips import OnCorrupt
+from vidfeat.features import Outcome, VideoFailure
+from vidfeat.inference.backends import Backend, PinBackend, Precision
+from vidfeat.inference.batches import Batcher
+from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.runner import InferenceRunner
+from vidfeat.preprocessing.clips import OnCorrupt, samples_per_video
 from vidfeat.video import Nvdec, VideoInfo
 
 FLUSH_AFTER_SECONDS = 0.5
@@ -171,13 +172,13 @@ class Worker:
             self._say(f"{loaded.match.ignored_heads} weights of {heads} are not needed for features")
         pin: PinBackend = lambda proposal: self._pin_backend(position, proposal)  # noqa: E731
         return InferenceRunner(
-            loaded,
+            loaded.network,
             device,
             self._options.precision,
             backend=self._options.backend,
             pin_backend=pin,
             threads=self._options.cores,
-            say=self._say,
+            notify=self._say,
         )
 
     def _outcomes(
@@ -220,7 +221,8 @@ class _Computed:
 
 class _Inbox:
     """Takes events from any thread, the urgent ones first: what is computed is yielded before more is taken in, which
-    may wait for room."""
+    may wait for room.
+    """
 
     def __init__(self) -> None:
         self._queue: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
@@ -242,8 +244,6 @@ class _Part:
     """The features of one video by one encoder, under way."""
 
     computation: VideoComputation
-    times: list[tuple[Seconds, Seconds]] = field(default_factory=list)
-    crops: int = 1
     counted: int = 0
     error: VideoError | None = None
 
@@ -275,7 +275,7 @@ class _Dispatcher:
         self._encoders, self._tasks, self._pool, self._inbox = encoders, tasks, pool, inbox
         self._undecoded = self.left = len(tasks)
         self._devices = [
-            [Batcher(runner, encoder, len(tasks)) for runner, encoder in zip(device, encoders, strict=True)]
+            [Batcher(runner, len(tasks) * (samples_per_video(runner.recipe) or 1)) for runner in device]
             for device in runners
         ]
         self._runners = runners
@@ -308,7 +308,9 @@ class _Dispatcher:
             self._drop(index)
             self._count_decoded()
             self.left -= 1
-            return [(index, number, self._failure(index, number, event.error)) for number in self._tasks[index].encoders]
+            return [
+                (index, number, self._failure(index, number, event.error)) for number in self._tasks[index].encoders
+            ]
         video = self._videos.get(index)  # None where it failed while its last chunks were computed
         if video is None or not video.done:
             self._count_rows(video)
@@ -321,39 +323,31 @@ class _Dispatcher:
     def _begin(self, index: int, info: VideoInfo) -> None:
         self._drop(index)
         device = min(range(len(self._devices)), key=lambda n: sum(runner.in_flight for runner in self._runners[n]))
-        where = self._tasks[index].video.uri
-        self._videos[index] = _Video(
-            info,
-            {
-                number: _Part(VideoComputation(self._encoders[number], self._devices[device][number], where))
-                for number in self._tasks[index].encoders
-            },
-        )
+        self._videos[index] = _Video(info, {n: self._part(index, n, device) for n in self._tasks[index].encoders})
+
+    def _part(self, index: int, number: int, device: int) -> _Part:
+        video = self._tasks[index].video
+        name = self._encoders[number].name
+        return _Part(VideoComputation(self._devices[device][number], key=video.key, encoder=name, where=video.uri))
 
     def _compute(self, chunk: ChunkDecoded) -> None:
         part = self._videos[chunk.index].parts[chunk.encoder]
         if part.error is None:
             try:
                 under_way = part.computation.add(chunk.clips)
-                part.times.append((chunk.clips.start_seconds, chunk.clips.end_seconds))
-                part.crops = chunk.clips.crops
                 _when_all_done(under_way, lambda: self._inbox.deliver(_Computed(chunk.index)))
             except Exception as error:
                 part.error = self._as_video_error(chunk.index, chunk.encoder, error)  # later chunks are passed over
         chunk.release()
 
     def _outcome(self, index: int, number: int, video: _Video) -> Outcome:
-        part, encoder = video.parts[number], self._encoders[number]
+        part = video.parts[number]
+        if part.error is not None:
+            return self._failure(index, number, part.error)
         try:
-            if part.error is not None:
-                raise part.error
-            values = part.computation.result()
+            return part.computation.result(video.info)
         except Exception as error:
             return self._failure(index, number, self._as_video_error(index, number, error))
-        starts, ends = (np.concatenate(times) for times in zip(*part.times, strict=True))
-        start_seconds, end_seconds = row_times(encoder, len(values), starts, ends, part.crops)
-        key = self._tasks[index].video.key
-        return VideoFeatures(key, encoder.name, values, start_seconds, end_seconds, video.info)
 
     def _failure(self, index: int, number: int, error: VideoError) -> VideoFailure:
         return VideoFailure(self._tasks[index].video.key, self._encoders[number].name, error)
@@ -361,7 +355,7 @@ class _Dispatcher:
     def _as_video_error(self, index: int, number: int, error: Exception) -> VideoError:
         """The failure of a video; what would be that of every video is raised."""
         one_for_all = isinstance(error, DeviceError) or (
-            isinstance(error, ConfigError) and self._encoders[number].frames_are_alike
+            isinstance(error, ConfigError) and self._runners[0][number].recipe.frames_are_alike
         )
         if one_for_all:
             raise error
@@ -392,31 +386,6 @@ class _Dispatcher:
     def _flush(self) -> None:
         for batcher in itertools.chain.from_iterable(self._devices):
             batcher.flush()
-
-
-def row_times(
-    encoder: Encoder, rows: int, starts: Seconds, ends: Seconds, crops: int
-) -> tuple[Seconds | None, Seconds | None]:
-    """The time that each row of a video stands for.
-
-    Args:
-        encoder: what computed them.
-        rows: how many there are.
-        starts, ends: float64 `[clips]`, of the clips of the plan.
-        crops: crops of every clip, whose rows come crop by crop.
-
-    Returns:
-        Start and end in seconds, float64 `[rows]`; None where the video has one vector, without an axis for rows.
-    """
-    if not encoder.keeps_rows:
-        return None, None
-    if rows % len(starts) == 0:
-        return np.tile(starts, rows // len(starts)), np.tile(ends, rows // len(ends))
-    # A row of several clips, such as the frames of an image network under one crop: clips are divided among the rows.
-    groups = np.array_split(np.arange(len(starts)), min(len(starts), max(1, rows // crops)))
-    first = np.array([starts[group].min() for group in groups])
-    last = np.array([ends[group].max() for group in groups])
-    return np.resize(first, rows), np.resize(last, rows)
 
 
 def _when_all_done(futures: Sequence[Future[Any]], call: Callable[[], None]) -> None:

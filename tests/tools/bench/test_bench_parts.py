@@ -10,12 +10,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from tools.bench import measured_work
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from tools.bench import measured_work
 from video.video_files import write_video
 from vidfeat import Extractor
 from vidfeat.errors import UsageError, VideoError, VidfeatError
