@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, cast
 
 from vidfeat.errors import OutputError, WriteError
-from vidfeat.store.atomic import sync_folder
+from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.identity import RunIdentity, differences
 from vidfeat.store.records import (
     JOURNAL_VERSION,

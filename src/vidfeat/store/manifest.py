@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from vidfeat.errors import OutputError
-from vidfeat.store.atomic import replacing
+from vidfeat.formats.atomic import replacing
 from vidfeat.store.identity import RunIdentity
 from vidfeat.store.records import Done, Failed
 

@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 
 from vidfeat.errors import OutputError, UsageError, VideoError, WriteError
-from vidfeat.store.atomic import remove
+from vidfeat.formats.atomic import remove
 from vidfeat.store.identity import RunIdentity
 from vidfeat.store.journal import (
     AppendFile,

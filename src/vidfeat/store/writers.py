@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.store import streams
-from vidfeat.store.atomic import remove, replace_all, replacing
+from vidfeat.formats.atomic import remove, replace_all, replacing
 from vidfeat.store.streams import Features, Rows
 from vidfeat.videos import VIDEO_SUFFIXES, Entry
 
