@@ -409,15 +409,17 @@ def _compute(
 def _require_backend(job: Job, stores: Sequence[RunStore]) -> None:
     """Refuse a backend other than the one that finished features of the output come from."""
     wanted = _backend(job)
-    for store in stores if wanted is not None else ():
+    if wanted is None:
+        return
+    for store in stores:
         begun = store.pin_backend(wanted)
         if begun != wanted:
             raise UsageError(
                 "compiled",
                 expected=f"the backend that the run was begun with: {begun}",
                 found=wanted,
-                hint="Leave `compiled` out to go on, or begin again with `restart=True`: they differ in the last bits of "
-                "a feature.",
+                hint="Leave `compiled` out to go on, or begin again with `restart=True`. Backends differ in the last bits "
+                "of a feature.",
             )
 
 

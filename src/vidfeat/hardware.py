@@ -55,7 +55,7 @@ def memory_bytes() -> int:
 
 
 def _control_groups() -> list[Path]:
-    """Where Linux states the memory limit of the control group of this process, of either version, and of those above."""
+    """Where Linux states the memory limits of this process's control group and of those above it."""
     root, files = Path("/sys/fs/cgroup"), [Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
     with contextlib.suppress(OSError):
         own = Path("/proc/self/cgroup").read_text().partition("0::/")[2].splitlines()

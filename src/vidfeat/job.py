@@ -102,7 +102,7 @@ class Job:
         Raises:
             UsageError: there are none, or a path, list or key is impossible.
         """
-        return expand(self.videos, self.video_root)
+        return expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
 
     def sinks(self) -> tuple[Sink, ...]:
         """The output of each encoder.
@@ -160,7 +160,7 @@ class Job:
                 "vidfeat_job", expected=f"a job of version {JOB_VERSION}", found=repr(data.get("vidfeat_job"))
             )
         try:
-            values["videos"] = [VideoRef.from_json(v) if isinstance(v, dict) else v for v in values["videos"]]
+            values["videos"] = [_ref(v) if isinstance(v, dict) else v for v in values["videos"]]
             values["encoders"] = [encoder_from_json(encoder) for encoder in values["encoders"]]
             values["grid"], values["pooling"] = part_from_json(values["grid"]), part_from_json(values["pooling"])
             return cls(**values)
@@ -196,3 +196,9 @@ def _normalized(videos: Videos) -> tuple[str | VideoRef, ...]:
                 "videos", expected="paths, globs or VideoRefs", found=f"{video!r}, of type {type(video).__name__}"
             )
     return tuple(video if isinstance(video, VideoRef) else os.fspath(video) for video in several)
+
+
+def _ref(data: Mapping[str, Any]) -> VideoRef:
+    """From JSON data, where a tuple is a list."""
+    segment = data.get("segment")
+    return VideoRef(**{**data, "segment": None if segment is None else tuple(segment)})

@@ -102,7 +102,7 @@ def answer(channel: Channel, assignment: Assignment, request: dict[str, Any]) ->
         failure = as_video_error(video.path, "decode", error)
         channel.send({"failed": {**_fields(failure), "stage": failure.stage, "kind": failure.kind}})
     else:
-        fallback = assignment.nvdec.doubt if assignment.nvdec is not None else ""
+        fallback = assignment.nvdec.fallback_reason if assignment.nvdec is not None else ""
         channel.send({"done": {"cpu_seconds": time.process_time() - start, "fallback": fallback}})
 
 

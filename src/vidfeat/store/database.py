@@ -269,7 +269,9 @@ class Transaction:
         session = self._session(row.session)
         size, modified_ns = (UNKNOWN_SIZE, None) if row.stamp is None else row.stamp
         key = to_blob(row.key)
-        self._connection.execute("DELETE FROM contents WHERE number = (SELECT number FROM videos WHERE key = ?)", (key,))
+        self._connection.execute(
+            "DELETE FROM contents WHERE number = (SELECT number FROM videos WHERE key = ?)", (key,)
+        )
         number = self._connection.execute(
             "INSERT OR REPLACE INTO videos (key, status, identity, session, committed, bytes, modified_ns,"
             " shape, dtype, sha256, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -92,7 +92,9 @@ class Row:
     def of(cls, outcome: Outcome, video: VideoRef, session: str) -> Row:
         """From what came of a video."""
         if isinstance(outcome, VideoFailure):
-            return cls(video.key, "failed", stamp_of(video) or (None, None), session, error=_error_to_json(outcome.error))
+            return cls(
+                video.key, "failed", stamp_of(video) or (None, None), session, error=_error_to_json(outcome.error)
+            )
         info = outcome.info
         return cls(
             video.key,

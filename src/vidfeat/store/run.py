@@ -137,7 +137,14 @@ class RunStore:
 
         def read() -> Index:
             return Index(
-                files, sink, identity, videos, rank=rank, world_size=world_size, restart=restart, retry_failed=retry_failed
+                files,
+                sink,
+                identity,
+                videos,
+                rank=rank,
+                world_size=world_size,
+                restart=restart,
+                retry_failed=retry_failed,
             )
 
         text = json.dumps(description, allow_nan=False)
@@ -216,7 +223,9 @@ class RunStore:
         positions = {outcome.key: self._position_of(outcome.key) for outcome in outcomes}
         wanted = {o.key: o for o in outcomes if self._index.state[positions[o.key]] != DONE}
         failures = [
-            failure for o in wanted.values() if isinstance(o, VideoFeatures) and (failure := require_values(o)) is not None
+            failure
+            for o in wanted.values()
+            if isinstance(o, VideoFeatures) and (failure := require_values(o)) is not None
         ]
         wanted.update((failure.key, failure) for failure in failures)
         text = to_text(session)
@@ -362,7 +371,10 @@ class RunStore:
             str(self.out),
             expected=f"all {len(videos)} videos from {self._world_size} rank(s)",
             found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: "
-            + _some([f"{videos[position].key!r} (index {position})" for position in missing[: _NAMED_IN_ERRORS + 1]], len(missing)),
+            + _some(
+                [f"{videos[position].key!r} (index {position})" for position in missing[: _NAMED_IN_ERRORS + 1]],
+                len(missing),
+            ),
             hint="See why those processes stopped, then run the same command again: finished videos are kept.",
         )
 
