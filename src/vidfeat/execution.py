@@ -101,7 +101,7 @@ def run(
     if len(summaries) < len(stores):  # another process writes the output, and reports
         return None
     for summary in summaries:
-        progress.report(summary)
+        progress.note(_report(summary))
     return _total(summaries)
 
 
@@ -434,6 +434,14 @@ def _by_session(results: Sequence[Computed]) -> Iterator[tuple[dict[str, Any], l
             start = n
         if n + 1 == len(results) or results[n + 1].session != result.session:
             yield result.session, [one.outcome for one in results[start : n + 1]]
+
+
+def _report(summary: Summary) -> str:
+    """How a run ended, in one line."""
+    done = f"{summary.videos - summary.failed} of {summary.videos} videos in {summary.out}"
+    if not summary.failed:
+        return done
+    return f"{done}, {summary.failed} failed (see {summary.manifest}; `retry_failed=True` tries them again)"
 
 
 def _total(summaries: Sequence[Summary]) -> Summary:

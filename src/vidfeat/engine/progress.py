@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from vidfeat.errors import printable
 from vidfeat.features import Outcome, VideoFailure
-from vidfeat.store import Summary
 
 if TYPE_CHECKING:
     from vidfeat.engine.worker import Worker
@@ -107,12 +106,6 @@ class Progress:
                 self._bar.update()
         elif not self._quiet and time.monotonic() - self._last_log >= LOG_EVERY_SECONDS:
             self._log()
-
-    def report(self, summary: Summary) -> None:
-        """How a run ended, in one line, unless quiet."""
-        retry = "--retry-failed tries them again"
-        failed = f", {summary.failed} failed (see {summary.manifest}; {retry})" if summary.failed else ""
-        self.note(f"{summary.videos - summary.failed} of {summary.videos} videos in {summary.out}{failed}")
 
     def note(self, message: str) -> None:
         """A line of its own, unless quiet."""
