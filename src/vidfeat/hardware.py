@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Collection
@@ -42,3 +43,22 @@ def _cpuinfo(key: str) -> str:
     return next(
         (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == key), ""
     )
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: that of the machine, or of the control group (container, job) it is in."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _control_groups():
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(int(path.read_text()))
+    return min(limits)
+
+
+def _control_groups() -> list[Path]:
+    """Where Linux states the memory limit of the control group of this process, of either version, and of those above."""
+    root, files = Path("/sys/fs/cgroup"), [Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    with contextlib.suppress(OSError):
+        own = Path("/proc/self/cgroup").read_text().partition("0::/")[2].splitlines()
+        group = root / (own[0] if own else "")
+        files += [folder / "memory.max" for folder in (group, *group.parents) if folder.is_relative_to(root)]
+    return files

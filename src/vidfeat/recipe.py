@@ -11,9 +11,13 @@ import hashlib
 import importlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Union, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, cast, get_args
 
 from vidfeat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vidfeat.preprocessing.sampling import ClipPlan
+    from vidfeat.video import Timeline
 
 RECIPE_SCHEMA = 1
 """Raised whenever the meaning of a recipe's fields changes, so that old digests no longer match."""
@@ -22,8 +26,18 @@ RECIPE_SCHEMA = 1
 # --- which frames make which clip -------------------------------------------------------------------------------------
 
 
+class TimeGrid:
+    """Base of the samplings, which decide the frames and the time of each clip."""
+
+    def plan(self, timeline: Timeline, segment: tuple[float, float] | None = None) -> ClipPlan:
+        """See `vidfeat.preprocessing.sampling.plan`."""
+        from vidfeat.preprocessing.sampling import plan
+
+        return plan(cast("Sampling", self), timeline, segment)
+
+
 @dataclass(frozen=True)
-class SegmentSampling:
+class SegmentSampling(TimeGrid):
     """`num_clips` clips spread evenly, each in the middle of its segment (MMAction2's `SampleFrames`, test mode).
 
     Attributes:
@@ -43,7 +57,7 @@ class SegmentSampling:
 
 
 @dataclass(frozen=True)
-class DenseSampling:
+class DenseSampling(TimeGrid):
     """`num_clips` clips inside `sample_range` frames, at `num_sample_positions` places (`DenseSampleFrames`).
 
     Attributes:
@@ -61,7 +75,7 @@ class DenseSampling:
 
 
 @dataclass(frozen=True)
-class SpreadSampling:
+class SpreadSampling(TimeGrid):
     """`num_clips` clips spread from the first frame to the last (`SampleFrames` of MMAction2 1.x, test mode).
 
     Single frames lie in the middle of equal parts of the video; longer clips start at equal distances, the first with
@@ -84,7 +98,7 @@ class SpreadSampling:
 
 
 @dataclass(frozen=True)
-class UniformSampling:
+class UniformSampling(TimeGrid):
     """Clips that each span the whole video, a frame from each of `clip_len` equal parts (`UniformSample`, test mode).
 
     Attributes:
@@ -97,7 +111,7 @@ class UniformSampling:
 
 
 @dataclass(frozen=True)
-class WindowSampling:
+class WindowSampling(TimeGrid):
     """A clip every `clip_interval` frames, as many as the video has room for (`UntrimmedSampleFrames`).
 
     Window k, from 0, has its *centre* (frame `clip_len // 2` of the clip) at frame

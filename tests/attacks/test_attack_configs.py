@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidfeat.errors import ConfigError
-from vidfeat.mmaction import pyconfig
-from vidfeat.mmaction.pyconfig import apply_overrides, load_config, parse_override
+from vidfeat.mmaction.config import MAX_FILE_BYTES, apply_overrides, parse_override, read_config
 
 PATIENCE_SECONDS = 20  # far above what the budget allows, far below a hang
 
@@ -21,7 +20,7 @@ PATIENCE_SECONDS = 20  # far above what the budget allows, far below a hang
 def refusal(path: Path) -> ConfigError:
     start = time.monotonic()
     with pytest.raises(ConfigError) as caught:
-        load_config(path)
+        read_config(path)
     assert time.monotonic() - start < PATIENCE_SECONDS
     assert len(str(caught.value)) < 2_000
     return caught.value
@@ -161,7 +160,7 @@ BYTES = {
     "NUL": (b"a = 1\0", "NUL"),
     "not UTF-8": (b"a = '\xff\xfe'", "0xff at offset 5"),
     "UTF-16": ("a = 1".encode("utf-16"), "UTF-8|0xff"),
-    "too large": (b"# " + b"x" * pyconfig.MAX_FILE_BYTES, "larger"),
+    "too large": (b"# " + b"x" * MAX_FILE_BYTES, "larger"),
     "unclosed": (b"a = (1,\n", "never closed"),
     "bad indentation": (b"a = 1\n  b = 2", "unexpected indent"),
     "a checkpoint": (b"PK\x03\x04\x00\x00\x08\x08", "NUL"),
@@ -173,7 +172,7 @@ def test_files_that_are_no_configs(tmp_path: Path, content: bytes, message: str)
     path = tmp_path / "config.py"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
-        load_config(path)
+        read_config(path)
 
 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
@@ -230,7 +229,7 @@ def test_bases_that_are_no_configs(tmp_path: Path, base: str) -> None:
 def test_an_absolute_base_is_read_as_in_mmcv(tmp_path: Path) -> None:
     (tmp_path / "base.py").write_text("a = 1")
     (tmp_path / "config.py").write_text(f"_base_ = {str(tmp_path / 'base.py')!r}")
-    assert load_config(tmp_path / "config.py") == {"a": 1}
+    assert read_config(tmp_path / "config.py").data == {"a": 1}
 
 
 def test_a_cycle_of_bases(tmp_path: Path) -> None:
@@ -332,4 +331,4 @@ def test_whatever_the_file_holds_the_answer_is_a_dict_or_a_config_error(tmp_path
     path = tmp_path / f"fuzzed{suffix}"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(ConfigError):
-        assert isinstance(load_config(path), dict)
+        assert isinstance(read_config(path).data, dict)

@@ -10,7 +10,7 @@ import fuzzing
 
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction import compile_file
-from vidfeat.mmaction.pyconfig import load_config
+from vidfeat.mmaction.config import read_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -66,7 +66,7 @@ class ConfigTarget:
 
     def read(self, path: Path) -> str:
         """Parse, then compile what parsed."""
-        load_config(path)
+        read_config(path)
         try:
             recipe = compile_file(path)
         except ConfigError as error:

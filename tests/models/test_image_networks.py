@@ -18,10 +18,10 @@ from derived_weights import state_of
 from vidfeat.checkpoint import find, load_into, load_state
 from vidfeat.errors import ConfigError
 from vidfeat.inference.pooling import pool_views
-from vidfeat.mmaction.backbones import compile_backbone
-from vidfeat.mmaction.backbones.tsm import segments_of
+from vidfeat.mmaction import compile_config
+from vidfeat.mmaction.backbones import compile_backbone, map_channels, segments_of
+from vidfeat.mmaction.config import Node
 from vidfeat.mmaction.necks import compile_neck
-from vidfeat.mmaction.node import Node
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import divisible
 from vidfeat.models.resnet import ResNetConfig
@@ -210,7 +210,8 @@ BACKBONE_3D = {"type": "ResNet3dSlowOnly", "depth": 18, "lateral": False, "out_i
 
 def neck_of(options: dict[str, Any], backbone: dict[str, Any] = BACKBONE_3D, dims: int = 3) -> Any:
     model = Node.of({"backbone": backbone, "neck": options}, "config.py", "model")
-    return compile_neck(model, compile_backbone(model.dict("backbone"), dims), dims)  # type: ignore[arg-type]
+    backbone = compile_backbone(model.dict("backbone"), dims)  # type: ignore[arg-type]
+    return compile_neck(model.dict("neck"), map_channels(backbone))
 
 
 @pytest.mark.parametrize("name", NECKS)
@@ -282,7 +283,7 @@ def test_neck_refusals(change: dict[str, Any], key: str) -> None:
 def test_several_outputs_need_a_neck() -> None:
     backbone = {"type": "ResNetTSM", "depth": 18, "out_indices": [2, 3]}
     with pytest.raises(ConfigError, match="out_indices"):
-        neck_of(None, backbone, dims=2)  # type: ignore[arg-type]
+        compile_config({"model": {"type": "Recognizer2D", "backbone": backbone}, "data": {"test": {}}}, file="a.py")
 
 
 # --- other libraries --------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the tables, and write them as JSON where that is asked for."""
-    from vidfeat.store.atomic import replacing
+    from vidfeat.formats.atomic import replacing
     from vidfeat.tools.bench.comparison import parse_rows
     from vidfeat.tools.bench.session import Request, bench
     from vidfeat.tools.bench.table import render, to_json
