@@ -52,7 +52,12 @@ def test_the_name_of_a_config_class_names_one() -> None:
         (("sampling", "clips"), 3, r"recipe\.sampling: expected the fields of \w+; found .*clips"),
         (("model", "backbone", "depht"), 50, r"recipe\.model\.backbone: expected the fields of \w+; found .*depht"),
         (("transforms", 0, "type"), "Resize", r"recipe\.transforms\[0\]: expected .* found type 'Resize'"),
-        (("transforms", 0), {"type": "Pooling"}, r"recipe\.transforms: expected ResizeShortEdge or .*found Pooling"),
+        (
+            ("transforms", 0),
+            {"type": "Pooling"},
+            r"transforms: expected a list of ResizeShortEdge or .*Pooling\(",
+        ),
+        (("transforms",), {"type": "Flip", "direction": "vertical"}, r"recipe\.transforms: expected a list of .*Flip"),
         (("normalize",), None, r"recipe\.normalize: expected Normalize; found None"),
     ],
 )

@@ -328,16 +328,15 @@ class Recipe:
         types = (*_TYPES, *importlib.import_module("vidfeat.models").CONFIGS)
         if data.get("schema") != RECIPE_SCHEMA:
             raise ConfigError("recipe.schema", expected=f"{RECIPE_SCHEMA}", found=repr(data.get("schema")))
-        parts = {name: value for name, value in data.items() if name != "schema"}
-        recipe = _from_json(parts, {kind.__name__: kind for kind in types}, "recipe")
+        recipe = part_from_json({name: part for name, part in data.items() if name != "schema"}, "recipe", types)
         if not isinstance(recipe, cls):
             raise ConfigError("recipe.type", expected="Recipe", found=type(recipe).__name__)
         for name, kinds in _PARTS.items():
             value = getattr(recipe, name)
-            for part in value if isinstance(value, tuple) else (value,):
-                if not isinstance(part, kinds):
-                    expected = " or ".join(kind.__name__ for kind in kinds)
-                    raise ConfigError(f"recipe.{name}", expected=expected, found=repr(part))
+            parts = value if name == "transforms" else (value,)
+            if not isinstance(parts, tuple) or not all(isinstance(part, kinds) for part in parts):
+                expected = ("a list of " if name == "transforms" else "") + " or ".join(k.__name__ for k in kinds)
+                raise ConfigError(f"recipe.{name}", expected=expected, found=repr(value))
         return recipe
 
     @property
@@ -361,7 +360,7 @@ _PARTS: dict[str, tuple[type, ...]] = {
 
 
 def part_to_json(value: Any) -> Any:
-    """A grid, a pooling or another part of a recipe as JSON data, with its class name as `type`; None stays None."""
+    """A part of a recipe, such as a sampling, as JSON data; None is null."""
     if dataclasses.is_dataclass(value):
         fields = {f.name: part_to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
@@ -370,24 +369,25 @@ def part_to_json(value: Any) -> Any:
     return value
 
 
-def part_from_json(data: Any) -> Any:
-    """The inverse of `part_to_json`, for parts that are no network.
+def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] = _TYPES) -> Any:
+    """The part that `part_to_json` made `value` of.
+
+    Args:
+        value: JSON data.
+        where: its name, for errors.
+        types: the classes that it may hold.
 
     Raises:
-        ConfigError: the data is that of no such part.
+        ConfigError: it has an unknown type or field.
     """
-    return _from_json(data, {kind.__name__: kind for kind in _TYPES}, "part")
-
-
-def _from_json(value: Any, types: dict[str, type], where: str) -> Any:
     if isinstance(value, list):
-        return tuple(_from_json(item, types, f"{where}[{index}]") for index, item in enumerate(value))
+        return tuple(part_from_json(item, f"{where}[{index}]", types) for index, item in enumerate(value))
     if not isinstance(value, dict):
         return value
-    kind = types.get(str(value.get("type")))
+    kind = next((kind for kind in types if kind.__name__ == value.get("type")), None)
     if kind is None:
         raise ConfigError(where, expected="a part of a recipe of a known `type`", found=f"type {value.get('type')!r}")
-    fields = {name: _from_json(item, types, f"{where}.{name}") for name, item in value.items() if name != "type"}
+    fields = {name: part_from_json(item, f"{where}.{name}", types) for name, item in value.items() if name != "type"}
     try:
         return kind(**fields)
     except (TypeError, ValueError) as error:  # a field that is unknown or missing, or a value that the class refuses

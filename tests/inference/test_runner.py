@@ -143,7 +143,7 @@ def test_what_is_faster_is_measured_where_the_list_is_long(make: Make, monkeypat
         return proposal
 
     def new() -> InferenceRunner:
-        return make(backend=None, pin_backend=pin, notify=said.append)
+        return make(backend=None, pin_backend=pin, say=said.append)
 
     short = new()
     rows(short, clips(4), samples_ahead=1000)
@@ -192,7 +192,7 @@ backends.COMPILE_PAYS_AFTER_SECONDS = 0.0
 cpu = torch.device("cpu")
 for wanted in (None, "compiled"):
     network = encoder(sys.argv[1], checkpoint=sys.argv[2]).load(cpu).network
-    runs = InferenceRunner(network, cpu, backend=wanted, notify=print)
+    runs = InferenceRunner(network, cpu, backend=wanted, say=print)
     batch = Batch(np.zeros((1, 8, 112, 112, 3), np.uint8))
     try:
         runs.submit(batch, samples_ahead=1000)

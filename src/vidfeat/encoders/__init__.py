@@ -10,12 +10,18 @@ An origin is a module with `compile_encoder` and `from_json`, and a line in `ORI
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidfeat.encoders.protocol import ClipSpec, Encoder, LoadedEncoder
 from vidfeat.errors import ConfigError
+from vidfeat.lazy_import import lazy_names
 
-__all__ = ["ClipSpec", "Encoder", "LoadedEncoder", "encoder", "encoder_from_json"]
+if TYPE_CHECKING:
+    from vidfeat.mmaction import FeatureRequest, LongVideo
+
+__all__ = ["ClipSpec", "Encoder", "FeatureRequest", "LoadedEncoder", "LongVideo", "encoder", "encoder_from_json"]
+
+__getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
 
 ORIGINS = {"mmaction": "vidfeat.encoders.mmaction"}
 """The module of each origin, imported when it is used. `origin:` before a model's name selects it; the first one is the

@@ -30,7 +30,7 @@ from vidfeat.inference.backends import Backend, PinBackend, Precision
 from vidfeat.inference.batches import Batcher
 from vidfeat.inference.computation import VideoComputation
 from vidfeat.inference.runner import InferenceRunner
-from vidfeat.preprocessing.clips import OnCorrupt, samples_per_video
+from vidfeat.preprocessing.clips import OnCorrupt
 from vidfeat.video import Nvdec, VideoInfo
 
 FLUSH_AFTER_SECONDS = 0.5
@@ -178,7 +178,7 @@ class Worker:
             backend=self._options.backend,
             pin_backend=pin,
             threads=self._options.cores,
-            notify=self._say,
+            say=self._say,
         )
 
     def _outcomes(
@@ -275,7 +275,7 @@ class _Dispatcher:
         self._encoders, self._tasks, self._pool, self._inbox = encoders, tasks, pool, inbox
         self._undecoded = self.left = len(tasks)
         self._devices = [
-            [Batcher(runner, len(tasks) * (samples_per_video(runner.recipe) or 1)) for runner in device]
+            [Batcher(runner, len(tasks)) for runner in device]
             for device in runners
         ]
         self._runners = runners

@@ -59,7 +59,7 @@ class BackendSelection:
         precision: its number format.
         backend: None selects by measurement, where there is enough work ahead.
         pin_backend: see `PinBackend`. The last bits of a row depend on the backend.
-        notify: called with one line for people about the selection.
+        say: called with one line for people about the selection.
         run: computes the rows of a batch on the device; they come back on the host.
         run_in_all_slots: the same at once in all slots.
         compiling: the time that `torch.compile` takes.
@@ -71,7 +71,7 @@ class BackendSelection:
     precision: Precision
     backend: Backend | None
     pin_backend: PinBackend
-    notify: Callable[[str], object]
+    say: Callable[[str], object]
     run: Callable[[ComputeRows, Pixels], torch.Tensor]
     run_in_all_slots: Callable[[ComputeRows, Pixels], object]
     compiling: Stopwatch = field(default_factory=Stopwatch)
@@ -121,7 +121,7 @@ class BackendSelection:
             proposal: Backend = "compiled" if compiled else "eager"
             self.backend = _as_backend(self.pin_backend(proposal)) or proposal
         if line:
-            self.notify(line)
+            self.say(line)
         return self._packed() if self.backend == "eager" else compiled or self._compiled(pixels)
 
     def _compiled_if_faster(self, pixels: Pixels, rounds_ahead: float) -> tuple[ComputeRows | None, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from vidfeat.inference.runner import Batch, InferenceRunner
-from vidfeat.preprocessing.clips import ClipBatch, Sample
+from vidfeat.preprocessing.clips import ClipBatch, Sample, samples_per_video
 
 MAX_OPEN_BATCHES = 4
 """Batches that are being filled at once, one for each shape of sample: without a crop, videos differ in theirs."""
@@ -59,12 +59,13 @@ class Batcher:
 
     Args:
         runner: computes them.
-        samples_ahead: how many are to come, roughly; see `InferenceRunner.submit`.
+        videos: how many are to come, roughly; it decides whether compiling pays.
     """
 
-    def __init__(self, runner: InferenceRunner, samples_ahead: int = 0) -> None:
+    def __init__(self, runner: InferenceRunner, videos: int = 0) -> None:
         self.runner = runner
-        self._samples_ahead = samples_ahead
+        # Of videos whose length decides, nothing is known yet: a sample at least.
+        self._samples_ahead = videos * (samples_per_video(runner.recipe) or 1)
         self._open: dict[tuple[int, ...], BatchBuilder] = {}
 
     def add(self, clips: ClipBatch) -> list[BatchSlice]:

@@ -26,6 +26,8 @@ from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import samples_per_video
 from vidfeat.recipe import Recipe
 
+__all__ = ["FRAMES_PER_BATCH", "Backend", "Batch", "InferenceRunner", "Numerics", "PinBackend", "Precision"]
+
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
 """Frames that pass through the network at once, by device: at most, but for a single sample that has more. On a CPU few
 are faster than many, since a layer's output then still lies in the cache for the next."""
@@ -93,7 +95,7 @@ class InferenceRunner:
         backend: None selects by measurement on the first batch, where `samples_ahead` of `submit` is large enough.
         pin_backend: see `PinBackend`.
         threads: CPU cores to use; all that the process may use where None. Rows do not depend on it.
-        notify: called with one line for people: which backend was selected, and where memory ran out.
+        say: called with one line for people: which backend was selected, and where memory ran out.
 
     Attributes:
         network, recipe, device: what runs, what it computes, and where.
@@ -110,10 +112,10 @@ class InferenceRunner:
         backend: Backend | None = "eager",
         pin_backend: PinBackend = lambda proposal: proposal,
         threads: int | None = None,
-        notify: Callable[[str], object] = lambda line: None,
+        say: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.network, self.recipe, self.device = network.to(device), network.recipe, device
-        self._precision, self._notify = precision, notify
+        self._precision, self._say = precision, say
         if device.type == "cuda":
             _make_cudnn_deterministic()
         self._selection = BackendSelection(
@@ -122,7 +124,7 @@ class InferenceRunner:
             precision,
             backend,
             pin_backend,
-            notify,
+            say,
             run=self._on_device,
             run_in_all_slots=self._in_all_slots,
         )
@@ -287,7 +289,7 @@ class InferenceRunner:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._batch_sizes.append(-(-self.samples_per_batch // 2))
-            self._notify(
+            self._say(
                 f"out of memory: batches of {self._batch_sizes[-1]} in place of {self._batch_sizes[-2]} from here on"
             )
 
