@@ -23,7 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidfeat.checkpoint import CheckpointFile, find, load_state
+from vidfeat.checkpoint import CheckpointFile, find, load_into, load_state
 from vidfeat.errors import CheckpointError
 
 WEIGHTS = {"backbone.w": torch.arange(6.0).reshape(2, 3), "backbone.n": torch.tensor(3), "cls_head.b": torch.ones(2)}
@@ -293,6 +293,89 @@ def test_lists_that_double_and_lists_that_nest(tmp_path: Path) -> None:
     double = b"\x80\x02]q\x00" + b"".join(b"]q%c(h%ch%ce" % (i, i - 1, i - 1) for i in range(1, 60)) + b"."
     bounded(archive(tmp_path / "x.pth", double), "found a list")
     bounded(archive(tmp_path / "x.pth", b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b"."), "found a list")
+
+
+# A tuple of two references to a tuple of two references, sixty levels deep; and one of one, very deep.
+DOUBLED = b")q\x00" + b"".join(b"h%c\x86q%c" % (level, level + 1) for level in range(60))
+NESTED = b")" + b"\x85" * 300_000
+
+WHERE_TUPLES_ARE_HASHED = {
+    "a key": b"}%sK\x01s",
+    "a key of many": b"}(%sK\x01u",
+    "a key of metadata": b"}X\x04\x00\x00\x00meta}%sK\x01ss",
+    "a set": b"c__builtin__\nset\n(]%satR",
+    "a counter": b"ccollections\nCounter\n(]%satR",
+    "a dict's pairs": b"ccollections\nOrderedDict\n(](](%sK\x01eetR",
+    "an object's state": b"ccollections\nOrderedDict\n)R]](%sK\x01eab",
+    "a storage's name": b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%sX\x03\x00\x00\x00cpuK\x01tQ",
+}
+
+
+@pytest.mark.parametrize("place", WHERE_TUPLES_ARE_HASHED)
+def test_tuples_that_take_forever_to_hash(tmp_path: Path, place: str) -> None:
+    """Python does not store the hash of a tuple, and a signal does not interrupt its computation."""
+    for tuples in (DOUBLED, NESTED):
+        data = b"\x80\x02" + WHERE_TUPLES_ARE_HASHED[place] % tuples + b"."
+        bounded(archive(tmp_path / "x.pth", data), "in a time proportional to the file's size")
+
+
+def test_names_of_legacy_storages_that_take_forever_to_hash(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.pth", {}, "legacy")
+    start = path.read_bytes()
+    names = pickle.dumps([], protocol=2)
+    assert names in start
+    path.write_bytes(start.replace(names, b"\x80\x02]" + DOUBLED + b"a."))
+    bounded(path, "in a time proportional to the file's size")
+
+
+def test_one_long_tuple_hashed_again_and_again(tmp_path: Path) -> None:
+    data = b"\x80\x02}(" + b"K\x01" * 50_000 + b"tq\x00K\x01s" + b"h\x00K\x01s" * 50_000 + b"."
+    bounded(archive(tmp_path / "x.pth", data), "in a time proportional")
+
+
+def test_ordinary_shared_values_are_read(tmp_path: Path) -> None:
+    shared = tuple((number, str(number)) for number in range(1000))
+    meta = {("a", number): [shared, {shared[number]: shared}] for number in range(300)}
+    state = load_state(save(tmp_path / "x.pth", {"meta": meta, "state_dict": WEIGHTS}, "zip"))
+    assert state.keys() == WEIGHTS.keys()
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "x" * 9_000,
+        "x/" * 9_000,
+        "~nosuchuser/x.pth",
+        "a\0b.pth",
+        "http://[::1",
+        "http://[::1/x.pth",
+        "file://[::1/x.pth",
+        "file:///a\0b.pth",
+        f"http://127.0.0.1:9/{'x' * 300}.pth",
+        "http://127.0.0.1:9/\ud800.pth",
+        "http://127.0.0.1:9/\x9b2J.pth",
+        "http://127.0.0.1:9/\x1b[2J/x.pth",
+        f"http://{'a' * 300}/x.pth",
+        "http://\u2100/x.pth",
+    ],
+)
+def test_references_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(CheckpointError) as caught:
+        find(ref, progress=False)
+    assert str(caught.value).isprintable()
+
+
+def test_names_of_heads_can_be_printed() -> None:
+    model = torch.nn.Module()
+    model.backbone = torch.nn.Linear(1, 1)
+    state = {f"backbone.{name}": torch.zeros(tensor.shape) for name, tensor in model.backbone.state_dict().items()}
+    for prefix in ("\x1b[2J_head", "\x9b_head", "a\nb_head", "\u202e_head"):
+        with pytest.raises(CheckpointError) as caught:
+            load_into(model, {**state, f"{prefix}.w": torch.zeros(1)}, source="x.pth")
+        assert str(caught.value).isprintable()
+    assert load_into(model, {**state, "roi_head.w": torch.zeros(1)}, source="x.pth").heads == ("roi_head",)
 
 
 def test_a_tensor_that_claims_to_be_huge(tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "folder.py").mkdir()
     for name in ("missing.py", "folder.py", "config.txt", "config", "a\0b.py", "x" * 1000 + ".py", "\ud800.py"):
         refusal(tmp_path / name)
+    refusal(Path("~nosuchuser/config.py"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -269,6 +270,13 @@ DATA = {
     "int.yaml": "a: " + "9" * 100_000,
     "sexagesimal.yaml": "a: " + "1" + ":59" * 20_000,
     "merge.yaml": "a: &a {x: 1}\n<<: 1",
+    "merges.yaml": "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60)),
+    "merge keys.yaml": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, <<: *a{i - 1}}}\n" for i in range(1, 60)),
+    "wide merges.yaml": "a: &a {" + ",".join(f"k{i}: 1" for i in range(900)) + "}\nb: {<<: [" + "*a," * 9_000 + "]}",
+    "sexagesimal float.yaml": "a: 1" + ":1" * 400 + ".5",
+    "tagged sexagesimal.yaml": 'a: !!float "1' + ":1" * 400 + '"',
+    "aliases in line.yaml": "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 4_000)),
     "control.yaml": "a: \x07",
     "deep.json": '{"a": ' + "[" * 60_000,
     "syntax.json": '{"a": 1,}',
@@ -284,6 +292,11 @@ DATA = {
 def test_hostile_json_and_yaml(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     refusal(tmp_path / name)
+
+
+def test_a_yaml_base_of_a_python_config_has_the_same_limits(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(DATA["merges.yaml"])
+    assert refused_source(tmp_path, "_base_ = 'base.yaml'").where == str(tmp_path / "base.yaml")
 
 
 def test_hostile_overrides() -> None:

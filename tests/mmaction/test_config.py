@@ -35,6 +35,16 @@ def evaluated(folder: Path, expression: str, before: str = "") -> Any:
 # --- the language -----------------------------------------------------------------------------------------------------
 
 
+def test_merge_keys_of_yaml(tmp_path: Path) -> None:
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {z: 1}]}\nd: '1:30'\n"
+    assert load_config(write(tmp_path, "config.yaml", text)) == {
+        "a": {"x": 1, "y": 2},
+        "b": {"x": 1, "y": 3},
+        "c": {"x": 1, "y": 2, "z": 1},
+        "d": "1:30",
+    }
+
+
 def test_a_config_as_published(tmp_path: Path) -> None:
     config = load_config(
         write(
