@@ -1,7 +1,16 @@
 """Every error that vidfeat raises on purpose.
 
-A message answers four questions, in this order: *where* it happened, what was *expected*, what was *found*, and what
-to *do* about it. The tree is small, so that callers can catch one thing:
+A message has four parts, in this order: *where* it happened, what was *expected*, what was *found*, and a *hint*: the
+next step. An argument of the call is named as in Python, because the same error reaches a program and a command line:
+
+- `where` may be the plain name: `UsageError("device", ...)`, `UsageError("long_video.frame_interval", ...)`;
+- in any of the parts a name, or a name with its value, is in backquotes: "Give `checkpoint`.", "Pass `restart=True`.",
+  "Use `device='cpu'`.".
+
+A member of an argument has a dotted name. The command line shows the flags instead, by the table
+`vidfeat.cli.options.FLAGS`: "Pass --restart."; backquoted words that are not in it stay as they are.
+
+The tree is small, so that callers can catch one thing:
 
 - `VidfeatError`: anything below.
     - `UsageError`: the call itself: flags, lists, output paths.
@@ -59,7 +68,7 @@ class VidfeatError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: expected {self.expected}; found {self.found}."
-        return _printable(f"{text} {self.hint}" if self.hint else text)
+        return printable(f"{text} {self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
@@ -70,7 +79,7 @@ def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, hi
     return kind(where, expected=expected, found=found, hint=hint)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text on one line, with escapes for what a terminal would obey: names in it may come from strangers."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
