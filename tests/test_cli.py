@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-VIDFEAT = (sys.executable, "-m", "vidfeat.cli")
+VIDFEAT = (sys.executable, "-m", "vidfeat")
 
 
 def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:

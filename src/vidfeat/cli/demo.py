@@ -41,7 +41,7 @@ def demo(out: Path, quiet: bool) -> int:
     clips = demo_clips()
     write_clips(clips, folder, progress=not quiet)
     encoder = vidfeat.encoder(CONFIG, checkpoint=weights())
-    job = vidfeat.Job(folder.listed, [encoder], folder.features, video_root=folder.clips)
+    job = vidfeat.Job(videos=folder.listed, encoders=[encoder], out=folder.features, video_root=folder.clips)
     summary = vidfeat.run(job, restart=True, quiet=quiet)
     if summary is None or summary.failed:
         return EXIT_SOME_FAILED

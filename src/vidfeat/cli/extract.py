@@ -106,12 +106,13 @@ def extract_to(
     """
     import vidfeat
     from vidfeat.formats import open_sink
+    from vidfeat.hardware import usable_cores
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     found = options.find_videos(videos, video_list, video_root)
     open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
-        vidfeat.prewarm(min(MOST_PREWARMED, len(found)))
+        vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     encoder = vidfeat.encoder(
         model,
@@ -120,6 +121,6 @@ def extract_to(
         request=request.request(),
         progress=not quiet,
     )
-    job = vidfeat.Job(found, [encoder], out, **job_options)
+    job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
     summary = vidfeat.run(job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet)
     return EXIT_SOME_FAILED if summary is not None and summary.failed else 0

@@ -12,7 +12,7 @@ import click
 from vidfeat import __version__
 from vidfeat.cli.options import CONTEXT, DEBUG, in_flags
 from vidfeat.cli.process import EXIT_SOME_FAILED, EXIT_UNFORESEEN, EXIT_USAGE, ctrl_c, echo
-from vidfeat.errors import VideoError, VidfeatError
+from vidfeat.errors import VideoError, VidfeatError, printable
 
 COMMANDS = {
     "extract": "vidfeat.cli.extract",
@@ -80,7 +80,7 @@ def execute(command: click.Command, arguments: Sequence[str] | None = None, *, n
         The exit code.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed, whatever else came of it on its way.
+        Exception: the error as it is, for `--debug`, or where it came of Ctrl-C.
     """
     context = None
     ctrl_c.words = "interrupted"
@@ -92,16 +92,19 @@ def execute(command: click.Command, arguments: Sequence[str] | None = None, *, n
     except click.ClickException as error:
         at = getattr(error, "ctx", None)
         see = f"See `{at.command_path if at else name} --help`."
-        echo(f"vidfeat: error: {error.format_message().rstrip('.')}. {see}".replace("?.", "?"), err=True)
+        _complain(f"{error.format_message().rstrip('.')}. {see}".replace("?.", "?"))
         return EXIT_USAGE
     except Exception as error:
-        if ctrl_c.pressed_at is not None:
-            raise KeyboardInterrupt from error
-        if context is not None and context.meta.get(DEBUG):
+        if ctrl_c.pressed_at is not None or (context is not None and context.meta.get(DEBUG)):
             raise
         message, code = _message(error)
-        echo(f"vidfeat: error: {message}", err=True)
+        _complain(message)
         return code
+
+
+def _complain(message: str) -> None:
+    """Print an error as one line, whatever is in it."""
+    echo(printable(f"vidfeat: error: {message}"), err=True)
 
 
 def _message(error: Exception) -> tuple[str, int]:

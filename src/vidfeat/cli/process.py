@@ -126,8 +126,10 @@ def run_process(main: Callable[[], int]) -> NoReturn:
         code = main()
         sys.stdout.flush()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to do but to end
-    except KeyboardInterrupt:
-        ctrl_c.end()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or ctrl_c.pressed_at is not None:  # whatever else came of it
+            ctrl_c.end()
+        raise
     if stdout.failure is not None and code == 0:
         code = EXIT_UNFORESEEN
         if not isinstance(stdout.failure, BrokenPipeError):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from video.video_files import write_video
-from vidfeat.cli import main
+from vidfeat.cli.main import main
 
 OURS = ("exact", "bf16")
 
 
 def bench(*arguments: object, scratch: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vidfeat.cli", "bench", *map(str, arguments)]
+    command = [sys.executable, "-m", "vidfeat", "bench", *map(str, arguments)]
     environment = {**os.environ, "TMPDIR": str(scratch)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 

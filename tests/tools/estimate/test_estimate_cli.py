@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from video.video_files import cut, write_video
-from vidfeat.cli import main
+from vidfeat.cli.main import main
 
 
 def plan(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "vidfeat.cli", "plan", *map(str, arguments)]
+    command = [sys.executable, "-m", "vidfeat", "plan", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
