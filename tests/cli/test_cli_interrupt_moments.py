@@ -154,12 +154,13 @@ def test_it_is_ignored_where_the_shell_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is being imported")
 @pytest.mark.parametrize(
-    ("name", "library"), [
+    ("name", "library"),
+    [
         ("extract", "_multiarray_umath"),
         ("extract", "libtorch_cpu"),
         ("estimate", "libtorch_python"),
         ("models", "libtorch_cpu"),
-    ]
+    ],
 )
 def test_amidst_the_imports_of_a_command(name: str, library: str, repository: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "clip.mp4", frames=30, size=(96, 72))
