@@ -52,7 +52,7 @@ def start(out: Path, place: Path, **options: object) -> subprocess.Popen[bytes]:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     temporary = place / "tmp"
     temporary.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "vidfeat.cli", "extract", repository / "examples" / "tiny_slowonly.py"]
+    command = [sys.executable, "-m", "vidfeat", "extract", repository / "examples" / "tiny_slowonly.py"]
     command += [place / "clips", "--checkpoint", checkpoint, "-o", out, "--device", "cpu"]
     with (place / f"{out.parent.name}-{out.name}.stderr").open("ab") as errors:
         return subprocess.Popen(

@@ -163,7 +163,7 @@ def test_a_list_is_the_same_on_one_gpu_on_two_and_on_the_cpu(repository: Path, t
         out = tmp_path / f"{devices.replace(':', '')}.pkl"
         config = repository / "examples" / "tiny_slowonly.py"
         flags = ["--checkpoint", checkpoint, "--device", devices, "-o", out, "-q"]
-        command = [sys.executable, "-m", "vidfeat.cli", "extract", config, tmp_path / "videos", *flags]
+        command = [sys.executable, "-m", "vidfeat", "extract", config, tmp_path / "videos", *flags]
         subprocess.run(list(map(str, command)), check=True, timeout=300, env=os.environ)
         features: list[npt.NDArray[np.float32]] = pickle.loads(out.read_bytes())
         return features

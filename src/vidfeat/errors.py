@@ -1,7 +1,16 @@
 """Every error that vidfeat raises on purpose.
 
-A message answers four questions, in this order: *where* it happened, what was *expected*, what was *found*, and what
-to *do* about it. The tree is small, so that callers can catch one thing:
+A message has four parts, in this order: *where* it happened, what was *expected*, what was *found*, and a *hint*: the
+next step. An argument of the call is named as in Python, because the same error reaches a program and a command line:
+
+- `where` may be the plain name: `UsageError("device", ...)`, `UsageError("long_video.frame_interval", ...)`;
+- in any of the parts a name, or a name with its value, is in backquotes: "Give `checkpoint`.", "Pass `restart=True`.",
+  "Use `device='cpu'`.".
+
+A member of an argument has a dotted name. The command line shows the flags instead, by the table
+`vidfeat.cli.options.FLAGS`: "Pass --restart."; backquoted words that are not in it stay as they are.
+
+The tree is small, so that callers can catch one thing:
 
 - `VidfeatError`: anything below.
     - `UsageError`: the call itself: flags, lists, output paths.

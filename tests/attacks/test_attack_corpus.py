@@ -223,7 +223,7 @@ def extract(
     listed.write_text("".join(f"{case.name}\n" for case in cases))
     out = where / "out.pkl"
     command = [
-        *(sys.executable, "-m", "vidfeat.cli", "extract", CONFIG, "--checkpoint", CHECKPOINT, "-o", out, "-q"),
+        *(sys.executable, "-m", "vidfeat", "extract", CONFIG, "--checkpoint", CHECKPOINT, "-o", out, "-q"),
         *("--video-list", listed, "--video-root", folder, "--on-corrupt", on_corrupt, "--device", "cpu"),
     ]
     environment = {**os.environ, "TMPDIR": str(where / "tmp"), "VIDFEAT_TEST_RUN": str(where)}

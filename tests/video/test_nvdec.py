@@ -72,7 +72,7 @@ def test_what_is_missing_is_told_before_any_work(repository: Path, tmp_path: Pat
     config = repository / "examples" / "tiny_slowonly.py"
     command = ["extract", config, write_video(tmp_path / "a.mp4"), "--checkpoint", tmp_path / "none.pth", "-o", out]
     done = subprocess.run(
-        [sys.executable, "-m", "vidfeat.cli", *map(str, command), "--decoder", "nvdec"],
+        [sys.executable, "-m", "vidfeat", *map(str, command), "--decoder", "nvdec"],
         capture_output=True,
         text=True,
         timeout=120,

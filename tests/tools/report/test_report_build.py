@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from made_outputs import clustered, data_of, names_of, write_clip, write_output
-from vidfeat.cli import main
+from vidfeat.cli.main import main
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.store.journal import journal_path
 from vidfeat.store.manifest import manifest_path
