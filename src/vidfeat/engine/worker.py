@@ -274,10 +274,7 @@ class _Dispatcher:
     ) -> None:
         self._encoders, self._tasks, self._pool, self._inbox = encoders, tasks, pool, inbox
         self._undecoded = self.left = len(tasks)
-        self._devices = [
-            [Batcher(runner, len(tasks)) for runner in device]
-            for device in runners
-        ]
+        self._devices = [[Batcher(runner, len(tasks)) for runner in device] for device in runners]
         self._runners = runners
         self._videos: dict[int, _Video] = {}
         self.fallbacks, self.fallback = 0, ""
