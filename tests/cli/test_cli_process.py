@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,15 @@ class TestStreams:
     def test_stdout_with_a_reader_that_goes_away(self, command: str, config: Path) -> None:
         done = shell(f"{VIDFEAT} {command} | true", config)
         assert (done.returncode, done.stderr) in [(1, ""), (0, "")]  # 0 where all was written before that
+
+    def test_stdout_that_another_program_made_non_blocking(self) -> None:
+        ours, theirs = os.pipe()
+        os.set_blocking(theirs, False)
+        code = "from vidfeat.cli.process import echo, run_process; run_process(lambda: echo('x' * 1_000_000) or 0)"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=theirs) as process, os.fdopen(ours, "rb") as pipe:
+            os.close(theirs)
+            assert pipe.read() == b"x" * 1_000_000 + b"\n"
+        assert process.returncode == 0
 
     @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
     @pytest.mark.parametrize("command", ["--help", 'inspect "$1"'])

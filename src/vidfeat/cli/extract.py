@@ -18,28 +18,17 @@ MOST_PREWARMED = 4
 
 run_options = options.together(
     options.computation,
-    click.option(
-        "--launcher",
-        type=click.Choice(("none", "pytorch", "slurm", "mpi")),
-        default="none",
+    options.choice(
+        *("--launcher", "none", "pytorch", "slurm", "mpi"),
         help="What started this process as one of several that share the list (default: none).",
     ),
-    click.option(
-        "--on-error",
-        type=click.Choice(("skip", "fail")),
-        default="skip",
-        help="Go on after a broken video (default), or stop.",
-    ),
-    click.option(
-        "--on-corrupt",
-        type=click.Choice(("fail", "salvage")),
-        default="fail",
+    options.choice("--on-error", "skip", "fail", help="Go on after a broken video (default), or stop."),
+    options.choice(
+        *("--on-corrupt", "fail", "salvage"),
         help="A truncated or corrupt video fails (default), or gives features of the frames that decode, marked so.",
     ),
-    click.option(
-        "--decoder",
-        type=click.Choice(("pyav", "nvdec")),
-        default="pyav",
+    options.choice(
+        *("--decoder", "pyav", "nvdec"),
         help="PyAV on the CPU, exact (default); or the GPU, which rounds colours otherwise and needs 'vidfeat[nvdec]'.",
     ),
     options.compiled(

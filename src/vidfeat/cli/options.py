@@ -139,6 +139,11 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     return decorate
 
 
+def choice(flag: str, *values: str, help: str) -> Callable[[Function], Function]:  # noqa: A002
+    """One of some words, the first of them by default."""
+    return click.option(flag, type=click.Choice(values), default=values[0], help=help)
+
+
 # --- the videos and the model -----------------------------------------------------------------------------------------
 
 
@@ -320,22 +325,10 @@ class RequestFlags:
 
 
 _request_options = together(
-    click.option(
-        "--spatial-type",
-        type=click.Choice(("avg", "max", "keep")),
-        default="avg",
-        help="Pooling over height and width (default: avg).",
-    ),
-    click.option(
-        "--temporal-type",
-        type=click.Choice(("avg", "max", "keep")),
-        default="avg",
-        help="Pooling over time (default: avg).",
-    ),
-    click.option(
-        "--views",
-        type=click.Choice(("mean", "keep", "per_clip", "few")),
-        default="mean",
+    choice("--spatial-type", "avg", "max", "keep", help="Pooling over height and width (default: avg)."),
+    choice("--temporal-type", "avg", "max", "keep", help="Pooling over time (default: avg)."),
+    choice(
+        *("--views", "mean", "keep", "per_clip", "few"),
         help="The mean of all views (default), one row per view, one row per clip, or the mean of the few views that "
         "MMAction2 1.x's script takes by default.",
     ),
@@ -360,10 +353,8 @@ def _request(function: Callable[..., Any]) -> Callable[..., Any]:
 computation = together(
     cfg_options,
     device(),
-    click.option(
-        "--precision",
-        type=click.Choice(("fp32", "bf16", "fp16")),
-        default="fp32",
+    choice(
+        *("--precision", "fp32", "bf16", "fp16"),
         help="Arithmetic of the network (default: fp32, exact). The others are checked against it on the first batch.",
     ),
     _request,

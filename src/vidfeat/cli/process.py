@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import io
 import os
+import select
 import signal
 import sys
 import time
@@ -104,8 +105,11 @@ class _Stream(io.FileIO):
     failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
+        """Write all or some of the bytes; returns how many."""
         try:
-            return super().write(data) or 0
+            while (written := super().write(data)) is None:  # another program made it non-blocking, and it is full
+                select.select([], [self], [])
+            return written
         except OSError as error:
             self.failure = self.failure or error
             return memoryview(data).nbytes
