@@ -92,7 +92,9 @@ class Row:
     def of(cls, outcome: Outcome, video: VideoRef, session: str) -> Row:
         """From what came of a video."""
         if isinstance(outcome, VideoFailure):
-            return cls(video.key, "failed", stamp_of(video) or (None, None), session, error=_error_to_json(outcome.error))
+            return cls(
+                video.key, "failed", stamp_of(video) or (None, None), session, error=_error_to_json(outcome.error)
+            )
         info = outcome.info
         return cls(
             video.key,
@@ -175,8 +177,8 @@ class Row:
             encoder,
             VideoError(
                 error.get("where", self.key),
-                stage=error.get("stage", "open"),  # type: ignore[arg-type]
-                kind=error.get("kind", "corrupt"),  # type: ignore[arg-type]
+                stage=error.get("stage", "open"),
+                kind=error.get("kind", "corrupt"),
                 expected=error.get("expected", "features"),
                 found=error.get("found", error.get("message", "an unknown error")),
                 hint=error.get("hint", ""),
