@@ -1,7 +1,7 @@
 """The SQLite databases of a run: one for each process that writes, read by all.
 
-A rollback journal and no write-ahead log: the latter needs memory that is shared between all who have the database open,
-and so does not work for ranks, or readers, on several machines with one file system.
+With a rollback journal and not a write-ahead log: the latter needs memory that all who have the database open share, so
+it does not work for ranks, or readers, on several machines with one file system.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from vidfeat.errors import OutputError, WriteError
 from vidfeat.formats.atomic import sync_folder
+from vidfeat.store.files import KEPT
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, to_text
 
@@ -135,8 +136,8 @@ class Reader:
         """A row, without its values."""
         with self._errors():
             values = self._connection.execute(
-                "SELECT key, status, bytes, modified_ns, session, shape, sha256, error, start_seconds, end_seconds, info"
-                " FROM videos JOIN contents USING (number) WHERE number = ?",
+                "SELECT key, status, bytes, modified_ns, session, shape, sha256, error,"
+                " start_seconds, end_seconds, info FROM videos JOIN contents USING (number) WHERE number = ?",
                 (number,),
             ).fetchone()
             key, status, size, modified_ns, session, shape, sha256, error, start, end, info = values
@@ -172,13 +173,13 @@ class Reader:
                 raise ValueError(f"{row.key!r} {problem}")
         return values
 
-    def description(self, identity: str) -> dict[str, Any]:
-        """What was said of an identity, given as JSON text, when its first row was committed."""
+    def description(self, identity: str) -> dict[str, Any] | None:
+        """What was said of an identity, given as JSON text, when its first row was committed here."""
         with self._errors():
-            (text,) = self._connection.execute(
+            found = self._connection.execute(
                 "SELECT description FROM identities WHERE identity = ?", (identity,)
             ).fetchone()
-            return dict(json.loads(text))
+            return None if found is None else dict(json.loads(found[0]))
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return _as_output_errors(self.path)
@@ -398,16 +399,13 @@ def from_blob(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
-_KEPT = "Free space or correct the permissions, then run the same command again: finished videos are kept."
-
-
 @contextlib.contextmanager
 def _as_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise WriteError(str(path), expected="to write the run's database", found=reason, hint=_KEPT) from error
+        raise WriteError(str(path), expected="to write the run's database", found=reason, hint=KEPT) from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, error) from error
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from vidfeat.errors import OutputError, WriteError
 
+KEPT = "Free space or correct the permissions, then run the same command again: finished videos are kept."
+"""What to do about a write that the system refused."""
+
 _ATTEMPTS = 5
 """Another process that only asks whether a lock is held keeps it from its owner for a moment."""
 
@@ -131,7 +134,7 @@ class RankLock:
                 str(self._path),
                 expected="to write the lock of this process",
                 found=error.strerror or str(error),
-                hint="Free space or correct the permissions, then run the same command again: finished videos are kept.",
+                hint=KEPT,
             ) from error
 
     def close(self, *, remove: bool) -> None:

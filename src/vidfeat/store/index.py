@@ -7,7 +7,7 @@ import json
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from vidfeat.store.files import RunFiles, superseded_of
 from vidfeat.store.identity import WorkIdentity, describe_difference
 from vidfeat.store.manifest import Manifest, fingerprint
 from vidfeat.store.rows import IndexEntry, Row, to_text
-from vidfeat.videos import VideoRef, digest_of_names
+from vidfeat.videos import VideoRef, list_digest
 
 NONE, FAILED, DONE = range(3)
 _STATES = {"void": NONE, "failed": FAILED, "done": DONE}
@@ -120,6 +120,10 @@ class Index:
         """The videos of a share of the list that have neither features nor a failure that counts."""
         positions = range(len(self.videos))[share]
         return [self.videos[position] for position in positions if self.state[position] == NONE]
+
+    def done_keys(self) -> Iterator[str]:
+        """The videos with features, in the order of the list."""
+        return (video.key for position, video in enumerate(self.videos) if self.state[position] == DONE)
 
     def uncovered(self) -> list[int]:
         """The positions of all that have neither."""
@@ -367,17 +371,17 @@ class Index:
 
     def _drop_missing_files(self) -> None:
         if self._sink.in_place:
-            for position in np.flatnonzero(self.state == DONE):
-                if not self._sink.holds(self.videos[position].key):
-                    self.state[position] = NONE
-                    self._reason[position] = _GONE
+            for key in self.done_keys():
+                if not self._sink.holds(key):
+                    self.state[self._position[key]] = NONE
+                    self._reason[self._position[key]] = _GONE
 
     def _is_finished(self) -> bool:
         return (
             self.manifest is not None
             and self.manifest.path == self._files.manifest
             and bool(((self.state != NONE) & (self._source == _IN_MANIFEST)).all())
-            and self.manifest.header["list_digest"] == digest_of_names(video.key for video in self.videos)
+            and self.manifest.header["list_digest"] == list_digest(video.key for video in self.videos)
         )
 
     def _describe(self, absent: int) -> tuple[str, ...]:
@@ -407,7 +411,7 @@ class Index:
     def _row_at(self, source: int, number: int) -> Row:
         if source == _IN_MANIFEST:
             assert self.manifest is not None
-            return self.manifest.row_at(number)
+            return self.manifest.row(number)
         return self._reader(source).row(number)
 
     def _reader(self, source: int) -> Reader:

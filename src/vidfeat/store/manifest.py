@@ -135,7 +135,7 @@ class Manifest:
         for number, (offset, line) in enumerate(self.lines(), start=2):
             yield offset, self._row(line, number)
 
-    def row_at(self, offset: int) -> Row:
+    def row(self, offset: int) -> Row:
         """The row at an offset."""
         return self._row(self._parse(offset, None)[1], None)
 

@@ -177,8 +177,8 @@ class Row:
             encoder,
             VideoError(
                 error.get("where", self.key),
-                stage=error.get("stage", "open"),  # type: ignore[arg-type]
-                kind=error.get("kind", "corrupt"),  # type: ignore[arg-type]
+                stage=error.get("stage", "open"),
+                kind=error.get("kind", "corrupt"),
                 expected=error.get("expected", "features"),
                 found=error.get("found", error.get("message", "an unknown error")),
                 hint=error.get("hint", ""),

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, UsageError, WriteError
+from vidfeat.errors import OutputError, UsageError, WriteError, quote
 from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import remove, sync_folder
 from vidfeat.formats.sink import Sink, Unreadable
@@ -23,7 +24,7 @@ from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.index import DONE, Index
 from vidfeat.store.manifest import header_line, write_manifest
 from vidfeat.store.rows import IndexEntry, Row, require_values, to_bytes, to_text
-from vidfeat.videos import VideoRef, digest_of_names
+from vidfeat.videos import VideoRef, list_digest
 
 _NAMED_IN_ERRORS = 5
 _ROWS_PER_COMMIT = 256
@@ -132,20 +133,17 @@ class RunStore:
         """
         if not 0 <= rank < world_size:
             raise UsageError("the call", expected=f"a rank from 0 to {world_size - 1}", found=str(rank))
-        sink.check_keys([video.key for video in videos])
+        keys = [video.key for video in videos]
+        if len(set(keys)) != len(keys):
+            (repeated, count), *_ = Counter(keys).most_common(1)
+            raise UsageError("the call", expected="different keys", found=f"{quote(repeated)} {count} times")
+        sink.check_keys(keys)
         files = RunFiles(sink.out)
 
+        options = {"rank": rank, "world_size": world_size, "restart": restart, "retry_failed": retry_failed}
+
         def read() -> Index:
-            return Index(
-                files,
-                sink,
-                identity,
-                videos,
-                rank=rank,
-                world_size=world_size,
-                restart=restart,
-                retry_failed=retry_failed,
-            )
+            return Index(files, sink, identity, videos, **options)
 
         text = json.dumps(description, allow_nan=False)
         ranks = {"rank": rank, "world_size": world_size}
@@ -365,26 +363,18 @@ class RunStore:
             time.sleep(poll)
 
     def _incomplete(self, missing: Sequence[int]) -> OutputError:
-        videos = self._index.videos
         ranks = sorted({position % self._world_size for position in missing})
+        names = [f"{self._index.videos[position].key!r} (index {position})" for position in missing]
         return OutputError(
             str(self.out),
-            expected=f"all {len(videos)} videos from {self._world_size} rank(s)",
-            found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: "
-            + _some(
-                [f"{videos[position].key!r} (index {position})" for position in missing[: _NAMED_IN_ERRORS + 1]],
-                len(missing),
-            ),
+            expected=f"all {len(self._index.videos)} videos from {self._world_size} rank(s)",
+            found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: {_some(names)}",
             hint="See why those processes stopped, then run the same command again: finished videos are kept.",
         )
 
     def _require_in_place(self) -> None:
         """Raise `OutputError` where a file is gone. Of two rows for one file, let that stand which the file is of."""
-        gone = [
-            self._index.videos[position].key
-            for position in np.flatnonzero(self._index.state == DONE)
-            if not self._sink.holds(self._index.videos[position].key)
-        ]
+        gone = [key for key in self._index.done_keys() if not self._sink.holds(key)]
         for position, rivals in self._index.contested().items():
             key = self._index.videos[position].key
             values = next(iter(self._sink.read([key])), None)
@@ -435,7 +425,7 @@ class RunStore:
                 if stands or self._sink.positional:
                     yield position if stands else None, row
 
-        values = _as_far_as_readable(self._sink.read(row.key for _, row in rows()))
+        values = _as_far_as_readable(self._sink, (row.key for _, row in rows()))
         for position, row in rows():
             value = next(values, None)
             if position is not None:
@@ -448,7 +438,7 @@ class RunStore:
             self._identity,
             backend=self.pin_backend(None),
             sessions=[json.loads(session) for session in sessions],
-            list_digest=digest_of_names(video.key for video in self._index.videos),
+            list_digest=list_digest(video.key for video in self._index.videos),
             videos=len(self._index.videos),
             failed=self._index.counts()[2],
             output=self.out.name,
@@ -556,12 +546,11 @@ def _remove_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
-def _as_far_as_readable(values: Iterator[Any]) -> Iterator[Any]:
+def _as_far_as_readable(sink: Sink, keys: Iterator[str]) -> Iterator[Any]:
     with contextlib.suppress(OutputError):
-        yield from values
+        yield from sink.read(keys)
 
 
-def _some(items: Sequence[object], count: int | None = None) -> str:
-    count = len(items) if count is None else count
-    more = f" and {count - _NAMED_IN_ERRORS} more" if count > _NAMED_IN_ERRORS else ""
+def _some(items: Sequence[object]) -> str:
+    more = f" and {len(items) - _NAMED_IN_ERRORS} more" if len(items) > _NAMED_IN_ERRORS else ""
     return ", ".join(map(str, items[:_NAMED_IN_ERRORS])) + more
