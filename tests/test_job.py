@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from vidfeat import Encoder, Job, Pooling, UsageError, VideoRef, encoder
+from vidfeat.mmaction import compile_file
+from vidfeat.models.random_weights import write_random_weights
 from vidfeat.recipe import WindowSampling
 
 
@@ -67,9 +69,17 @@ def test_what_is_impossible_is_refused_by_the_name_of_the_field(
     assert caught.value.where == field
 
 
-def test_a_grid_that_the_network_cannot_take(tiny: Encoder) -> None:
+def test_a_grid_that_the_network_cannot_take(repository: Path, tmp_path: Path) -> None:
+    config = tmp_path / "vit.py"
+    config.write_text(
+        (repository / "examples" / "tiny_slowonly.py").read_text()
+        + "model = dict(type='Recognizer3D', backbone=dict(type='VisionTransformer', img_size=32, patch_size=16,"
+        + " num_frames=8, embed_dims=24, depth=1, num_heads=2), test_cfg=dict(feature_extraction=True))"
+    )
+    weights = write_random_weights(compile_file(config).model, tmp_path / "vit.safetensors")
+    fixed = encoder(config, checkpoint=weights)
     with pytest.raises(UsageError) as caught:
-        Job(videos="a.mp4", encoders=tiny, grid=WindowSampling(800, 16))
+        Job(videos="a.mp4", encoders=fixed, grid=WindowSampling(16, 16))
     assert caught.value.where == "grid"
 
 

@@ -149,7 +149,7 @@ def test_its_weights_are_found_by_their_source_and_verified(
     ("change", "words"),
     [
         ({"origin": "caffe"}, "encoder.origin: expected mmaction; found 'caffe'"),
-        ({"grid": {}}, "encoder: expected the fields checkpoint, name"),
+        ({"grid": {}}, "encoder: expected the fields checkpoint, encoder"),
         ({"recipe": {"schema": 1, "type": "Recipe"}}, "recipe: expected the fields of Recipe"),
     ],
 )
@@ -160,7 +160,7 @@ def test_json_data_that_is_no_encoder(change: dict[str, Any], words: str, tiny: 
 
 def test_description_is_what_a_manifest_says(tiny: MMActionEncoder, checkpoint: Path) -> None:
     assert tiny.description() == {
-        "name": "tiny_slowonly",
+        "encoder": "tiny_slowonly",
         "recipe": tiny.recipe.to_json(),
         "checkpoint": {"source": str(checkpoint), "sha256": tiny.weights.sha256},
     }
@@ -250,5 +250,5 @@ def test_a_loaded_network_gives_the_rows_of_its_layers(tiny: MMActionEncoder) ->
 
 def test_weights_that_do_not_fit_are_refused(config: Path, checkpoint: Path) -> None:
     other = encoder(config, checkpoint=checkpoint, cfg_options={"model.backbone.depth": 34})
-    with pytest.raises(CheckpointError, match="tensors that do not fit"):
+    with pytest.raises(CheckpointError, match="tensors that do not match"):
         other.load(CPU)

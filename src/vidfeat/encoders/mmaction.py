@@ -144,7 +144,7 @@ class MMActionEncoder:
     def description(self) -> dict[str, Any]:
         """See `Encoder.description`."""
         checkpoint = {"source": self.weights.source, "sha256": self.weights.sha256}
-        return {"name": self.name, "recipe": self.recipe.to_json(), "checkpoint": checkpoint}
+        return {"encoder": self.name, "recipe": self.recipe.to_json(), "checkpoint": checkpoint}
 
     def load(self, device: torch.device) -> LoadedEncoder:
         """Build the network, load its weights strictly, and make it ready for inference on a device.
@@ -177,7 +177,7 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
         ConfigError: the data is not that of an encoder.
         CheckpointError: there is no such checkpoint, or it is another one.
     """
-    fields = {"origin", "name", "recipe", "checkpoint", "path"}
+    fields = {"origin", "encoder", "recipe", "checkpoint", "path"}
     if data.keys() != fields or data["checkpoint"].keys() != {"source", "sha256"}:
         raise ConfigError("encoder", expected=f"the fields {', '.join(sorted(fields))}", found=f"{', '.join(data)}")
     recipe, checkpoint = Recipe.from_json(data["recipe"]), data["checkpoint"]
@@ -185,7 +185,7 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
     if weights.sha256 != checkpoint["sha256"]:
         expected = f"a checkpoint of SHA-256 {checkpoint['sha256']}"
         raise CheckpointError(str(weights.path), expected=expected, found=weights.sha256)
-    return MMActionEncoder(recipe, replace(weights, source=checkpoint["source"]), data["name"])
+    return MMActionEncoder(recipe, replace(weights, source=checkpoint["source"]), data["encoder"])
 
 
 # --- whether a network can take a grid's clips ------------------------------------------------------------------------

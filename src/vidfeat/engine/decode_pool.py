@@ -211,7 +211,7 @@ class DecodePool:
     def _try(self, index: int, task: Task, worker: WorkerHandle) -> None:
         path = task.video.uri
         start, allowed = time.monotonic(), self._options.timeout_seconds
-        received: dict[int, int] = {}
+        received: dict[int, int] | None = None  # until the video is planned
         self.decoding.start()
         try:
             worker.channel.send(self._request(task), start + allowed)
@@ -220,7 +220,7 @@ class DecodePool:
                 if "allow" in message:
                     allowed += _seconds(message["allow"])
                 elif "info" in message:
-                    self._deliver(VideoPlanned(index, VideoInfo.from_json(message["info"])))
+                    self._deliver(VideoPlanned(index, _info(message["info"])))
                     received = dict.fromkeys(task.encoders, 0)
                 elif "clips" in message:
                     size = _size(message["size"], self._memory_bytes)
@@ -229,6 +229,7 @@ class DecodePool:
                         start += self.budget.take(size)
                     finally:
                         self.decoding.start()
+                    received = received or {}
                     chunk = self._receive(index, message, size, received, worker, start + allowed)
                     received[chunk.encoder] = chunk.clips.first_clip + len(chunk.clips.clips)
                     self._deliver(chunk)
@@ -242,7 +243,7 @@ class DecodePool:
                     return
                 else:
                     done = message["done"]
-                    if not received or not (self._probes or all(received.values())):
+                    if received is None or not (self._probes or all(received.values())):
                         raise ValueError(f"a process has sent no clips of a video that is done; {message = }")
                     self._deliver(VideoDecoded(index, done["cpu_seconds"], done["fallback"]))
                     return
@@ -355,6 +356,13 @@ def _seconds(allowance: Any) -> float:
     if not isinstance(allowance, int | float) or not 0 <= allowance < math.inf:
         raise ValueError(f"no time that a video may take; {allowance = }")
     return allowance
+
+
+def _info(data: dict[str, Any]) -> VideoInfo:
+    info = VideoInfo.from_json(data)
+    if len(info.timeline) != info.frames:
+        raise ValueError(f"a video of {info.frames} frames has as many times; {len(info.timeline) = }")
+    return info
 
 
 def _clips(about: dict[str, Any], pixels: mmap.mmap | bytearray, received: dict[int, int]) -> tuple[int, ClipBatch]:

@@ -14,7 +14,7 @@ from vidfeat.recipe import ModelSpec
 SEED = 0
 
 
-def write_made_up_weights(spec: ModelSpec, path: Path) -> Path:
+def write_random_weights(spec: ModelSpec, path: Path) -> Path:
     """Write a checkpoint that fits a network and is good for nothing but measuring; returns its path.
 
     Numbers keep a sane size from layer to layer: those next to nothing would be slow to compute with, and only so do

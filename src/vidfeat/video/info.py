@@ -181,6 +181,8 @@ class VideoInfo:
     def from_json(cls, data: dict[str, Any]) -> VideoInfo:
         """The inverse of `to_json`. The data may come from a process that a video has taken over, and is checked.
 
+        Data of a manifest has no presentation times: `timeline` is empty then.
+
         Raises:
             ValueError, TypeError, KeyError: it is none.
         """
@@ -189,7 +191,7 @@ class VideoInfo:
         info = cls(**{**data, "timeline": Timeline(pts, **timeline)})
         for part in (info, info.timeline):
             _require_types(part)
-        if info.frames != len(pts) or info.frames < 1 or not np.isfinite(pts).all() or (np.diff(pts) < 0).any():
+        if info.frames < 1 or len(pts) not in (0, info.frames) or not np.isfinite(pts).all() or (np.diff(pts) < 0).any():
             raise ValueError(f"a video of {info.frames} frames has as many times, which rise; {len(pts) = }")
         return info
 
