@@ -88,7 +88,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer_moved_on(self) -> None:
         """A redirect with a body that does not end before the client closes the connection."""
         self.head(302, Location="/good/x.pth")
-        for _ in range(60):
+        while True:
             self.wfile.write(b"x" * 1000)
             time.sleep(0.05)
 

@@ -16,7 +16,7 @@ from vidfeat.engine.local import Reading, in_order_of_work, run
 from vidfeat.engine.progress import Progress
 from vidfeat.errors import ConfigError, VideoError
 from vidfeat.mmaction import compile_file
-from vidfeat.models.random_weights import write_made_up_weights
+from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec
 from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
 
@@ -152,7 +152,7 @@ def test_clips_that_the_network_cannot_take_end_the_run_and_fail_no_video(
         + " num_frames=4, embed_dims=24, depth=1, num_heads=2), test_cfg=dict(feature_extraction=True))"
     )
     recipe = compile_file(config)
-    weights = write_made_up_weights(recipe.model, tmp_path / "vit.safetensors")
+    weights = write_random_weights(recipe.model, tmp_path / "vit.safetensors")
     out = tmp_path / "out"
     extractor = Extractor(config, checkpoint=weights, precision=precision)
     with pytest.raises(ConfigError, match=r"clips of 4 frames.*found clips of about 8"):
