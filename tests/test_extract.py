@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,9 +19,9 @@ from vidfeat import Extractor
 
 
 @pytest.fixture(scope="module")
-def model(repository: Path) -> Mapping[str, Any]:
+def arguments(repository: Path) -> Mapping[str, Any]:
     weights = repository / "examples" / "tiny_slowonly_fixed_seed-1983a9be.safetensors"
-    return {"model": repository / "examples" / "tiny_slowonly.py", "checkpoint": weights}
+    return {"encoder": repository / "examples" / "tiny_slowonly.py", "checkpoint": weights}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +30,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def extractor(model: Mapping[str, Any]) -> Extractor:
-    return Extractor(**model, device="cpu")
+def extractor(arguments: Mapping[str, Any]) -> Iterator[Extractor]:
+    with Extractor(**arguments, device="cpu") as extractor:
+        yield extractor
 
 
-def test_a_device_of_torch_is_a_device(model: Mapping[str, Any]) -> None:
-    assert Extractor(**model, device=torch.device("cpu")).device == torch.device("cpu")
+def test_a_device_of_torch_is_a_device(arguments: Mapping[str, Any]) -> None:
+    with Extractor(**arguments, device=torch.device("cpu")) as extractor:
+        assert extractor.encoder.name == "tiny_slowonly"
 
 
 @pytest.mark.parametrize(
@@ -46,10 +50,10 @@ def test_a_device_of_torch_is_a_device(model: Mapping[str, Any]) -> None:
     ],
 )
 def test_arguments_that_are_none(
-    wrong: dict[str, Any], error: type[Exception], words: str, model: Mapping[str, Any]
+    wrong: dict[str, Any], error: type[Exception], words: str, arguments: Mapping[str, Any]
 ) -> None:
     with pytest.raises(error, match=words):
-        Extractor(**{**model, **wrong})
+        Extractor(**{**arguments, **wrong})
 
 
 @pytest.mark.parametrize("path", [None, b"clip.mp4", 3, ["clip.mp4"]])
@@ -78,5 +82,32 @@ def test_an_extractor_stays_in_its_process(duplicate: Any, extractor: Extractor)
 def test_features_travel(extractor: Extractor, clip: Path) -> None:
     features = extractor.extract(clip)
     there = pickle.loads(pickle.dumps(features))
-    assert there.array.tobytes() == features.array.tobytes()
-    assert (there.frames, there.fps, there.views) == (features.frames, features.fps, features.views)
+    assert there.values.tobytes() == features.values.tobytes()
+    assert (there.key, there.encoder, there.info) == (features.key, features.encoder, features.info)
+
+
+def test_features_are_arrays(extractor: Extractor, clip: Path) -> None:
+    features = extractor.extract(clip)
+    assert np.asarray(features) is not None
+    assert np.asarray(features).tobytes() == features.values.tobytes()
+    assert np.array(features, dtype=np.float64).dtype == np.float64
+    assert np.stack([features, features]).shape == (2, extractor.encoder.feature_size)
+
+
+def test_an_encoder_takes_no_checkpoint_beside_it(arguments: Mapping[str, Any], extractor: Extractor) -> None:
+    with pytest.raises(vidfeat.UsageError, match="checkpoint: expected nothing but an encoder"):
+        Extractor(extractor.encoder, checkpoint=arguments["checkpoint"])
+
+
+def test_one_decode_process_serves_all_calls(extractor: Extractor, clip: Path) -> None:
+    extractor.extract(clip)
+    (first,) = (worker.process.pid for worker in extractor._worker._idle)
+    extractor.extract(clip)
+    (second,) = (worker.process.pid for worker in extractor._worker._idle)
+    assert first == second
+
+
+def test_several_threads_may_use_one(extractor: Extractor, clip: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(extractor.extract, [clip] * 8))
+    assert {features.values.tobytes() for features in found} == {extractor.extract(clip).values.tobytes()}

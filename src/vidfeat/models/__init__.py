@@ -1,6 +1,6 @@
-"""The networks: one file per family, and the table that finds them.
+"""The networks: one file per family, and the table from config to module.
 
-A family's file holds its frozen config, its module with `forward_features`, and nothing about where weights come from.
+A family's file holds its frozen config and its module with `forward_features`, and nothing about the origin of weights.
 Parameter names below `backbone.` are MMAction2's, so that released checkpoints load by name.
 """
 
@@ -71,7 +71,7 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
 """Config class to module class, for every family."""
 
 NECKS: dict[type, Callable[[Any], nn.Module]] = {TPNConfig: TPN}
-"""The same for what stands between backbone and pooling."""
+"""Config class to module class, for the networks between backbone and pooling."""
 
 CONFIGS: tuple[type, ...] = (*BACKBONES, *NECKS, FusionConfig, LateralConfig, NonLocalConfig, TAMConfig)
 """Every config class that a recipe may hold: of families, necks, and parts of both."""
@@ -82,11 +82,11 @@ class _Backbone(Protocol):
 
 
 class Recognizer(nn.Module):
-    """A backbone, and a neck where there is one, under the names that checkpoints give them.
+    """A backbone and an optional neck, under the names that checkpoints use.
 
     Attributes:
-        spec: what it was built from.
-        computed: names of buffers that the network fills by itself; checkpoints may lack them.
+        spec: the specification that it was built from.
+        computed: names of buffers that the network computes; checkpoints need not have them.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -114,9 +114,9 @@ class Recognizer(nn.Module):
 def build(spec: ModelSpec) -> Recognizer:
     """The network of a recipe, without weights, in eval mode, on the CPU.
 
-    Weights are left uninitialised memory: drawing random ones costs as much time as loading the real ones, and the
-    strict loader refuses a checkpoint that does not fill them all. Tensors that a network computes for itself must be
-    made with `device="cpu"` and are kept.
+    Weights are uninitialised memory: initialising them would take as long as loading them, and the strict loader
+    refuses a checkpoint that does not fill them all. Tensors that a network computes must be created with
+    `device="cpu"`, and are kept.
     """
     with torch.device("meta"):
         model = Recognizer(spec)
@@ -131,5 +131,5 @@ def build(spec: ModelSpec) -> Recognizer:
 
 
 def _memory_for(tensor: torch.Tensor) -> torch.Tensor:
-    # `empty_like` does the same, but for a tensor without memory it imports a library for algebra first: half a second.
+    # `empty_like` of a meta tensor imports sympy first, which takes half a second.
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
