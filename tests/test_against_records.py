@@ -13,7 +13,8 @@ from derived_weights import state_of
 from vidfeat import Extractor
 from vidfeat.mmaction import compile_file
 from vidfeat.models import build
-from vidfeat.preprocessing.clips import read_views
+from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
+from vidfeat.videos import VideoRef
 
 SLOW = os.environ.get("VIDFEAT_SLOW") == "1"
 """All three configs on all clips take minutes; the default is the cheapest config on all clips."""
@@ -55,7 +56,8 @@ def test_parameter_names_and_shapes(name: str, repository: Path, records: dict[s
 def test_frames_and_views(name: str, repository: Path, records: dict[str, dict], shared: Path) -> None:
     recipe = compile_file(repository / CONFIGS[name])
     for clip, video in records[CONFIGS[name]]["videos"].items():
-        views = read_views(recipe, shared / "videos" / "clips" / clip)
+        path = str(shared / "videos" / "clips" / clip)
+        views = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, path))
         distinct = np.unique(video["frame_inds"])
         assert distinct[views.clips].ravel().tolist() == video["frame_inds"], clip
         # The mean over the input is the mean over the distinct frames, weighted with how often each is sampled.
@@ -77,8 +79,8 @@ def test_features(
     for clip in clips:
         features = extractor.extract(shared / "videos" / "clips" / clip)
         expected = np.array(videos[clip]["feature"])
-        assert features.array.dtype == np.float32
-        assert np.linalg.norm(features.array - expected) <= 1e-5 * np.linalg.norm(expected), clip
+        assert features.values.dtype == np.float32
+        assert np.linalg.norm(features.values - expected) <= 1e-5 * np.linalg.norm(expected), clip
 
 
 def test_cores_do_not_change_a_bit(repository: Path, checkpoints: dict[str, Path], shared: Path) -> None:
@@ -86,7 +88,7 @@ def test_cores_do_not_change_a_bit(repository: Path, checkpoints: dict[str, Path
     arrays = [
         Extractor(repository / CONFIGS["tsn"], checkpoint=checkpoints["tsn"], device="cpu", threads=threads)
         .extract(clip)
-        .array.tobytes()
+        .values.tobytes()
         for threads in (1, 2, 3)
     ]
     assert len(set(arrays)) == 1

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from vidfeat.store.records import Done, read_records
 
 from vidfeat.store import verify
-from vidfeat.store.records import Done, read_records
 
 if sys.platform != "linux":
     pytest.skip("looks into /proc", allow_module_level=True)

@@ -40,18 +40,19 @@ Kind = Literal[
     "blocked_format",
     "too_large",
     "too_small",
+    "outside",
     "out_of_memory",
     "io",
 ]
-"""What was wrong with a video, as the manifest spells it. `too_small` means that a crop does not
-fit into its frames; `io` is a read error that is none of the others."""
+"""What was wrong with a video, as the manifest spells it. `too_small`: a crop does not fit into its frames. `outside`:
+no frame is shown in the segment asked for. `io`: a read error that is none of the others."""
 
 
 class VidfeatError(Exception):
     """Base of all errors raised on purpose.
 
     Args:
-        where: the file, key path or frame concerned.
+        where: the file, key path or frame concerned. The message shows a long one in part, the attribute is in full.
         expected: what would have been right.
         found: what was there instead.
         hint: the next step for the reader; empty where there is none.
@@ -67,7 +68,7 @@ class VidfeatError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        text = f"{self.where}: expected {self.expected}; found {self.found}."
+        text = f"{shorten(self.where)}: expected {self.expected}; found {self.found}."
         return printable(f"{text} {self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -77,6 +78,19 @@ class VidfeatError(Exception):
 
 def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, hint: str) -> VidfeatError:
     return kind(where, expected=expected, found=found, hint=hint)
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    """A name as a message can hold it: its start and its end, with an ellipsis between, where it is long."""
+    if len(text) <= limit:
+        return text
+    half = (limit - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def quote(name: str) -> str:
+    """A name in quotes, as a message can hold it."""
+    return shorten(repr(name))
 
 
 def printable(text: str) -> str:

@@ -21,9 +21,9 @@ from typing import get_args
 import av
 import numpy as np
 import pytest
+from vidfeat.extract import Extractor
 
 from vidfeat.errors import Kind, VideoError
-from vidfeat.extract import Extractor
 from vidfeat.mmaction import compile_file
 from vidfeat.preprocessing.clips import OnCorrupt, read_views
 from vidfeat.preprocessing.sampling import plan_clips

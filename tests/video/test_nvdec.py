@@ -23,11 +23,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from video_files import RATE, picture, plain_linear_decode, write_video
+from vidfeat.engine.local import Reading, run
 
 from vidfeat import Extractor
 from vidfeat.engine.decode_pool import ReaderOptions, Readers
 from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event
-from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
 from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
 from vidfeat.preprocessing.clips import PreprocessSpec, read_chunks

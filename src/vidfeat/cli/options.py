@@ -224,7 +224,7 @@ def overrides(items: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an item is not KEY=VALUE.
     """
-    from vidfeat.mmaction.pyconfig import parse_override
+    from vidfeat.mmaction.config import parse_override
 
     return dict(parse_override(item) for item in items)
 

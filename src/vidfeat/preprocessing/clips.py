@@ -1,124 +1,129 @@
-"""The host half of the main path: from a file to the pixels that a network needs of it.
+"""The preprocessing stage: from a video file to the pixels of its clips.
 
-Knows no model and does not import torch, so that the processes that decode start quickly and stay small.
+Independent of models and of torch, so that decode processes start quickly and stay small.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import VideoError
-from vidfeat.preprocessing.sampling import FrameIndex, plan_clips
+from vidfeat.preprocessing.sampling import ClipPlan, FrameIndex, plan, plan_clips
 from vidfeat.preprocessing.transforms import FrameTransformer, Image
 from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, Sampling, TenCrop, ThreeCrop, WindowSampling
 from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
+from vidfeat.videos import VideoRef
 
 OnCorrupt = Literal["fail", "salvage"]
 
 FRAMES_PER_CHUNK = 256
-"""Distinct frames of a video that are handed over at once. Few bound the memory, many let clips share frames."""
+"""Distinct frames of a `ClipBatch`. A low number bounds the memory, a high one lets clips share frames."""
 
 
 @dataclass(frozen=True)
 class PreprocessSpec:
-    """How a video becomes views: what the host half needs of a recipe. Unlike a recipe it holds nothing of a model, so
-    that a process can unpickle it without importing torch.
+    """How a video becomes clips: what the preprocessing stage needs of an encoder. It can be unpickled without torch.
 
     Attributes:
         sampling: which frames make which clip.
         transforms: what is done to each frame.
-        segments: frames that the network looks at together, as in `ModelSpec`; they stay in one chunk.
-        in_one_piece: whether the network looks at a whole video at once, as in `ModelSpec.neck_joins_video`.
-        on_corrupt: what to do with a video that is truncated or corrupt: raise, or plan over the frames that decode.
-        nvdec: decodes what it can; None leaves everything to PyAV.
+        segments: frames that the network processes together, as in `ModelSpec`; they stay in one batch.
+        in_one_piece: whether the network processes a whole video at once, as in `ModelSpec.neck_joins_video`.
     """
 
     sampling: Sampling
     transforms: tuple[FrameTransform, ...]
     segments: int = 1
     in_one_piece: bool = False
-    on_corrupt: OnCorrupt = "fail"
-    nvdec: Nvdec | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, on_corrupt: OnCorrupt = "fail", nvdec: Nvdec | None = None) -> PreprocessSpec:
-        """The host half's share of a recipe."""
-        model = recipe.model
-        return cls(recipe.sampling, recipe.transforms, model.segments, model.neck_joins_video, on_corrupt, nvdec)
+    def of(cls, recipe: Recipe) -> PreprocessSpec:
+        """The part of a recipe that belongs to the preprocessing stage."""
+        return cls(recipe.sampling, recipe.transforms, recipe.model.segments, recipe.model.neck_joins_video)
 
 
 @dataclass(frozen=True)
-class Views:
-    """What the network needs of one video, or of a run of its clips.
+class ReadOptions:
+    """How videos are read, whatever is made of them. It can be pickled, and unpickled without torch.
+
+    Attributes:
+        on_corrupt: what to do with a video that is truncated or corrupt: raise, or plan over the frames that decode.
+        nvdec: decodes the videos that it supports; None decodes all with PyAV.
+    """
+
+    on_corrupt: OnCorrupt = "fail"
+    nvdec: Nvdec | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ClipBatch:
+    """The pixels of a run of a video's clips.
 
     Attributes:
         pixels: uint8 `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed.
         clips: int64 `[clips, clip_len]`, values in `[0, U)`: which of those frames make which clip.
-        frames: frames in the video.
-        fps: frames per second, None where the file does not say.
-        salvaged: whether the video is broken, and the clips are made of the frames that decode all the same.
-        frames_declared: frames that a salvaged video's container announces; None where it does not, and for others.
-        first_clip: position of the first of these clips in the video's plan. 0 begins the video, or begins it anew:
-            what came before is void.
+        first_clip: position of the first of these clips in the video's plan. 0 begins the video, or begins it again:
+            batches before it are void.
+        start_seconds, end_seconds: float64 `[clips]`, the presentation time of each clip, as in `ClipPlan`.
     """
 
     pixels: npt.NDArray[np.uint8]
     clips: FrameIndex
-    frames: int
-    fps: float | None
-    salvaged: bool = False
-    frames_declared: int | None = None
-    first_clip: int = 0
+    first_clip: int
+    start_seconds: npt.NDArray[np.float64]
+    end_seconds: npt.NDArray[np.float64]
 
     @property
     def crops(self) -> int:
         """Crops of every frame."""
         return self.pixels.shape[1]
 
-    def units(self, model: ModelSpec) -> list[Unit]:
-        """The network's inputs, crop by crop and clip by clip, as the original orders them.
+    def samples(self, model: ModelSpec) -> list[Sample]:
+        """The network's inputs, crop by crop and clip by clip, in MMAction2's order.
 
         Args:
-            model: for 3 dimensions a unit is a clip; for 2, `segments` frames; everything where `neck_joins_video`.
+            model: for 3 dimensions a sample is a clip; for 2, `segments` frames; everything where `neck_joins_video`.
         """
         if model.neck_joins_video:
-            return [Unit([(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat])]
+            return [Sample([(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat])]
         together = self.clips if model.dims == 3 else self.clips.reshape(-1, model.segments)
-        return [Unit([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
+        return [Sample([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
 
-    def gather(self, unit: Unit, into: npt.NDArray[np.uint8]) -> None:
-        """Copy the pixels of a unit.
+    def gather(self, sample: Sample, into: npt.NDArray[np.uint8]) -> None:
+        """Copy the pixels of a sample.
 
         Args:
-            unit: one of `units`.
-            into: uint8 `[frames, H, W, 3]`, as many frames as the unit has.
+            sample: one of `samples`.
+            into: uint8 `[frames, H, W, 3]`, as many frames as the sample has.
         """
-        for place, (crop, frame) in zip(into, unit.frames, strict=True):
-            place[...] = self.pixels[frame, crop]
+        for target, (crop, frame) in zip(into, sample.frames, strict=True):
+            target[...] = self.pixels[frame, crop]
 
 
 @dataclass(frozen=True)
-class Unit:
-    """What a network takes at once at the least: a clip, or the frames that an image network looks at together.
+class Sample:
+    """The smallest input of a network: a clip, or the frames that an image network processes together.
 
     Attributes:
-        frames: crop and position in `Views.pixels` of each frame, in order.
+        frames: crop and position in `ClipBatch.pixels` of each frame, in order.
     """
 
     frames: Sequence[tuple[int, int]]
 
 
-def units_per_video(recipe: Recipe) -> int | None:
-    """How many units every video has; None where that depends on its length."""
+_CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
+
+
+def samples_per_video(recipe: Recipe) -> int | None:
+    """Number of samples of every video; None where it depends on the video's length."""
     if recipe.model.neck_joins_video:
         return 1
     if isinstance(recipe.sampling, WindowSampling):
@@ -128,129 +133,189 @@ def units_per_video(recipe: Recipe) -> int | None:
     return crops * (len(clips) if recipe.model.dims == 3 else clips.size // recipe.model.segments)
 
 
-_CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
-
-
-def read_views(
-    recipe: Recipe, path: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "fail", info: VideoInfo | None = None
-) -> Views:
-    """All views of a video in one piece, with all their frames in memory: `read_chunks` without its bound.
-
-    Args:
-        recipe: what to sample and how to transform it.
-        path: the video.
-        on_corrupt: as in `PreprocessSpec`.
-        info: as for `read_chunks`.
+def read_whole(
+    spec: PreprocessSpec, video: VideoRef, *, options: ReadOptions = ReadOptions(), info: VideoInfo | None = None
+) -> ClipBatch:
+    """All clips of a video in one batch, with all their frames in memory: `read_clips` without its bound.
 
     Raises:
-        VideoError: as `read_chunks` does.
+        VideoError, DeviceError: as `read_clips` does.
     """
-    *_, views = read_chunks(PreprocessSpec.of(recipe, on_corrupt), path, max_frames=sys.maxsize, info=info)
-    return views
+    *_, (_, batch) = read_clips([spec], video, sys.maxsize, options=options, info=info)
+    return batch
 
 
-def read_chunks(
-    spec: PreprocessSpec,
-    path: str | os.PathLike[str],
+def read_clips(
+    specs: Sequence[PreprocessSpec],
+    video: VideoRef,
     max_frames: int = FRAMES_PER_CHUNK,
     *,
+    options: ReadOptions = ReadOptions(),
     info: VideoInfo | None = None,
     on_info: Callable[[VideoInfo], object] = lambda info: None,
-) -> Iterator[Views]:
-    """The host half of the main path: probe, plan, decode, transform. Touches no model and no device.
+    on_plan: Callable[[VideoInfo, Sequence[ClipPlan]], object] = lambda info, plans: None,
+) -> Iterator[tuple[int, ClipBatch]]:
+    """Probe a video, plan its clips for one or several encoders, decode it once, and transform its frames.
 
     Args:
-        spec: what to sample and how to transform it.
-        path: the video.
-        max_frames: distinct frames of a chunk; more only where a single clip, or group of segments, has more.
-        info: what `probe` said; probed where None. Without its packets, all frames up to the last wanted are decoded.
-        on_info: called with what the probe finds, before the long work begins.
+        specs: what to make of the video, at least one. Specs with equal transforms share the transformed frames.
+        video: the video; with a `segment`, clips are made of its frames only.
+        max_frames: distinct frames of a batch; more only where a single clip, or group of segments, has more.
+        options: how to read it.
+        info: the result of `probe`; probed where None. Without its packets, all frames up to the last wanted are
+            decoded.
+        on_info: called with the result of the probe, before the video is decoded.
+        on_plan: called with the video and a plan for each spec before the first batch, and again when the video is
+            planned again: after its true number of frames is known, or for the frames that decode of a broken video.
 
     Yields:
-        The clips in the order of the plan, in runs. The video is decoded once and from front to back: a frame is kept
-        from when it is decoded until the last chunk that needs it, so that memory is bounded for plans whose clips
-        move forward. Should the file turn out to hold another number of frames than it says, the clips begin again with
-        `first_clip` 0, and those before are void.
+        Position of a spec and some of its clips. For each spec the batches come in the order of its plan. The video
+        is decoded once, from front to back, and a frame is kept until the last batch that needs it is made, so that
+        memory is bounded for plans whose clips move forward. When the video is planned again, the clips of every spec
+        begin again with `first_clip` 0, and those before are void.
 
     Raises:
-        VideoError: the video cannot be read, or a crop does not fit into its frames. Chunks before it are void.
+        VideoError: the video cannot be read, has no frame in the segment, or is too small for a crop of one of the
+            specs. Batches before it are void.
         DeviceError: see `Nvdec.decode`.
     """
+    clips_of = partial(_clips_of, specs, video.segment, max_frames, options, on_plan)
     try:
-        yield from _read_sound(spec, info or probe(path), max_frames, on_info)
+        info = info or probe(video.path)
+        on_info(info)
+        try:
+            yield from clips_of(info)
+        except FrameCountError as error:  # the packets or an estimate gave a wrong number of frames, or wrong times
+            yield from clips_of(recount(info, error.timeline))
     except VideoError as error:
-        if spec.on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
+        if options.on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
             raise
         try:
-            info = salvage(path)
+            info = salvage(video.path)
         except VideoError:
-            raise error from None  # nothing decodes: what is wrong with the whole file says more
-        yield from _chunks_of(spec, info, max_frames)
+            raise error from None  # nothing decodes: the error of the whole file says more
+        yield from clips_of(info)
 
 
-def _read_sound(
-    spec: PreprocessSpec, info: VideoInfo, max_frames: int, on_info: Callable[[VideoInfo], object]
-) -> Iterator[Views]:
-    on_info(info)
-    try:
-        yield from _chunks_of(spec, info, max_frames)
-    except FrameCountError as error:
-        # The container promised a frame per packet and did not keep it, or the estimate was wrong: plan again.
-        yield from _chunks_of(spec, recount(info, error.frames), max_frames)
+def _clips_of(
+    specs: Sequence[PreprocessSpec],
+    segment: tuple[float, float] | None,
+    max_frames: int,
+    options: ReadOptions,
+    on_plan: Callable[[VideoInfo, Sequence[ClipPlan]], object],
+    info: VideoInfo,
+) -> Iterator[tuple[int, ClipBatch]]:
+    if segment is not None:
+        _require_frames(info, segment)
+    plans = [plan(spec.sampling, info.timeline, segment) for spec in specs]
+    on_plan(info, plans)
+    builders = [_BatchBuilder(spec, clips, max_frames, info.path) for spec, clips in zip(specs, plans, strict=True)]
+    transformers = {spec.transforms: FrameTransformer(spec.transforms) for spec in specs}
+    transformer_of = [transformers[spec.transforms] for spec in specs]
+    wanted = np.unique(np.concatenate([builder.wanted for builder in builders]))
+    decode_frames = decode if options.nvdec is None else options.nvdec.decode
+    for frame in decode_frames(info.path, wanted, info, to_end=not info.frames_exact):
+        transformed: dict[FrameTransformer, Image] = {}
+        for position, builder in enumerate(builders):
+            if builder.next_wanted != frame.index:
+                continue
+            transform = transformer_of[position]
+            if transform not in transformed:
+                transformed[transform] = transform(frame.pixels, where=info.path)
+            for batch in builder.add(transformed[transform]):
+                yield position, batch
 
 
-def _chunks_of(spec: PreprocessSpec, info: VideoInfo, max_frames: int) -> Iterator[Views]:
-    plan = plan_clips(info.frames, spec.sampling, info.fps)
-    groups = group_clips(plan, spec.segments, sys.maxsize if spec.in_one_piece else max_frames)
-    waiting = deque(groups)
-    last_group = {int(frame): group for group in groups for frame in plan[group].flat}
-    transform = FrameTransformer(spec.transforms)
-    kept: dict[int, Image] = {}
-    shape: tuple[int, ...] = ()
-    frames = decode if spec.nvdec is None else spec.nvdec.decode
-    for index, frame in frames(info.path, np.unique(plan), info, to_end=not info.frames_exact):
-        kept[index] = transform(frame, where=info.path)
-        shape = shape or kept[index].shape
-        _require_shape(info.path, kept[index], shape)
-        while waiting and plan[waiting[0]].max() <= index:
-            group = waiting.popleft()
-            yield _gather(kept, plan, group, info)
-            kept = {number: crops for number, crops in kept.items() if last_group[number].start > group.start}
+def _require_frames(info: VideoInfo, segment: tuple[float, float]) -> None:
+    if info.timeline.within(*segment):
+        return
+    first, end = info.timeline.pts_seconds[0], info.timeline.end_seconds[-1]
+    raise VideoError(
+        info.path,
+        stage="sample",
+        kind="outside",
+        expected=f"a segment with frames of the video, which are shown from {first:.3f} s to {end:.3f} s",
+        found=f"{segment[0]:.3f} s to {segment[1]:.3f} s",
+        hint="Correct the segment; times are the file's presentation times.",
+    )
 
 
-def group_clips(plan: FrameIndex, segments: int, max_frames: int) -> list[slice]:
+class _BatchBuilder:
+    """Collects the transformed frames of a plan and makes batches of them, each as soon as its frames are there.
+
+    Attributes:
+        wanted: int64 `[N]`, the frames of the plan, rising, each once. `add` takes them in this order.
+    """
+
+    def __init__(self, spec: PreprocessSpec, clips: ClipPlan, max_frames: int, path: str) -> None:
+        index = clips.frame_index
+        self.wanted, position = np.unique(index, return_inverse=True)
+        self._plan = clips
+        self._path = path
+        self._position = position.reshape(index.shape).astype(np.int32)  # in `wanted`, of each frame of each clip
+        self._groups = group_clips(index, spec.segments, sys.maxsize if spec.in_one_piece else max_frames)
+        self._last_frame = [int(self._position[group].max()) for group in self._groups]
+        self._last_group = np.zeros(len(self.wanted), np.int32)  # of each wanted frame
+        for number, group in enumerate(self._groups):
+            self._last_group[self._position[group]] = number
+        self._kept: dict[int, Image] = {}
+        self._shape: tuple[int, ...] = ()
+        self._added = 0
+        self._built = 0
+
+    @property
+    def next_wanted(self) -> int | None:
+        """The frame that `add` takes next; None after the last."""
+        return int(self.wanted[self._added]) if self._added < len(self.wanted) else None
+
+    def add(self, crops: Image) -> Iterator[ClipBatch]:
+        """Take the crops of the next wanted frame, uint8 `[crops, H, W, 3]`; yields the batches that it completes.
+
+        Raises:
+            VideoError: frames of different sizes.
+        """
+        self._shape = self._shape or crops.shape
+        _require_shape(self._path, crops, self._shape)
+        self._kept[self._added] = crops
+        added = self._added
+        self._added += 1
+        while self._built < len(self._groups) and self._last_frame[self._built] <= added:
+            yield self._batch(self._groups[self._built])
+            self._kept = {frame: crops for frame, crops in self._kept.items() if self._last_group[frame] > self._built}
+            self._built += 1
+
+    def _batch(self, group: slice) -> ClipBatch:
+        positions = self._position[group]
+        distinct, clips = np.unique(positions, return_inverse=True)
+        return ClipBatch(
+            np.stack([self._kept[frame] for frame in distinct.tolist()]),
+            clips.reshape(positions.shape),
+            group.start,
+            self._plan.start_seconds[group],
+            self._plan.end_seconds[group],
+        )
+
+
+def group_clips(frame_index: FrameIndex, segments: int, max_frames: int) -> list[slice]:
     """Cut a plan into runs of clips with a bounded number of distinct frames.
 
     Args:
-        plan: int64 `[clips, clip_len]`.
-        segments: frames that belong together, across neighbouring clips; no cut parts them.
-        max_frames: bound on the distinct frames of a run, unless the least possible run has more.
+        frame_index: int64 `[clips, clip_len]`.
+        segments: frames that belong together, across neighbouring clips; they stay in one run.
+        max_frames: bound on the distinct frames of a run, unless the shortest possible run has more.
 
     Returns:
-        Slices of the plan's rows, in order, none empty, together the whole plan. Each is as long as it can be.
+        Slices of the plan's rows, in order, none empty, together the whole plan. Each is as long as possible.
     """
-    step = segments // math.gcd(segments, plan.shape[1])
+    step = segments // math.gcd(segments, frame_index.shape[1])
     cuts, distinct = [0], set[int]()
-    for start in range(0, len(plan), step):
-        frames = set(plan[start : start + step].flat)
+    for start in range(0, len(frame_index), step):
+        frames = set(frame_index[start : start + step].ravel().tolist())
         if distinct and len(distinct) + len(frames - distinct) > max_frames:
             cuts.append(start)
             distinct = set()
         distinct |= frames
-    return [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(plan)], strict=True)]
-
-
-def _gather(kept: dict[int, Image], plan: FrameIndex, group: slice, info: VideoInfo) -> Views:
-    wanted, clips = np.unique(plan[group], return_inverse=True)
-    return Views(
-        np.stack([kept[index] for index in wanted]),
-        clips.reshape(plan[group].shape),
-        info.frames,
-        info.fps,
-        salvaged=info.frames_from == "salvage",
-        frames_declared=info.frames_declared,
-        first_clip=group.start,
-    )
+    return [slice(start, end) for start, end in zip(cuts, [*cuts[1:], len(frame_index)], strict=True)]
 
 
 def _require_shape(path: str, crops: Image, shape: tuple[int, ...]) -> None:
@@ -263,5 +328,5 @@ def _require_shape(path: str, crops: Image, shape: tuple[int, ...]) -> None:
         kind="corrupt",
         expected="frames of one size",
         found=f"{sizes[0]}, then {sizes[1]}",
-        hint="Re-encode the video, or use a config that crops.",
+        hint="Encode the video again, or use a config that crops.",
     )

@@ -1,11 +1,13 @@
-"""Which frames make which clip: index arithmetic on NumPy arrays, no I/O.
+"""Which frames make which clip, and when they are shown: arithmetic on NumPy arrays, no I/O.
 
-The arithmetic is that of MMAction2's test pipelines (`mmaction/datasets/pipelines/loading.py` of branch 0.x,
-`mmaction/datasets/transforms/loading.py` of 1.x), to the last index: features of released checkpoints are only
-reproduced from the same frames.
+The indices are exactly those of MMAction2's test pipelines (`mmaction/datasets/pipelines/loading.py` of branch 0.x,
+`mmaction/datasets/transforms/loading.py` of 1.x): features of released checkpoints are only reproduced from the same
+frames.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +20,50 @@ from vidfeat.recipe import (
     UniformSampling,
     WindowSampling,
 )
+from vidfeat.video import Timeline
 
 FrameIndex = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipPlan:
+    """The clips of a video.
+
+    Attributes:
+        frame_index: int64 `[clips, clip_len]`, the frames of each clip, counted from 0 in the whole video.
+        start_seconds: float64 `[clips]`, presentation time of the clip's first-shown frame.
+        end_seconds: float64 `[clips]`, end of its last-shown frame, which is the start of the frame after it.
+    """
+
+    frame_index: FrameIndex
+    start_seconds: npt.NDArray[np.float64]
+    end_seconds: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.frame_index)
+
+
+def plan(grid: Sampling, timeline: Timeline, segment: tuple[float, float] | None = None) -> ClipPlan:
+    """The clips of a video and their times. Also callable as `grid.plan(timeline)`.
+
+    Args:
+        grid: the sampling.
+        timeline: the times of the video's frames.
+        segment: half-open range `(start, end)` in seconds; the clips are made only of the frames shown from `start` on
+            and before `end`, as if the video consisted of them. None takes the whole video.
+
+    Raises:
+        ValueError: there is no frame, in the video or in the segment.
+    """
+    frames = range(len(timeline)) if segment is None else timeline.within(*segment)
+    frame_index = plan_clips(len(frames), grid, timeline.fps) + frames.start
+    return ClipPlan(
+        frame_index,
+        timeline.pts_seconds[frame_index.min(axis=1)],
+        timeline.end_seconds[frame_index.max(axis=1)],
+    )
 
 
 def plan_clips(frames: int, sampling: Sampling, fps: float | None = None) -> FrameIndex:
@@ -29,11 +72,11 @@ def plan_clips(frames: int, sampling: Sampling, fps: float | None = None) -> Fra
     Args:
         frames: number of frames in the video, at least 1.
         sampling: the strategy.
-        fps: average frames per second; only `SpreadSampling.target_fps` asks for it, and has no effect without.
+        fps: average frames per second; only `SpreadSampling.target_fps` uses it, and has no effect without.
 
     Returns:
-        int64 array of shape `[clips, clip_len]`, values in `[0, frames)`. A video shorter than one clip has its
-        frames used again, as the strategy says.
+        int64 `[clips, clip_len]`, values in `[0, frames)`. A video shorter than one clip has its frames repeated, as
+        the strategy says.
 
     Example:
         25 one-frame clips, each in the middle of a 25th of the video:

@@ -1,7 +1,7 @@
-"""What the first bytes of a packet say about its picture: may decoding begin here, and does any other picture need it?
+"""What the first bytes of a packet say about its picture: can decoding begin here, and does any other picture need it?
 
-Only what the codec's standard guarantees counts, not what containers or encoders claim: a "key frame" of a container is
-often a mere recovery point. Whatever is not plainly understood is reported as such, and the whole video is then
+Only guarantees of the codec's standard count, not flags of containers or encoders: a "key frame" of a container is
+often only a recovery point. Packets that are not understood raise `UnclearPacketError`, and the whole video is then
 decoded from its start.
 """
 
@@ -17,33 +17,34 @@ class PictureFacts(NamedTuple):
     """One packet that holds one picture.
 
     Attributes:
-        entry: no picture from here on, in decoding order, depends on anything before it but the parameter sets.
-        spare: no picture of this layer or below depends on it.
+        random_access: no picture from here on, in decoding order, depends on anything before it but the parameter
+            sets.
+        disposable: no picture of this layer or below depends on it.
         layer: temporal layer, counted from 0; pictures depend on their own layer and those below.
-        parameters: the parameter sets in the packet, to see whether they change; empty where there are none.
-        place: grows in the order in which a decoder shows the pictures of the stream; None where that is not known.
+        parameters: the parameter sets in the packet, by which changes are noticed; empty where there are none.
+        display_order: rises in the order in which a decoder shows the pictures; None where that is not known.
     """
 
-    entry: bool
-    spare: bool
+    random_access: bool
+    disposable: bool
     layer: int = 0
     parameters: bytes = b""
-    place: int | None = None
+    display_order: int | None = None
 
 
 class UnclearPacketError(ValueError):
-    """A packet that is broken, or uses a part of its standard that is not known here."""
+    """A packet is broken, or uses a part of its standard that is not supported here."""
 
 
 PictureReader = Callable[[Bytes], PictureFacts]
-"""Reads the packets of one stream, one after the other, each once; raises `UnclearPacketError`."""
+"""Reads the packets of one stream in order, each once; raises `UnclearPacketError`."""
 
 
 def picture_reader(codec: str, extradata: bytes | None) -> PictureReader | None:
     """A reader for a stream of this codec, as MP4 and Matroska store it; None where there is none.
 
-    Not here: VP8, whose key frames may keep a map of segments from before them; MPEG-4 part 2, of whose packets nobody
-    knows how many frames they give.
+    Not supported: VP8, whose key frames may keep a map of segments from before them; MPEG-4 part 2, whose packets
+    do not say how many frames they give.
 
     Args:
         codec: FFmpeg's name.
@@ -123,10 +124,10 @@ class _Numbering(NamedTuple):
 
 
 class H264Reader:
-    """An entry where all slices are IDR; spare where `nal_ref_idc` is 0 for all.
+    """Random access where all slices are IDR; disposable where `nal_ref_idc` is 0 for all.
 
-    The numbers of the pictures are followed too: a gap tells of one that was lost, and that a decoder would make up
-    from others; and they say in which order pictures are shown.
+    The numbers of the pictures are followed too. A gap means that one was lost, which a decoder would conceal with
+    others; and they say in which order pictures are shown.
     """
 
     def __init__(self, length_size: int, parameter_sets: list[bytes]) -> None:
@@ -157,8 +158,8 @@ class H264Reader:
                 raise UnclearPacketError(f"NAL unit of type {kind}")
         if not kinds:
             raise UnclearPacketError("a packet without a picture")
-        place = self._follow(first, referred)
-        return PictureFacts(kinds == {_H264_IDR_SLICE}, not referred and not parameters, 0, parameters, place)
+        order = self._display_order(first, referred)
+        return PictureFacts(kinds == {_H264_IDR_SLICE}, not referred and not parameters, 0, parameters, order)
 
     def _use(self, unit: Bytes) -> None:
         numbering = _h264_numbering(unit)
@@ -166,8 +167,8 @@ class H264Reader:
             raise UnclearPacketError("several ways of numbering pictures")
         self._numbering = numbering
 
-    def _follow(self, unit: bytes, referred: bool) -> int:
-        """The place of the picture that starts with this slice."""
+    def _display_order(self, unit: bytes, referred: bool) -> int:
+        """The display order of the picture that starts with this slice; raises where one before it is missing."""
         if self._numbering is None:
             raise UnclearPacketError("no sequence parameter set")
         frame_num, order = _h264_picture_numbers(unit, self._numbering)
@@ -179,7 +180,7 @@ class H264Reader:
         if frame_num != expected:
             raise UnclearPacketError(f"picture {frame_num} where {expected} should be")
         span = 1 << self._numbering.order_bits
-        # Only the lowest bits are written: the number meant is the nearest one to that of the last picture referred to.
+        # Only the lowest bits are stored: the full number is the nearest one to that of the last reference picture.
         order += (self._last_order - order + span // 2) // span * span if span > 1 else self._last_order + 1
         if referred:
             self._last_frame_num = frame_num
@@ -254,7 +255,7 @@ _HEVC_HARMLESS = frozenset((35, 38, 39, 40))  # delimiters, filler, messages
 
 
 def read_hevc(data: Bytes, length_size: int) -> PictureFacts:
-    """An entry where it is IDR (not CRA, whose leading pictures need what is before it); spare for the types `_N`."""
+    """Random access at IDR (not CRA, whose leading pictures need earlier ones); disposable for the types `_N`."""
     kind, layer, parameters = -1, 0, b""
     drops_earlier = False
     for unit in _nal_units(data, length_size):
@@ -271,18 +272,18 @@ def read_hevc(data: Bytes, length_size: int) -> PictureFacts:
         elif nal not in _HEVC_HARMLESS:
             raise UnclearPacketError(f"NAL unit of type {nal}")
     if kind == -1 or drops_earlier:
-        raise UnclearPacketError("a packet without a picture, or one that takes back earlier pictures")
-    spare = kind in _HEVC_SUB_LAYER_NON_REFERENCE and not parameters
-    return PictureFacts(kind in _HEVC_IDR, spare, layer, parameters)
+        raise UnclearPacketError("a packet without a picture, or one that drops earlier pictures")
+    disposable = kind in _HEVC_SUB_LAYER_NON_REFERENCE and not parameters
+    return PictureFacts(kind in _HEVC_IDR, disposable, layer, parameters)
 
 
 # --- VP9: the bitstream specification of 2016, 6.2 --------------------------------------------------------------------
 
 
 def read_vp9(data: Bytes) -> PictureFacts:
-    """An entry where it is a key frame, which resets references, probabilities and segments.
+    """Random access at key frames, which reset references, probabilities and segments.
 
-    No frame is spare: even one that no other refers to leaves its motion vectors for the next.
+    No frame is disposable: even one that no other refers to provides the motion vectors of the next.
     """
     marker, profile = data[0] >> 6, (data[0] >> 5 & 1) | (data[0] >> 4 & 1) << 1
     if marker != 2 or profile == 3:
@@ -297,7 +298,7 @@ _AV1_SEQUENCE_HEADER, _AV1_FRAME_HEADER, _AV1_FRAME = 1, 3, 6
 
 
 def read_av1(data: Bytes) -> PictureFacts:
-    """An entry where a sequence header is followed by a key frame that is shown at once. No frame counts as spare."""
+    """Random access where a sequence header precedes a key frame that is shown at once. No frame is disposable."""
     sequence_header = b""
     for kind, payload in _obus(data):
         if kind == _AV1_SEQUENCE_HEADER:

@@ -1,27 +1,30 @@
-"""Frames of a video as RGB arrays.
+"""Frames of a video as RGB arrays, each with its presentation time.
 
-Frame i is the i-th frame that the decoder puts out when the whole stream is decoded from its start: never the result of
-a seek, a time stamp or a header. Where it is certain that the same frames come out, packets that the wanted frames do
-not need are left out (see `vidfeat.video.packets`); on any doubt the stream is decoded again, from its start.
+Frame i is the i-th frame that the decoder puts out when the whole stream is decoded from its start. Seeks, time stamps
+and headers do not decide it. Packets that the wanted frames do not need are left out where it is certain that the same
+frames result (see `vidfeat.video.packets`). Whenever that becomes uncertain, the stream is decoded from its start.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import os
+from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import Kind, UsageError, VideoError
+from vidfeat.video.info import Timeline, VideoInfo
 from vidfeat.video.packets import FeedPlan, plan_feed
-from vidfeat.video.probe import VideoInfo, codec_name, gives_frame, probe, upright_quarter_turns
-from vidfeat.video.salvage import sound_frames
+from vidfeat.video.probe import codec_name, frame_clock, gives_frame, probe, upright_quarter_turns
+from vidfeat.video.salvage import decodable_frames
 from vidfeat.video.source import OpenVideo, check_frame_size, open_video
-from vidfeat.video.sparse import NeedsLinearDecodeError, needed_frames
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -29,25 +32,48 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-Frame = npt.NDArray[np.uint8]
-"""uint8 RGB [H, W, 3], C-contiguous."""
+Pixels = npt.NDArray[np.uint8]
+"""uint8 RGB `[H, W, 3]`, C-contiguous."""
+
+FrameIndices = npt.NDArray[np.int64]
+
+_SAME_TIME_SECONDS = 1e-6
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: its number in the video, from 0.
+        pts_seconds: when it is shown; `VideoInfo.timeline.pts_seconds[index]`.
+        pixels: uint8 RGB `[H, W, 3]`, upright, C-contiguous; owned by the caller.
+    """
+
+    index: int
+    pts_seconds: float
+    pixels: Pixels
 
 
 class FrameCountError(VideoError):
-    """`VideoInfo.frames` is not the number of frames that decoding gives.
+    """`VideoInfo.frames`, or the timeline, is not what decoding gives.
 
-    The video may be sound: plan again with `recount(info, error.frames)`, and drop the frames already taken.
+    The video may be intact: plan again with `recount(info, error.timeline)`, and drop the frames already taken.
 
     Args:
         where, kind, expected, found, hint: as in `VideoError`; the stage is `decode`.
-        frames: the true number, where all of the stream was decoded.
+        timeline: the true one, where the whole stream was decoded.
     """
 
     def __init__(
-        self, where: str, *, kind: Kind, expected: str, found: str, hint: str = "", frames: int | None = None
+        self, where: str, *, kind: Kind, expected: str, found: str, hint: str = "", timeline: Timeline | None = None
     ) -> None:
-        self.frames = frames
+        self.timeline = timeline
         super().__init__(where, stage="decode", kind=kind, expected=expected, found=found, hint=hint)
+
+
+class NeedsLinearDecodeError(Exception):
+    """The file or the decoder does not behave as the plan assumes: the stream has to be decoded from its start."""
 
 
 def decode(
@@ -57,50 +83,47 @@ def decode(
     *,
     threads: int = 1,
     to_end: bool = False,
-) -> Iterator[tuple[int, Frame]]:
+) -> Iterator[Frame]:
     """Decode the wanted frames of a video, and of the others only those that they depend on.
 
     Args:
         path: the file.
         frame_index: the wanted frames, counted from 0, in any order, shape and with repetitions.
-        info: what `probe` said; probed again where it is None.
+        info: the result of `probe`; probed again where it is None.
         threads: decoder threads; 1 is best where many videos are decoded at once. The frames are the same.
-        to_end: decode everything, also after the last wanted frame, to see whether `info.frames` is right. With it, a
-            plan may rest on an estimate.
+        to_end: decode everything, also after the last wanted frame, to check `info.frames` and `info.timeline`. With
+            it, a plan may rest on an estimate.
 
     Yields:
-        `(index, frame)` by rising index, each wanted index once; `frame` is uint8 RGB [H, W, 3], upright. H and W XX
+        Frames by rising index, each wanted index once.
 
     Raises:
         UsageError: at once, for an index below 0 or one that is no whole number.
-        FrameCountError: `info.frames` turns out to be wrong; with `to_end` possibly after the last frame.
+        FrameCountError: `info.frames` or `info.timeline` is wrong; with `to_end` possibly after the last frame.
         VideoError: of stage `decode`. `corrupt`: the decoder reports an error in what has to be decoded up to the last
             wanted frame. Damage in groups of pictures without a wanted frame, and in pictures that nothing refers to,
-            is not seen where they are left out. `truncated`: the stream ends before that frame. And those of `probe`.
-            With the `info` of `salvage`, errors are stepped over, and the frames are those that it counted.
+            is not noticed where they are left out. `truncated`: the stream ends before that frame. And those of
+            `probe`. With the `info` of `salvage`, errors are skipped, and the frames are those that it counted.
     """
     wanted = sorted_indices(frame_index)
-    return _decode(os.fspath(path), wanted, info, threads, to_end) if wanted else iter(())
+    return _decode(os.fspath(path), wanted, info, threads, to_end) if len(wanted) else iter(())
 
 
-def decode_strictly(path: str, wanted: list[int], info: VideoInfo) -> Iterator[tuple[int, Frame]]:
-    """The frames that `decode` gives of a stream without a fault; an error where there is any, however small.
+def decode_strictly(path: str, wanted: FrameIndices, info: VideoInfo) -> Iterator[Frame]:
+    """The frames that `decode` gives of a stream without an error; raises on any error, however small.
 
     Args:
         path: the file.
         wanted: as `sorted_indices` gives them.
-        info: what `probe` said, with its packets.
+        info: the result of `probe`, with its packets.
 
     Raises:
-        NeedsLinearDecodeError, VideoError: see `vidfeat.video.sparse.needed_frames`.
+        NeedsLinearDecodeError: the packets are not those of `info`, or the decoder does not give a frame for each.
+        VideoError: the decoder reports an error.
     """
-    from av.video.reformatter import VideoReformatter
-
     if info.packets is None:
         raise NeedsLinearDecodeError
-    reformatter = VideoReformatter()
-    for index, frame in _sparse(path, wanted, info, plan_feed(info.packets, wanted), threads=1):
-        yield index, _to_rgb(frame, reformatter, path)
+    return _sparse(path, wanted, info, plan_feed(info.packets, wanted), threads=1)
 
 
 def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
@@ -109,82 +132,62 @@ def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
     Raises:
         VideoError: of stage `decode`, as `decode` does.
     """
-    where = os.fspath(path)
-    with _open(where, threads) as video:
-        return sum(1 for _ in _all_frames(video, where))
+    return len(_decoded_times(os.fspath(path), threads))
 
 
-def sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> list[int]:
-    """Each index once, rising."""
+def with_exact_frames(info: VideoInfo) -> VideoInfo:
+    """`info` itself where a plan may rest on its frames, else `recount(info)`.
+
+    Raises:
+        VideoError: of stage `decode`, as `count_frames` does.
+    """
+    return info if info.frames_exact else recount(info)
+
+
+def recount(info: VideoInfo, timeline: Timeline | None = None) -> VideoInfo:
+    """The same video with the number and the times of the frames that decoding gives.
+
+    Args:
+        info: the video as described before.
+        timeline: the true one where it is known, as `FrameCountError.timeline`; None decodes all frames.
+
+    Raises:
+        VideoError: of stage `decode`, as `count_frames` does.
+    """
+    if timeline is None:
+        timeline = dataclasses.replace(info.timeline, pts_seconds=_decoded_times(info.path, threads=1))
+    return dataclasses.replace(info, frames=len(timeline), timeline=timeline, frames_from="decoding")
+
+
+def sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> FrameIndices:
+    """Each index once, rising; int64.
+
+    Raises:
+        UsageError: an index below 0 or one that is no whole number.
+    """
     indices = np.asarray(frame_index if isinstance(frame_index, np.ndarray) else list(frame_index))
     if indices.size == 0:
-        return []
+        return np.empty(0, np.int64)
     if not np.issubdtype(indices.dtype, np.integer):
         raise UsageError("frame_index", expected="whole numbers", found=f"an array of {indices.dtype}")
     if indices.min() < 0:
         raise UsageError("frame_index", expected="indices of at least 0", found=str(indices.min()))
-    return [int(index) for index in np.unique(indices)]
+    return np.unique(indices).astype(np.int64, copy=False)
 
 
-def _decode(
-    path: str, wanted: list[int], info: VideoInfo | None, threads: int, to_end: bool
-) -> Iterator[tuple[int, Frame]]:
-    from av.video.reformatter import VideoReformatter
-
+def _decode(path: str, wanted: FrameIndices, info: VideoInfo | None, threads: int, to_end: bool) -> Iterator[Frame]:
     info = info or probe(path)
-    reformatter = VideoReformatter()
     plan = None if to_end else _plan(info, wanted)
     done = 0
     if plan is not None:
         try:
-            for index, frame in _sparse(path, wanted, info, plan, threads):
-                yield index, _to_rgb(frame, reformatter, path)
+            for frame in _sparse(path, wanted, info, plan, threads):
+                yield frame
                 done += 1
         except (NeedsLinearDecodeError, VideoError):
-            pass  # the decode from the start will tell what is wrong, if anything is
+            pass  # decoding from the start raises the error, if there is one
     if done < len(wanted):
-        for index, frame in _linear(path, wanted[done:], info, threads, to_end):
-            yield index, _to_rgb(frame, reformatter, path)
-
-
-def _plan(info: VideoInfo, wanted: list[int]) -> FeedPlan | None:
-    """The packets to decode; None where nothing can be spared."""
-    if info.packets is None or info.frames_from != "packets" or wanted[-1] >= len(info.packets.pts):
-        return None
-    plan = plan_feed(info.packets, wanted)
-    return plan if plan.spares_any else None
-
-
-def _sparse(
-    path: str, wanted: list[int], info: VideoInfo, plan: FeedPlan, threads: int
-) -> Iterator[tuple[int, VideoFrame]]:
-    remaining = iter(wanted)
-    target = next(remaining)
-    with _open(path, threads) as video:
-        if video.container.size != info.bytes:
-            raise NeedsLinearDecodeError
-        for index, frame in needed_frames(video, plan):
-            if index == target:
-                yield index, frame
-                if index == wanted[-1]:
-                    return
-                target = next(remaining)
-
-
-def _linear(
-    path: str, wanted: list[int], info: VideoInfo, threads: int, to_end: bool
-) -> Iterator[tuple[int, VideoFrame]]:
-    remaining = iter(wanted)
-    target = next(remaining)
-    index = -1
-    with _open(path, threads) as video:
-        for index, frame in enumerate(_frames_of(video, info, path)):
-            if index == target:
-                yield index, frame
-                if index == wanted[-1] and not to_end:
-                    return
-                target = next(remaining, -1)
-    _check_end(path, target, index + 1, info, to_end)
+        yield from _linear(path, wanted[done:], info, threads, to_end)
 
 
 @contextmanager
@@ -197,19 +200,74 @@ def _open(path: str, threads: int) -> Iterator[OpenVideo]:
         yield video
 
 
-def _check_end(path: str, target: int, frames: int, info: VideoInfo, to_end: bool) -> None:
-    """The stream has ended after `frames` frames; `target` is the one that was waited for, -1 for none."""
+class _ToRgb:
+    """Converts the frames of one video."""
+
+    def __init__(self, path: str) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._path = path
+        self._reformatter: VideoReformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> Pixels:
+        check_frame_size(frame.width, frame.height, self._path, "decode")
+        rgb = np.asarray(self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), dtype=np.uint8)
+        return np.ascontiguousarray(np.rot90(rgb, upright_quarter_turns(frame)))
+
+
+# --- decoding from the start ------------------------------------------------------------------------------------------
+
+
+def _linear(path: str, wanted: FrameIndices, info: VideoInfo, threads: int, to_end: bool) -> Iterator[Frame]:
+    to_rgb = _ToRgb(path)
+    remaining = map(int, wanted)
+    target = next(remaining)
+    times = array("d")
+    with _open(path, threads) as video:
+        clock = frame_clock(video)
+        for index, frame in enumerate(_frames_of(video, info, path)):
+            times.append(clock(frame.pts))
+            if index == target:
+                yield Frame(index, times[-1], to_rgb(frame))
+                target = next(remaining, -1)
+                if target < 0 and not to_end:
+                    return
+    _check_end(path, target, np.array(times), info, to_end)
+
+
+def _check_end(path: str, target: int, times: npt.NDArray[np.float64], info: VideoInfo, to_end: bool) -> None:
+    """Compare a stream that was decoded to its end with `info`; `target` is the next wanted frame, -1 for none."""
+    frames, planned = len(times), info.timeline.pts_seconds
     expected = f"frame {target}" if target >= 0 else f"{info.frames} frames"
     found = f"a video of {frames} frames"
-    if 0 < frames != info.frames and (to_end or info.frames_from == "packets"):
-        raise FrameCountError(path, kind="truncated", expected=expected, found=found, frames=frames)
+    wrong_count = frames != info.frames or frames != len(planned)
+    if frames and (to_end or info.frames_from == "packets"):
+        timeline = dataclasses.replace(info.timeline, pts_seconds=times)
+        if wrong_count:
+            raise FrameCountError(path, kind="truncated", expected=expected, found=found, timeline=timeline)
+        if (np.abs(times - planned) > _SAME_TIME_SECONDS).any():
+            at = int(np.argmax(np.abs(times - planned) > _SAME_TIME_SECONDS))
+            raise FrameCountError(
+                path,
+                kind="corrupt",
+                expected=f"frame {at} at {planned[at]:.6f} s, as its packets say",
+                found=f"{times[at]:.6f} s",
+                timeline=timeline,
+            )
     if target >= 0:
         raise VideoError(path, stage="decode", kind="truncated", expected=expected, found=found)
 
 
+def _decoded_times(path: str, threads: int) -> npt.NDArray[np.float64]:
+    """float64 `[N]`: presentation time in seconds of every frame that decoding gives."""
+    with _open(path, threads) as video:
+        clock = frame_clock(video)
+        return np.fromiter((clock(frame.pts) for frame in _all_frames(video, path)), np.float64)
+
+
 def _frames_of(video: OpenVideo, info: VideoInfo, path: str) -> Iterator[VideoFrame]:
-    if info.frames_from == "salvage":
-        return sound_frames(video, path)
+    if info.salvaged:
+        return decodable_frames(video, path)
     order = _PacketOrder(video, path) if info.frames_from == "packets" else None
     return _all_frames(video, path, order)
 
@@ -226,7 +284,7 @@ def _all_frames(video: OpenVideo, path: str, order: _PacketOrder | None = None) 
                     stage="decode",
                     kind="corrupt",
                     expected="a stream that decodes without errors",
-                    found=f"frame {index}, of which the decoder had to make up a part",
+                    found=f"frame {index}, of which the decoder concealed a part",
                     hint="Check that it plays, or encode it again.",
                 )
             if order is not None:
@@ -236,22 +294,22 @@ def _all_frames(video: OpenVideo, path: str, order: _PacketOrder | None = None) 
 
 
 class _PacketOrder:
-    """Holds the decoder to one frame per packet: what comes out is what waits longest by presentation time.
+    """Checks that the decoder gives one frame per packet, in the order of presentation times.
 
-    A frame that the decoder drops, or a packet that gives none, shows at the next frame.
+    A frame that the decoder drops, or a packet that gives none, is noticed at the next frame.
     """
 
     def __init__(self, video: OpenVideo, path: str) -> None:
         self._codec = codec_name(video.stream)
         self._path = path
-        self._waiting: list[int] = []
+        self._pending: list[int] = []
 
     def feed(self, packet: Packet[VideoStream]) -> None:
         if gives_frame(packet, self._codec) and packet.pts is not None:
-            heapq.heappush(self._waiting, packet.pts)
+            heapq.heappush(self._pending, packet.pts)
 
     def check(self, frame: VideoFrame, index: int) -> None:
-        if self._waiting and heapq.heappop(self._waiting) == frame.pts:
+        if self._pending and heapq.heappop(self._pending) == frame.pts:
             return
         raise FrameCountError(
             self._path,
@@ -262,7 +320,86 @@ class _PacketOrder:
         )
 
 
-def _to_rgb(frame: VideoFrame, reformatter: VideoReformatter, path: str) -> Frame:
-    check_frame_size(frame.width, frame.height, path, "decode")
-    rgb = np.asarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), dtype=np.uint8)
-    return np.ascontiguousarray(np.rot90(rgb, upright_quarter_turns(frame)))
+# --- decoding only what is needed -------------------------------------------------------------------------------------
+
+
+def _plan(info: VideoInfo, wanted: FrameIndices) -> FeedPlan | None:
+    """The packets to decode; None where all of them are needed."""
+    if info.packets is None or info.frames_from != "packets" or wanted[-1] >= len(info.packets.pts):
+        return None
+    plan = plan_feed(info.packets, wanted)
+    return plan if plan.skips_any else None
+
+
+def _sparse(path: str, wanted: FrameIndices, info: VideoInfo, plan: FeedPlan, threads: int) -> Iterator[Frame]:
+    to_rgb = _ToRgb(path)
+    remaining = map(int, wanted)
+    target = next(remaining)
+    with _open(path, threads) as video:
+        if (video.bytes, video.modified_ns) != info.stamp:
+            raise NeedsLinearDecodeError
+        for index, frame in _needed_frames(video, plan):
+            if index == target:
+                yield Frame(index, float(info.timeline.pts_seconds[index]), to_rgb(frame))
+                target = next(remaining, -1)
+                if target < 0:
+                    return
+
+
+def _needed_frames(video: OpenVideo, plan: FeedPlan) -> Iterator[tuple[int, VideoFrame]]:
+    """The wanted frames, and those that they refer to, each with its number, by rising number.
+
+    Every packet that is fed has to give one frame, with its presentation time and in that order.
+
+    Args:
+        video: just opened.
+        plan: made of the packets that `probe` found in it.
+
+    Raises:
+        NeedsLinearDecodeError: a packet is not the one of the plan, or gives no frame, another one, or one that is
+            corrupt; or the stream reorders more pictures than the decoder expects, which would lose frames.
+        VideoError: the decoder reports an error, however small.
+    """
+    context = video.stream.codec_context
+    if context.reorder_depth < plan.reorder_depth:
+        raise NeedsLinearDecodeError
+    # Lost data would be concealed with any picture before, also with one that is left out here.
+    context.options = {**context.options, "err_detect": "explode"}
+    pending = _PendingFrames()
+    packets = video.container.demux(video.stream)
+    for number, pts, fed, flush in zip(plan.frames, plan.pts, plan.fed, plan.flush, strict=True):
+        packet = next(packets, None)
+        if packet is None or packet.pts != pts:
+            raise NeedsLinearDecodeError
+        if flush:
+            yield from pending.match(context.decode(None))
+            pending.require_none()
+            context.flush_buffers()
+        if fed:
+            pending.add(int(number), int(pts))
+            yield from pending.match(context.decode(packet))
+    yield from pending.match(context.decode(None))
+    pending.require_none()
+
+
+class _PendingFrames:
+    """The frames of the packets that were fed and whose frame the decoder has not put out."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, int]] = []
+
+    def add(self, number: int, pts: int) -> None:
+        heapq.heappush(self._pending, (number, pts))
+
+    def match(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        for frame in frames:
+            if frame.is_corrupt or not self._pending:
+                raise NeedsLinearDecodeError
+            number, pts = heapq.heappop(self._pending)
+            if frame.pts != pts:
+                raise NeedsLinearDecodeError
+            yield number, frame
+
+    def require_none(self) -> None:
+        if self._pending:
+            raise NeedsLinearDecodeError

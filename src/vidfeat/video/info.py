@@ -1,11 +1,14 @@
-"""What is known of a video without its pixels: the one object that travels from the probe to the output."""
+"""What is known about a video without its pixels: `VideoInfo`, which is passed from the probe to the output."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from fractions import Fraction
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +23,8 @@ class Timeline:
     """When each frame of a video is shown.
 
     Attributes:
-        pts_seconds: float64 `[N]`, rising: frame i is shown from `pts_seconds[i]` on, in the presentation time of the
-            file. Where the stream has no presentation times, frame i has `i / fps`.
+        pts_seconds: float64 `[N]`, strictly rising: frame i is shown from `pts_seconds[i]` on, in the presentation time
+            of the file, which need not start at 0. See `FrameClock` for streams with missing or repeated times.
         fps: average frame rate in frames per second; None where the container gives none.
         duration_seconds: of the stream as the container declares it, where it does.
     """
@@ -43,7 +46,7 @@ class Timeline:
 
     @classmethod
     def of_rate(cls, frames: int, fps: float | None, duration_seconds: float | None = None) -> Timeline:
-        """Of `frames` frames at a constant rate, from 0 on; at one frame per second where the rate is unknown."""
+        """`frames` frames at a constant rate, from 0 on; one frame per second where the rate is unknown."""
         return cls(np.arange(frames, dtype=np.float64) / (fps or 1.0), fps, duration_seconds)
 
     @property
@@ -51,6 +54,59 @@ class Timeline:
         """float64 `[N]`: when each frame stops being shown; for the last one, after the duration of a typical frame."""
         last = 1.0 / self.fps if self.fps else float(np.median(np.diff(self.pts_seconds))) if len(self) > 1 else 0.0
         return np.append(self.pts_seconds[1:], self.pts_seconds[-1:] + last)
+
+    def within(self, start_seconds: float, end_seconds: float) -> range:
+        """The frames with `start_seconds <= pts_seconds < end_seconds`; empty where there are none."""
+        start, end = np.searchsorted(self.pts_seconds, (start_seconds, end_seconds)).tolist()
+        return range(start, end)
+
+
+class FrameClock:
+    """Presentation times of the frames of a stream, in the order in which the decoder puts them out.
+
+    A frame is shown at its `pts`. A frame without one, or whose `pts` is not later than the time of the frame before,
+    is shown `1 / fps` after the frame before; the first one at 0. So times always rise, and in a stream without any
+    presentation times frame i has `i / fps`.
+
+    Args:
+        time_base: seconds per unit of `pts`; None where the container has no presentation times, whatever `pts` says.
+        fps: frames per second; 1 where it is unknown.
+    """
+
+    def __init__(self, time_base: Fraction | None, fps: float | None) -> None:
+        self._time_base = time_base
+        self._fps = fps or 1.0
+        self._anchor, self._frames_since, self._last = 0.0, -1, -math.inf
+
+    def __call__(self, pts: int | None) -> float:
+        """Seconds of the next frame.
+
+        Example:
+            >>> clock = FrameClock(Fraction(1, 10), fps=10.0)
+            >>> [clock(pts) for pts in (3, 4, None, 2, 8)]
+            [0.3, 0.4, 0.5, 0.6, 0.8]
+        """
+        seconds = self._seconds(pts)
+        if seconds > self._last:
+            self._anchor, self._frames_since = seconds, 0
+        else:
+            self._frames_since += 1  # counted from the last true time, so that no rounding accumulates
+            seconds = max(self._anchor + self._frames_since / self._fps, math.nextafter(self._last, math.inf))
+        self._last = seconds
+        return seconds
+
+    def of_sorted(self, pts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Seconds of all frames of a stream, of which the `pts` are known and sorted."""
+        if self._time_base is not None:
+            seconds = pts * self._time_base.numerator / self._time_base.denominator
+            if (np.diff(seconds) > 0).all():
+                return seconds
+        return np.fromiter(map(self, pts.tolist()), np.float64, len(pts))
+
+    def _seconds(self, pts: int | None) -> float:
+        if pts is None or self._time_base is None:
+            return -math.inf
+        return pts * self._time_base.numerator / self._time_base.denominator
 
 
 @dataclass(frozen=True)
@@ -72,14 +128,14 @@ class VideoInfo:
         frames: number of frames that decoding gives, as far as it is known; at least 1.
         frames_from: how `frames` is known. `packets`: counted in the container, for formats with one frame per packet;
             `decode` checks that this holds. `decoding`: all frames were decoded and counted. `estimate`: counted in
-            the container, but this format or file may give another number; plan with it and decode `to_end`, or call
-            `with_exact_frames` first. `salvage`: the file is broken, and only the frames that decode all the same
-            count; see `vidfeat.video.salvage`.
-        timeline: when each of the `frames` frames is shown.
-        frames_declared: for `salvage`, the number of frames that the container announces, or that follows from its
-            duration; None where it gives neither, and for videos that are not broken.
-        packets: what the packets say, with which `decode` skips some of them; None where that is not clear, and in
-            other processes than the one that probed.
+            the container, but decoding may give another number in this format or file; plan with it and decode
+            `to_end`, or call `with_exact_frames` first. `salvage`: the file is broken, and only the frames that
+            decode are counted; see `vidfeat.video.salvage`.
+        timeline: when each of the `frames` frames is shown; as exact as `frames`.
+        frames_declared: for `salvage`, the number of frames that the container declares, or that follows from its
+            duration; None where it declares neither, and for videos that are not broken.
+        packets: the packets of the stream, with which `decode` skips some of them; None where their structure is not
+            certain, and in other processes than the one that probed.
     """
 
     path: str
@@ -107,27 +163,52 @@ class VideoInfo:
 
     @property
     def salvaged(self) -> bool:
-        """Whether the video is broken, and `frames` counts those that decode all the same."""
+        """Whether the video is broken, and `frames` counts only those that decode."""
         return self.frames_from == "salvage"
 
     @property
     def stamp(self) -> tuple[int, int | None]:
-        """Size and modification time: what tells that the file is still the same."""
+        """Size and modification time, by which a file that has changed is recognised."""
         return self.bytes, self.modified_ns
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON data, but for those that stay in this process. Times are base64 of float64, little endian."""
+        """The fields as JSON data, except those that stay in this process. Times: base64 of little-endian float64."""
         data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("travels", True)}
         times = base64.b64encode(self.timeline.pts_seconds.astype("<f8", copy=False).tobytes()).decode("ascii")
         return {**data, "timeline": {**vars(self.timeline), "pts_seconds": times}}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> VideoInfo:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`. The data may come from a process that a video has taken over, and is checked.
+
+        Data of a manifest has no presentation times: `timeline` is empty then.
 
         Raises:
             ValueError, TypeError, KeyError: it is none.
         """
         timeline = dict(data["timeline"])
         pts = np.frombuffer(base64.b64decode(timeline.pop("pts_seconds"), validate=True), "<f8")
-        return cls(**{**data, "timeline": Timeline(pts, **timeline)})
+        info = cls(**{**data, "timeline": Timeline(pts, **timeline)})
+        for part in (info, info.timeline):
+            _require_types(part)
+        if (
+            info.frames < 1
+            or len(pts) not in (0, info.frames)
+            or not np.isfinite(pts).all()
+            or (np.diff(pts) < 0).any()
+        ):
+            raise ValueError(f"a video of {info.frames} frames has as many times, which rise; {len(pts) = }")
+        return info
+
+
+def _require_types(part: Any) -> None:
+    """Compare the values of a dataclass with its annotations."""
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        if get_origin(hint) is Literal:
+            fits = value in get_args(hint)
+        else:
+            kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (get_origin(hint) or hint,)
+            fits = isinstance(value, (*kinds, int) if float in kinds else kinds) and not isinstance(value, bool)
+        if not fits:
+            raise ValueError(f"{name} is of another type: {value!r:.100}")

@@ -1,11 +1,11 @@
-"""Decoding on a GPU (NVDEC) through torchcodec: an option, and never a reason for other frames than those of `decode`.
+"""Optional decoding on a GPU (NVDEC) through torchcodec. It gives the same frames as `decode`.
 
-What a file is, how many frames it has and which frame is which is found out as always, by `probe`, and torchcodec is
-given that table: it does not look for key frames of its own. It decodes only what both decoders read in one way, 8-bit
-4:2:0 in a container that gives every frame a time; all else, and whatever comes out in doubt, PyAV decodes.
+The number, order and times of frames come from `probe`, as always; torchcodec is given that table and does not look for
+key frames itself. It decodes only what both decoders read in one way: 8-bit 4:2:0 in a container that gives every frame
+a time. PyAV decodes everything else, and every video whose frames are not certain to be the same.
 
 The GPU's pixels are not PyAV's to the bit. The decoded planes are, as the codecs' standards prescribe every bit of
-them, but their conversion to RGB is rounded in another way. `docs/design/0006-nvdec.md` has the numbers.
+them, but their conversion to RGB is rounded differently. `docs/design/0006-nvdec.md` has the numbers.
 """
 
 from __future__ import annotations
@@ -23,50 +23,59 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import DeviceError, VideoError
-from vidfeat.video.decode import Frame, decode, decode_strictly, sorted_indices
+from vidfeat.video.decode import (
+    Frame,
+    FrameIndices,
+    NeedsLinearDecodeError,
+    Pixels,
+    decode,
+    decode_strictly,
+    sorted_indices,
+)
+from vidfeat.video.info import VideoInfo
 from vidfeat.video.packets import PacketTable
-from vidfeat.video.probe import VideoInfo
 from vidfeat.video.source import open_file
-from vidfeat.video.sparse import NeedsLinearDecodeError
 
-MOST_MEAN_APART = 1.5
-"""Mean distance of the 8-bit values of a frame from PyAV's that rounding explains. torchcodec's conversion, computed on
-the CPU for real videos, gives at most 0.8; one that rounds to the nearest would give 1.3."""
+MAX_MEAN_DIFFERENCE = 1.5
+"""Mean difference between the 8-bit values of a frame and PyAV's that rounding explains. torchcodec's conversion,
+computed on the CPU for real videos, gives at most 0.8; one that rounds to the nearest would give 1.3."""
 
-MOST_APART = 4
-"""Distance of single values that rounding explains: 2, or 3, in all those videos. A thousandth may be further apart.
-Another colour matrix shows here, in pictures that have colours."""
+MAX_DIFFERENCE = 4
+"""Difference of single values that rounding explains: 2 or 3 in all those videos. A thousandth of the values may differ
+more. Another colour matrix exceeds it, in pictures that have colours."""
 
 CHECK_EVERY = 100
-"""One video in so many is decoded by PyAV as well, all of its frames that are wanted."""
+"""One video in this many is checked: PyAV decodes all of its wanted frames as well."""
 
-_FITTING_FORMATS = ("yuv420p", "yuvj420p")
+_SUPPORTED_FORMATS = ("yuv420p", "yuvj420p")
 _BATCH_BYTES = 64 << 20
-_DECODERS_KEPT = 4  # by default 20: each holds memory of the GPU, and there are several processes
-_NEEDED_VERSION = (0, 17)  # before, videos of one coded size and different display sizes got each other's crop
+_SAME_TIME_SECONDS = 1e-6
+_DECODERS_CACHED = 4  # by default 20: each holds memory of the GPU, and there are several processes
+_REQUIRED_VERSION = (0, 17)  # before, videos of one coded size and different display sizes got each other's crop
 
 
 class Nvdec:
-    """Decodes videos on a GPU, one after the other. What it remembers of them is only for checks and for people.
+    """Decodes videos on a GPU, one after the other. Its state serves only for checks and messages.
 
     Args:
-        device: torchcodec's name of it, such as "cuda:1". On "cpu" the same code runs without a GPU, as the tests need.
+        device: torchcodec's name of the device, such as "cuda:1". With "cpu" the same code runs without a GPU, for
+            tests.
         check_every: as `CHECK_EVERY`.
 
     Attributes:
         device: as given.
-        doubt: why PyAV decoded the last video, or the rest of it; empty where it did not.
+        fallback_reason: why PyAV decoded the last video, or the rest of it; empty where it did not.
     """
 
     def __init__(self, device: str = "cuda", *, check_every: int = CHECK_EVERY) -> None:
         self.device = device
-        self.doubt = ""
+        self.fallback_reason = ""
         self._check_every = check_every
         self._decoded: Counter[str] = Counter()
-        self._odd = ""
+        self._last_difference = ""
 
     def start(self) -> None:
-        """Load torchcodec and begin on the device, once a process; takes seconds.
+        """Load torchcodec and initialise the device, once per process; takes seconds.
 
         Raises:
             DeviceError: as `require` does.
@@ -75,7 +84,7 @@ class Nvdec:
 
         from torchcodec.decoders import set_nvdec_cache_capacity
 
-        set_nvdec_cache_capacity(_DECODERS_KEPT)
+        set_nvdec_cache_capacity(_DECODERS_CACHED)
 
     def decode(
         self,
@@ -84,72 +93,71 @@ class Nvdec:
         info: VideoInfo,
         *,
         to_end: bool = False,
-    ) -> Iterator[tuple[int, Frame]]:
-        """Decode the wanted frames of a video; as `vidfeat.video.decode`, but for the pixels' last bits.
+    ) -> Iterator[Frame]:
+        """Decode the wanted frames of a video like `vidfeat.video.decode`, except for the last bits of the pixels.
 
-        A key frame of every video is held against PyAV's, and all frames of the first video of each codec and of one in
-        `check_every` after it. A video that differs is decoded by PyAV. Not noticed is damage inside pictures: a GPU's
-        decoder makes up for it and says nothing.
+        A key frame of every video is compared with PyAV's, and so are all frames of the first video of each codec and
+        of one in `check_every` after it. A video that differs is decoded by PyAV. Damage inside pictures is not
+        noticed: a GPU's decoder conceals it without a message.
 
         Args:
             path, frame_index, info, to_end: as for `vidfeat.video.decode`.
 
         Yields:
-            `(index, frame)` by rising index, each wanted index once; `frame` is uint8 RGB [H, W, 3], upright.
+            Frames by rising index, each wanted index once.
 
         Raises:
-            DeviceError: two videos in a row, of those of which all frames are checked, differ though they are sound and
-                their key frames agree. Then none is to be trusted.
+            DeviceError: two videos in a row, of those whose frames are all checked, differ though they decode without
+                errors and their key frames agree. The device cannot be trusted.
             UsageError, FrameCountError, VideoError: as `vidfeat.video.decode` does.
         """
         where, wanted = os.fspath(path), sorted_indices(frame_index)
-        self.doubt = _unfit(info) or ("it has to be decoded to its end" if to_end else "")
+        self.fallback_reason = _unsupported(info) or ("it has to be decoded to its end" if to_end else "")
         done = 0
-        if not self.doubt:
+        if len(wanted) and not self.fallback_reason:
             try:
-                for index, frame in self._checked_frames(where, wanted, info):
-                    yield index, frame
+                for frame in self._checked_frames(where, wanted, info):
+                    yield frame
                     done += 1
-            except (NeedsLinearDecodeError, VideoError) as doubt:
-                self.doubt = str(doubt) or "it is not sound"
+            except (NeedsLinearDecodeError, VideoError) as error:
+                self.fallback_reason = str(error) or "it is damaged"
         if done < len(wanted):
             yield from decode(path, wanted[done:], info, to_end=to_end)
 
-    def _checked_frames(self, path: str, wanted: list[int], info: VideoInfo) -> Iterator[tuple[int, Frame]]:
+    def _checked_frames(self, path: str, wanted: FrameIndices, info: VideoInfo) -> Iterator[Frame]:
         table = _table(info)
         with _open(path, info, self.device) as decoder:
-            key = _key_frame(table, wanted)
-            ((_, theirs),) = _frames_at(decoder, [key], info, table)
-            ((_, ours),) = decode_strictly(path, [key], info)
-            if not alike(theirs, ours):
-                raise NeedsLinearDecodeError("its key frame looks another")
+            key = np.array([_key_frame(table, wanted)])
+            (actual,), (expected,) = _frames_at(decoder, key, info), decode_strictly(path, key, info)
+            if not alike(actual.pixels, expected.pixels):
+                raise NeedsLinearDecodeError("its key frame differs from PyAV's")
             due = self._decoded[info.codec] % self._check_every == 0
             truth = decode_strictly(path, wanted, info) if due else None
-            for index, frame in _in_batches(decoder, wanted, info, table):
-                if truth is not None and not alike(frame, next(truth)[1]):
-                    self._note_difference(f"frame {index} of {path}")
-                yield index, frame
-            self._decoded[info.codec] += 1  # and so the next one is checked, too, where this one differed
-            self._odd = "" if due else self._odd
+            for frame in _in_batches(decoder, wanted, info):
+                if truth is not None and not alike(frame.pixels, next(truth).pixels):
+                    self._note_difference(f"frame {frame.index} of {path}")
+                yield frame
+            self._decoded[info.codec] += 1  # not reached where this video differs, so that the next one is checked
+            self._last_difference = "" if due else self._last_difference
 
     def _note_difference(self, frame: str) -> NoReturn:
-        """One video may be an odd one. Two in a row are not."""
-        if self._odd:
+        """One video may be exceptional; a second one in a row is the device's fault."""
+        if self._last_difference:
             raise DeviceError(
                 "--decoder nvdec",
-                expected="the GPU to decode what PyAV decodes, but for the rounding of colours",
-                found=f"other pictures at {self._odd} and {frame}",
-                hint="Begin anew without it, with --restart. Please report it, with the GPU and its driver.",
+                expected="the GPU to decode what PyAV decodes, except for the rounding of colours",
+                found=f"other pictures at {self._last_difference} and {frame}",
+                hint="Run again without it, with --restart. Please report it, with the GPU and its driver.",
             )
-        self._odd = frame
+        self._last_difference = frame
         raise NeedsLinearDecodeError("the GPU decodes another picture")
 
 
 def require(device: str = "cuda") -> None:
-    """Refuse a machine on which torchcodec cannot decode on a device.
+    """Check that torchcodec can decode on a device of this machine.
 
     Raises:
-        DeviceError: saying what is missing.
+        DeviceError: it cannot; `found` names what is missing.
     """
     try:
         import torch
@@ -158,7 +166,7 @@ def require(device: str = "cuda") -> None:
         found = _missing(torch, torchcodec, device)
         if not found:
             torch.zeros(1, device=device)
-    except (ImportError, OSError, RuntimeError) as error:  # as its libraries fail to load, or CUDA to begin
+    except (ImportError, OSError, RuntimeError) as error:  # its libraries do not load, or CUDA does not start
         lines = str(error).strip().splitlines() or [type(error).__name__]
         found = lines[0]
     if found:
@@ -171,18 +179,19 @@ def require(device: str = "cuda") -> None:
         )
 
 
-def alike(frame: Frame, other: Frame) -> bool:
-    """Whether two decoders' pictures, uint8 RGB [H, W, 3], are the same but for the rounding of colours."""
-    if frame.shape != other.shape:
+def alike(pixels: Pixels, other: Pixels) -> bool:
+    """Whether two decoders' pictures, uint8 RGB `[H, W, 3]`, are the same except for the rounding of colours."""
+    if pixels.shape != other.shape:
         return False
-    apart = np.maximum(frame, other) - np.minimum(frame, other)
-    return bool(apart.mean() <= MOST_MEAN_APART and np.count_nonzero(apart > MOST_APART) <= apart.size / 1000)
+    difference = np.maximum(pixels, other) - np.minimum(pixels, other)
+    large = np.count_nonzero(difference > MAX_DIFFERENCE)
+    return bool(difference.mean() <= MAX_MEAN_DIFFERENCE and large <= difference.size / 1000)
 
 
 def _missing(torch: Any, torchcodec: Any, device: str) -> str:
-    """What a machine lacks on which torchcodec can be imported; empty where it lacks nothing."""
+    """What is missing on a machine on which torchcodec can be imported; empty where nothing is."""
     version = metadata.version("torchcodec")
-    if torch.torch_version.TorchVersion(version) < _NEEDED_VERSION:
+    if torch.torch_version.TorchVersion(version) < _REQUIRED_VERSION:
         return f"torchcodec {version}"
     if torchcodec.ffmpeg_major_version is None:
         return "no FFmpeg that torchcodec can load"
@@ -190,7 +199,7 @@ def _missing(torch: Any, torchcodec: Any, device: str) -> str:
         return ""
     if not torch.cuda.is_available():
         return f"no GPU that PyTorch {torch.__version__} can use"
-    # Without it torchcodec decodes on the CPU, and does not say so. Containers have to ask for it.
+    # Without it torchcodec decodes on the CPU without a message. Containers have to request it.
     return "" if _loads("libnvcuvid.so") or _loads("libnvcuvid.so.1") else "no libnvcuvid (the driver's video part)"
 
 
@@ -202,13 +211,13 @@ def _loads(library: str) -> bool:
     return True
 
 
-def _unfit(info: VideoInfo) -> str:
-    """Why a video is none for NVDEC, for people; empty where it is one."""
-    if info.frames_from != "packets" or info.packets is None or info.packets.tick_seconds is None:
-        return f"{info.codec} in this file: only decoding all of it tells which frame is which"
+def _unsupported(info: VideoInfo) -> str:
+    """Why NVDEC does not decode a video, for a message; empty where it does."""
+    if info.frames_from != "packets" or info.packets is None:
+        return f"{info.codec} in this file: its frames are only known after decoding all of it"
     if info.packets.parameters_change:
-        return "its parameters change on the way"
-    if info.pixel_format not in _FITTING_FORMATS:
+        return "its parameters change after its start"
+    if info.pixel_format not in _SUPPORTED_FORMATS:
         return f"it is {info.pixel_format}"
     if info.rotation or info.width % 2 or info.height % 2:
         return "it is rotated, or of an odd size"
@@ -221,32 +230,33 @@ def _table(info: VideoInfo) -> PacketTable:
     return info.packets
 
 
-def _key_frame(table: PacketTable, wanted: list[int]) -> int:
-    """The last frame at which decoding can begin, up to the middle of those wanted: the first ones are often black."""
-    ranks = table.ranks[table.entry]
+def _key_frame(table: PacketTable, wanted: FrameIndices) -> int:
+    """The last random access point up to the middle of the wanted frames: the first ones are often black."""
+    ranks = table.ranks[table.random_access]
     return int(ranks[ranks <= wanted[len(wanted) // 2]].max())
 
 
 @contextmanager
 def _open(path: str, info: VideoInfo, device: str) -> Iterator[Any]:
-    """A torchcodec decoder that knows our frames, on the open file: it gets no name, and FFmpeg may open no other."""
+    """A torchcodec decoder with the table of `probe`, on the open file: without a name, FFmpeg cannot open another."""
     from torchcodec.decoders import VideoDecoder
 
     with open_file(path, "decode") as file:
-        if os.fstat(file.fileno()).st_size != info.bytes:
-            raise NeedsLinearDecodeError("it is not the file that was looked at")
+        status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != info.stamp:
+            raise NeedsLinearDecodeError("it is not the file that was probed")
         mappings = _mappings(_table(info))
-        with _as_doubt():
+        with _torchcodec_errors():
             decoder = VideoDecoder(file, device=device, dimension_order="NHWC", custom_frame_mappings=mappings)
             on_cpu = bool(decoder.cpu_fallback)
         if on_cpu:
-            raise NeedsLinearDecodeError(f"{info.codec} of {info.width}x{info.height} is not for this GPU")
+            raise NeedsLinearDecodeError(f"{info.codec} of {info.width}x{info.height} is not supported by this GPU")
         yield decoder
 
 
 @contextmanager
-def _as_doubt() -> Iterator[None]:
-    """Whatever torchcodec cannot do with a video, PyAV tells what is the matter with it, if anything is."""
+def _torchcodec_errors() -> Iterator[None]:
+    """Convert torchcodec's errors to `NeedsLinearDecodeError`: PyAV then reports what is wrong, if anything is."""
     try:
         yield
     except MemoryError:
@@ -257,33 +267,32 @@ def _as_doubt() -> Iterator[None]:
 
 
 def _mappings(table: PacketTable) -> str:
-    """Our frames in torchcodec's words. It may begin only where decoding can: containers mark more as key frames."""
+    """The table in torchcodec's format. Only random access points are key frames: containers mark more than those."""
     order = np.argsort(table.pts)
-    pts, key = table.pts[order], table.entry[order]
-    durations = np.append(np.diff(pts), 1)  # of no consequence for frames that are asked for by number
+    pts, key = table.pts[order], table.random_access[order]
+    durations = np.append(np.diff(pts), 1)  # not used for frames that are requested by number
     frames = zip(pts.tolist(), durations.tolist(), key.tolist(), strict=True)
     return json.dumps({"frames": [{"pts": p, "duration": d, "key_frame": int(k)} for p, d, k in frames]})
 
 
-def _in_batches(decoder: Any, wanted: list[int], info: VideoInfo, table: PacketTable) -> Iterator[tuple[int, Frame]]:
+def _in_batches(decoder: Any, wanted: FrameIndices, info: VideoInfo) -> Iterator[Frame]:
     size = max(1, _BATCH_BYTES // (3 * info.width * info.height))
     for start in range(0, len(wanted), size):
-        yield from _frames_at(decoder, wanted[start : start + size], info, table)
+        yield from _frames_at(decoder, wanted[start : start + size], info)
 
 
-def _frames_at(decoder: Any, indices: list[int], info: VideoInfo, table: PacketTable) -> list[tuple[int, Frame]]:
-    """Frames by rising index, each of the size and at the time that ours has.
+def _frames_at(decoder: Any, indices: FrameIndices, info: VideoInfo) -> Iterator[Frame]:
+    """Frames by rising index, each of the size and at the time that `info` says.
 
     Raises:
         NeedsLinearDecodeError: one is not, or torchcodec reports an error.
     """
-    with _as_doubt():
-        batch = decoder.get_frames_at(indices)
+    with _torchcodec_errors():
+        batch = decoder.get_frames_at(indices.tolist())
         pixels = batch.data.cpu().numpy()
     if pixels.dtype != np.uint8 or pixels.shape != (len(indices), info.height, info.width, 3):
         raise NeedsLinearDecodeError("its frames have another size")
-    tick = table.tick_seconds or 0.0
-    ours = np.sort(table.pts)[indices] * tick
-    if (np.abs(batch.pts_seconds.numpy() - ours) >= tick / 2).any():
-        raise NeedsLinearDecodeError("its frames come at other times")
-    return list(zip(indices, pixels, strict=True))
+    seconds = info.timeline.pts_seconds[indices]
+    if (np.abs(batch.pts_seconds.numpy() - seconds) > _SAME_TIME_SECONDS).any():
+        raise NeedsLinearDecodeError("its frames have other times")
+    return map(Frame, indices.tolist(), seconds.tolist(), pixels)

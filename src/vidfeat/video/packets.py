@@ -1,11 +1,12 @@
-"""Which packets of a stream have to be decoded, so that the wanted frames come out exactly as if all had been.
+"""Which packets of a stream have to be decoded so that the wanted frames equal those of a full decode, to the bit.
 
-Pure arithmetic on what the packets say of themselves. Two kinds of work are saved: groups of pictures, or their ends,
-without a wanted frame; and pictures that are neither wanted nor referred to by any other.
+Pure arithmetic on what the packets say. Two kinds of packets are left out: groups of pictures, or their ends, without a
+wanted frame; and pictures that are neither wanted nor referred to by any other.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,26 +20,24 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class PacketTable:
-    """What the packets of a stream say, in their order in the file, which is the order of decoding.
+    """The packets of a stream in their order in the file, which is the order of decoding.
 
     Attributes:
-        pts: int64 `[N]`, presentation times, no two alike.
-        entry: bool `[N]`, where decoding can begin: all frames before are shown before, and no picture from here on
-            refers to one before. The first is always set.
-        spare: bool `[N]`, pictures that no other picture refers to.
-        tick_seconds: what one unit of `pts` lasts; None where the container does not say.
-        parameters_change: whether the stream describes itself anew, and differently, on its way.
+        pts: int64 `[N]`, presentation times in the stream's time base, no two equal.
+        random_access: bool `[N]`, points at which decoding can begin: all frames before are shown before, and no
+            picture from here on refers to one before. The first is always set.
+        disposable: bool `[N]`, pictures that no other picture refers to.
+        parameters_change: whether the parameter sets of the stream change after its start.
     """
 
     pts: npt.NDArray[np.int64]
-    entry: Flags
-    spare: Flags
-    tick_seconds: float | None = None
+    random_access: Flags
+    disposable: Flags
     parameters_change: bool = False
 
     @property
     def ranks(self) -> npt.NDArray[np.int64]:
-        """int64 `[N]`: the number of the frame that each packet gives, which is its place by presentation time."""
+        """int64 `[N]`: the number of the frame that each packet gives, which is its rank by presentation time."""
         ranks = np.empty(len(self.pts), np.int64)
         ranks[np.argsort(self.pts)] = np.arange(len(self.pts))
         return ranks
@@ -47,42 +46,42 @@ class PacketTable:
     def reorder_depth(self) -> int:
         """Greatest number of pictures that are decoded before some picture and shown after it.
 
-        A decoder that holds back fewer puts frames out in a wrong order, or loses them.
+        A decoder that delays fewer pictures puts frames out in a wrong order, or loses them.
         """
-        # A packet's place minus its rank is (earlier ones shown later) - (later ones shown earlier), and where the
+        # A packet's position minus its rank is (earlier ones shown later) - (later ones shown earlier), and where the
         # first count is greatest the second is 0: a packet that is later and shown earlier would count one more.
         return int((np.arange(len(self.pts)) - self.ranks).max(initial=0))
 
 
 @dataclass(frozen=True, eq=False)
 class FeedPlan:
-    """What to do with each packet up to the last that is needed; the others follow and are not even read.
+    """What to do with each packet up to the last that is needed; those after it are not read.
 
     Attributes:
         fed: bool `[M]`, whether the decoder gets the packet.
-        afresh: bool `[M]`, whether the decoder has to be emptied and reset before it gets the packet.
+        flush: bool `[M]`, whether the decoder has to be drained and reset before it gets the packet.
         frames: int64 `[M]`, the number of the frame that each packet gives.
-        pts: int64 `[M]`, and its presentation time.
+        pts: int64 `[M]`, its presentation time.
         reorder_depth: as in `PacketTable`, of all packets.
     """
 
     fed: Flags
-    afresh: Flags
+    flush: Flags
     frames: npt.NDArray[np.int64]
     pts: npt.NDArray[np.int64]
     reorder_depth: int
 
     @property
-    def spares_any(self) -> bool:
+    def skips_any(self) -> bool:
         """Whether any packet up to the last is left out."""
         return not self.fed.all()
 
 
-def plan_feed(table: PacketTable, wanted: Sequence[int]) -> FeedPlan:
+def plan_feed(table: PacketTable, wanted: Sequence[int] | npt.NDArray[np.int64]) -> FeedPlan:
     """The packets that the wanted frames need.
 
-    The first packet is always among them. Later ones may rely on what only it brings: parameter sets, and the name of
-    the encoder, by which FFmpeg knows that some old x264 needs to be decoded differently.
+    The first packet is always among them. Later ones may depend on data that only the first contains: parameter sets,
+    and the name of the encoder, by which FFmpeg recognises old x264 versions that need to be decoded differently.
 
     Args:
         table: all packets of the stream.
@@ -90,47 +89,48 @@ def plan_feed(table: PacketTable, wanted: Sequence[int]) -> FeedPlan:
     """
     frames = table.ranks
     needed = np.isin(frames, wanted)
-    places = np.arange(len(frames))
-    group = np.cumsum(table.entry) - 1
+    position = np.arange(len(frames))
+    group = np.cumsum(table.random_access) - 1
     last_needed = np.full(group[-1] + 1, -1)
-    np.maximum.at(last_needed, group[needed], places[needed])
+    np.maximum.at(last_needed, group[needed], position[needed])
 
-    fed = needed | (~table.spare & (places <= last_needed[group]))
+    fed = needed | (~table.disposable & (position <= last_needed[group]))
     fed[0] = True
-    missed = np.cumsum(~fed & ~table.spare)  # packets left out so far that others may refer to
-    fed_places = np.flatnonzero(fed)
-    afresh = np.zeros(len(frames), np.bool_)
-    afresh[fed_places[1:]] = np.diff(missed[fed_places]) > 0
-    end = fed_places[-1] + 1
-    return FeedPlan(fed[:end], afresh[:end], frames[:end], table.pts[:end], table.reorder_depth)
+    missed = np.cumsum(~fed & ~table.disposable)  # packets left out so far that others may refer to
+    fed_positions = np.flatnonzero(fed)
+    flush = np.zeros(len(frames), np.bool_)
+    flush[fed_positions[1:]] = np.diff(missed[fed_positions]) > 0
+    end = fed_positions[-1] + 1
+    return FeedPlan(fed[:end], flush[:end], frames[:end], table.pts[:end], table.reorder_depth)
 
 
 class TableBuilder:
-    """Makes a `PacketTable` of a stream, packet by packet."""
+    """Builds the `PacketTable` of a stream, packet by packet."""
 
-    def __init__(self, read: PictureReader | None, tick_seconds: float | None = None) -> None:
+    def __init__(self, read: PictureReader | None) -> None:
         """`read`: see `vidfeat.video.bitstream.picture_reader`; with None there will be no table."""
         self._read = read
-        self._tick_seconds = tick_seconds
-        self._pts: list[int] = []
-        self._entry = bytearray()
-        self._spare = bytearray()
+        self._pts = array("q")
+        self._random_access = bytearray()
+        self._disposable = bytearray()
         self._layer = bytearray()
-        self._places: list[int] = []
+        self._display_order = array("q")
         self._parameters = b""
         self._parameters_change = False
 
     def give_up(self) -> None:
-        """There will be no table: something about the stream is not clear."""
+        """There will be no table: the structure of the stream is not certain."""
         self._read = None
 
     def add(self, data: Bytes, pts: int | None) -> None:
-        """Note the next packet in the order of the file; None is a packet without presentation time."""
+        """Add the next packet in the order of the file; `pts` is None where it has no presentation time."""
         if self._read is None:
             return
         try:
             facts = self._read(data)
-        except (UnclearPacketError, IndexError):
+            if facts.display_order is not None:
+                self._display_order.append(facts.display_order)
+        except (UnclearPacketError, IndexError, OverflowError):
             self.give_up()
             return
         if pts is None:
@@ -138,26 +138,24 @@ class TableBuilder:
             return
         if not self._pts:
             self._parameters = facts.parameters
-        # From where they change on, what a picture needs may lie in any packet before it.
+        # After a change, the parameters that a picture needs may be in any packet before it.
         self._parameters_change |= facts.parameters not in (b"", self._parameters)
         self._pts.append(pts)
-        self._entry.append(facts.entry and not self._parameters_change)
-        self._spare.append(facts.spare)
+        self._random_access.append(facts.random_access and not self._parameters_change)
+        self._disposable.append(facts.disposable)
         self._layer.append(facts.layer)
-        if facts.place is not None:
-            self._places.append(facts.place)
 
     def table(self) -> PacketTable | None:
-        """The packets so far; None where anything about them is not clear."""
+        """The packets so far; None where anything about them is not certain."""
         pts = np.array(self._pts, np.int64)
-        if self._read is None or not len(pts) or not self._entry[0] or len(np.unique(pts)) < len(pts):
+        if self._read is None or not len(pts) or not self._random_access[0] or len(np.unique(pts)) < len(pts):
             return None
-        if self._places and not _same_order(np.array(self._places), pts):
+        if self._display_order and not _same_order(np.array(self._display_order), pts):
             return None
-        layer = np.frombuffer(bytes(self._layer), np.uint8)
-        spare = np.frombuffer(bytes(self._spare), np.bool_) & (layer == layer.max())
-        entry = np.frombuffer(bytes(self._entry), np.bool_) & _splits_time(pts)
-        return PacketTable(pts, entry, spare, self._tick_seconds, self._parameters_change)
+        layer = np.frombuffer(self._layer, np.uint8)
+        disposable = np.frombuffer(self._disposable, np.bool_) & (layer == layer.max())
+        random_access = np.frombuffer(self._random_access, np.bool_) & _splits_time(pts)
+        return PacketTable(pts, random_access, disposable, self._parameters_change)
 
 
 def _splits_time(pts: npt.NDArray[np.int64]) -> Flags:
@@ -167,5 +165,5 @@ def _splits_time(pts: npt.NDArray[np.int64]) -> Flags:
     return np.concatenate([[True], latest_before < earliest_from])
 
 
-def _same_order(places: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> bool:
-    return len(places) == len(pts) and bool((np.diff(places[np.argsort(pts)]) > 0).all())
+def _same_order(display_order: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> bool:
+    return len(display_order) == len(pts) and bool((np.diff(display_order[np.argsort(pts)]) > 0).all())

@@ -1,7 +1,7 @@
-"""What still decodes of a broken video.
+"""The frames that decode of a broken video.
 
-The rules are turned round here: errors of the decoder are stepped over, and so are frames of which it had to make up a
-part. Frame i is the i-th frame that is left. Only those who ask for it get any of this: see `--on-corrupt salvage`.
+Errors of the decoder are skipped, and so are frames of which it concealed a part. Frame i is the i-th of the remaining
+ones. This is only done on request: see `--on-corrupt salvage`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vidfeat.errors import VideoError
-from vidfeat.video.probe import VideoInfo, describe_stream
+from vidfeat.video.info import VideoInfo
+from vidfeat.video.probe import describe_stream, frame_clock
 from vidfeat.video.source import OpenVideo, check_frame_size, open_video
 
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ def salvage(path: str | os.PathLike[str]) -> VideoInfo:
     The same bytes give the same frames every time, and `decode` gives those that are counted here.
 
     Returns:
-        The video, with `frames_from` set to `salvage`, `frames` to what decodes, and `frames_declared` to what the
-        container announces.
+        The video, with `frames_from` set to `salvage`, `frames` and `timeline` to the frames that decode, and
+        `frames_declared` to the number that the container declares.
 
     Raises:
         VideoError: of stage `decode`. `corrupt`: no frame decodes. And those of `probe` about files that cannot be
@@ -37,7 +40,8 @@ def salvage(path: str | os.PathLike[str]) -> VideoInfo:
     where = os.fspath(path)
     with open_video(path, "decode") as video:
         declared = _frames_declared(video)
-        frames = sound_frames(video, where)
+        clock = frame_clock(video)
+        frames = decodable_frames(video, where)
         first = next(frames, None)
         if first is None:
             raise VideoError(
@@ -45,20 +49,21 @@ def salvage(path: str | os.PathLike[str]) -> VideoInfo:
                 stage="decode",
                 kind="corrupt",
                 expected="at least one frame that decodes",
-                found="none, even where errors are stepped over",
+                found="none, even where errors are skipped",
                 hint="Get the video again.",
             )
-        count = 1 + sum(1 for _ in frames)
-        info = describe_stream(video, where, first, frames=count, frames_from="salvage")
+        start = clock(first.pts)
+        rest = np.fromiter((clock(frame.pts) for frame in frames), np.float64)
+        info = describe_stream(video, where, first, np.append(start, rest), "salvage")
     return dataclasses.replace(info, frames_declared=declared)
 
 
-def sound_frames(video: OpenVideo, path: str) -> Iterator[VideoFrame]:
-    """The frames that decode without an error, in the decoder's order, up to where the container cannot be read on."""
+def decodable_frames(video: OpenVideo, path: str) -> Iterator[VideoFrame]:
+    """The frames that decode without an error, in the decoder's order, as far as the container can be read."""
     from av.error import FFmpegError
 
     context = video.stream.codec_context
-    context.thread_count = 1  # more of them would hold back sound frames, and lose them with the error
+    context.thread_count = 1  # several threads would delay decodable frames, and lose them with the error
     for packet in _readable_packets(video):
         try:
             frames = context.decode(packet)
@@ -71,7 +76,7 @@ def sound_frames(video: OpenVideo, path: str) -> Iterator[VideoFrame]:
 
 
 def _readable_packets(video: OpenVideo) -> Iterator[Packet[VideoStream] | None]:
-    """The packets that are there in full; at last None, which asks the decoder for the frames that it holds back."""
+    """The complete packets, then None, which drains the decoder."""
     from av.error import FFmpegError
 
     gaps_are_marked = "mpegts" in video.container.format.name  # see `probe`

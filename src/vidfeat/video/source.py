@@ -1,8 +1,8 @@
-"""Opening a video: one local file, read as one of the known containers, and nothing that the file may name.
+"""Opening a video: one local file, read as one of the known containers. Files that it refers to are never opened.
 
-FFmpeg can be told by a file's contents to open other files and addresses (playlists, references), and by a file's name
-to use another protocol. Here it gets no name to open, only an open Python file; a list of containers that it may take
-the bytes for; and no way to open anything else.
+The contents of a file can make FFmpeg open other files and addresses (playlists, references), and its name can select
+another protocol. Therefore FFmpeg gets an open Python file instead of a name, a list of permitted containers, and a
+callback that refuses to open anything else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONTAINERS = (
     # Video. Left out on purpose: everything that names other files or addresses (hls, dash, concat, image2, sdp, ...).
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,mxf,gif,yuv4mpegpipe,ivf,obu,av1,h264,hevc,"
     "h263,m4v,mjpeg,dv,nut,"
-    # Audio, so that a song is reported as a file without video, and not as a broken one.
+    # Audio, so that a song is reported as a file without video and not as a corrupt one.
     "mp3,aac,flac,wav"
 )
 """FFmpeg's names of the demuxers that may read a file."""
@@ -57,14 +57,22 @@ class _NestedOpenError(Exception):
 
 
 class OpenVideo(NamedTuple):
-    """An open video; valid inside `open_video` only."""
+    """An open video; valid inside `open_video` only.
+
+    Attributes:
+        container, stream: the container and its video stream.
+        bytes: size of the file when it was opened.
+        modified_ns: its modification time when it was opened, in nanoseconds since 1970.
+    """
 
     container: InputContainer
     stream: VideoStream
+    bytes: int
+    modified_ns: int
 
 
 class LocalFile(io.FileIO):
-    """An unbuffered file whose read errors wait in `error` until FFmpeg, to which it then looks ended, has returned.
+    """An unbuffered file that stores a read error in `error` and then reports its end.
 
     An exception inside FFmpeg's callback is not safe: FFmpeg may read on, and PyAV prints what it has to drop.
     """
@@ -99,8 +107,8 @@ def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile]
     try:
         file = _open_regular(Path(where))
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in the name
-        do = "Check the name, and the folder that the names of a list start from."
-        raise _unreadable(where, stage, "missing", "no file of that name", do) from error
+        hint = "Check the name, and the folder that the names of a list start from."
+        raise _unreadable(where, stage, "missing", "no file of that name", hint) from error
     except OSError as error:
         raise _unreadable(where, stage, "io", _reason(error)) from error
     with file:
@@ -111,12 +119,12 @@ def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile]
         except Exception:
             if file.error is None:
                 raise
-        if file.error is not None:  # whatever it looked like from above, this is the cause
+        if file.error is not None:  # the cause of whatever error was raised above
             raise _unreadable(where, stage, "io", _reason(file.error)) from file.error
 
 
 def _open_regular(path: Path) -> LocalFile:
-    # Looked at before it is opened: opening a FIFO would wait for its writer.
+    # Checked before it is opened: opening a FIFO would wait for its writer.
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "a directory")
@@ -142,6 +150,7 @@ def open_video(path: str | os.PathLike[str], stage: Stage) -> Iterator[OpenVideo
 
     where = os.fspath(path)
     with open_file(path, stage) as file, _as_video_error(where, stage):
+        status = os.fstat(file.fileno())
         _refuse_playlist(file, where, stage)
         with av.open(
             file,
@@ -152,7 +161,7 @@ def open_video(path: str | os.PathLike[str], stage: Stage) -> Iterator[OpenVideo
             container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "none"},
             metadata_errors="replace",
         ) as container:
-            yield OpenVideo(container, _best_stream(container, where, stage))
+            yield OpenVideo(container, _best_stream(container, where, stage), status.st_size, status.st_mtime_ns)
 
 
 def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoStream:
@@ -183,8 +192,8 @@ def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoSt
     check_frame_size(context.width, context.height, where, stage)
     context.options = {"max_pixels": str(MAX_PIXELS)}
     if context.codec.canonical_name == "mjpeg":
-        # Of a damaged picture FFmpeg gives what decodes, on top of whatever was in the memory before: another one each
-        # time. Other decoders conceal damage from the frames before, always in the same way.
+        # Of a damaged picture FFmpeg returns the part that decodes, over uninitialised memory: the result varies. Other
+        # decoders conceal damage from the frames before, always in the same way.
         context.options["err_detect"] = "explode"
     return cast("VideoStream", stream)
 
@@ -202,7 +211,7 @@ def check_frame_size(width: int, height: int, where: str, stage: Stage) -> None:
 
 
 def _refuse_playlist(file: BinaryIO, where: str, stage: Stage) -> None:
-    """Name playlists as such. The list of containers refuses them too, but cannot say what it refused."""
+    """Report playlists as such. The list of containers refuses them too, but without saying what was refused."""
     head = file.read(_PLAYLIST_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)
     for name, pattern in _PLAYLISTS.items():
@@ -223,7 +232,7 @@ def _refuse_nested_open(url: str, flags: int, options: dict[str, str]) -> NoRetu
 
 @contextmanager
 def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
-    """The one seam at which FFmpeg's errors become `VideoError`."""
+    """Convert FFmpeg's errors to `VideoError`; the only place that does."""
     from av.error import FFmpegError
 
     try:
@@ -243,7 +252,7 @@ def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
             where, stage=stage, kind="out_of_memory", expected="memory for the decoder", found="none left"
         ) from error
     except FFmpegError as error:
-        # Above its own limit, four times ours, FFmpeg refuses a frame before its size can be asked for.
+        # Above its own limit, four times `MAX_PIXELS`, FFmpeg refuses a frame before its size can be read.
         known = f"a video in a known container, of frames with at most {MAX_PIXELS} pixels"
         expected = known if stage == "open" else "a stream that decodes without errors"
         raise VideoError(

@@ -1,0 +1,109 @@
+"""Files that were cut while they were copied, and files that only look so."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from video_files import cut, write_video
+from vidfeat.video.extent import find_truncation
+
+from vidfeat.errors import VideoError
+from vidfeat.video import count_frames, probe
+
+FILES: dict[str, tuple[str, dict[str, str]]] = {
+    "index_last.mp4": ("libx264", {}),
+    "index_first.mp4": ("libx264", {"movflags": "faststart"}),
+    "fragments.mp4": ("libx264", {"movflags": "frag_keyframe+empty_moov"}),
+    "a.mov": ("libx264", {}),
+    "a.mkv": ("libx264", {}),
+    "a.webm": ("libvpx", {}),
+    "a.avi": ("mpeg4", {}),
+    "a.wmv": ("wmv2", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    return {
+        name: write_video(folder / name, codec, container_options=options, options={"g": "10"})
+        for name, (codec, options) in FILES.items()
+    }
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", FILES)
+def test_a_shorter_copy_is_truncated(whole_files: dict[str, Path], tmp_path: Path, name: str, share: float) -> None:
+    path = cut(whole_files[name], tmp_path / name, share)
+    with pytest.raises(VideoError) as caught:
+        probe(path)
+    assert caught.value.kind == "truncated"
+    assert str(path.stat().st_size) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_whole_file_lacks_nothing(whole_files: dict[str, Path], name: str) -> None:
+    path = whole_files[name]
+    with path.open("rb") as file:
+        assert find_truncation(file, path.stat().st_size) is None
+    assert count_frames(path) == 30
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("tail", [bytes(100), b"\xff" * 100, b"\r\n"])
+def test_bytes_after_the_end_do_no_harm(whole_files: dict[str, Path], tmp_path: Path, name: str, tail: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(whole_files[name].read_bytes() + tail)
+    assert probe(path).frames == 30
+    assert count_frames(path) == 30
+
+
+def test_every_cut_of_an_mp4_is_noticed(whole_files: dict[str, Path], tmp_path: Path) -> None:
+    data = whole_files["index_last.mp4"].read_bytes()
+    path = tmp_path / "cut.mp4"
+    for length in range(1, len(data), 97):
+        path.write_bytes(data[:length])
+        with path.open("rb") as file:
+            shortfall = find_truncation(file, length)
+        if length >= 48:  # the ftyp box and the header of the next
+            assert shortfall is not None, length
+        with pytest.raises(VideoError):
+            probe(path)
+
+
+def test_samples_beyond_the_end_are_truncated(whole_files: dict[str, Path], tmp_path: Path) -> None:
+    """The index comes first and the media box says "to the end of the file": only the index knows."""
+    data = bytearray(whole_files["index_first.mp4"].read_bytes())
+    start = data.index(b"mdat") - 4
+    data[start : start + 4] = bytes(4)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(data[: start + (len(data) - start) // 2])
+    with path.open("rb") as file:
+        assert find_truncation(file, path.stat().st_size) is None
+    with pytest.raises(VideoError, match="index") as caught:
+        probe(path)
+    assert caught.value.kind == "truncated"
+
+
+def test_a_header_that_lies_about_the_frames_is_no_truncation(whole_files: dict[str, Path], tmp_path: Path) -> None:
+    data = bytearray(whole_files["a.avi"].read_bytes())
+    for header, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):  # number of frames, length of the stream
+        at = data.index(header) + offset
+        assert struct.unpack_from("<I", data, at) == (30,)
+        struct.pack_into("<I", data, at, 500)
+    path = tmp_path / "a.avi"
+    path.write_bytes(data)
+    assert probe(path).frames == 30
+    assert count_frames(path) == 30
+
+
+def test_unknown_lengths_of_a_live_recording_are_fine(whole_files: dict[str, Path], tmp_path: Path) -> None:
+    live = write_video(tmp_path / "live.mkv", container_options={"live": "1"}, options={"g": "10"})
+    assert probe(live).frames == 30
+    whole = probe(live).bytes
+    short = cut(live, tmp_path / "short.mkv", 1 - 20 / whole)
+    with pytest.raises(VideoError) as caught:
+        probe(short)
+    assert caught.value.kind == "truncated"
