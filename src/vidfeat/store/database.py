@@ -304,8 +304,8 @@ class Transaction:
         return number
 
     def start_over(self, superseded: dict[str, int]) -> None:
-        """Forget all rows, and those of other sources up to a number."""
-        self._connection.execute("DELETE FROM videos")
+        """Let no row count that is here, nor those of other sources up to a number. The keys stay: files may be there."""
+        self._connection.execute("UPDATE videos SET status = 'void'")
         self._connection.execute("DELETE FROM contents")
         self._connection.executemany("INSERT OR REPLACE INTO superseded VALUES (?, ?)", superseded.items())
 

@@ -197,7 +197,7 @@ class Index:
         """
         found = False
         for path in self._files.databases():
-            if path == self._own:
+            if path == self._own or path in self.unreadable:
                 continue
             with contextlib.suppress(FileNotFoundError), Reader(path) as reader:
                 name = reader.facts().id

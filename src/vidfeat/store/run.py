@@ -82,6 +82,7 @@ class RunStore:
         *,
         rank: int,
         world_size: int,
+        restart: bool,
         created: Sequence[Path],
     ) -> None:
         """Use `RunStore.open`."""
@@ -93,7 +94,7 @@ class RunStore:
         self._index, self._lock, self._created = index, lock, created
         self._rank, self._world_size = rank, world_size
         self._writer = Writer(self._files.database(rank), identity, description)
-        self._started_over = not index.start_over and not index.unreadable
+        self._started_over = not restart
         self._closed = False
 
     @classmethod
@@ -146,13 +147,13 @@ class RunStore:
             return Index(files, sink, identity, videos, **options)
 
         text = json.dumps(description, allow_nan=False)
-        ranks = {"rank": rank, "world_size": world_size}
+        how = {"rank": rank, "world_size": world_size, "restart": restart}
         before = files.signature()
         index = read()
         if index.finished:
             if rank == 0 and not index.has_rows_of_others:
                 files.remove_folder()  # left by a process that was killed right after it wrote the manifest
-            return cls(sink, identity, text, index, None, **ranks, created=())
+            return cls(sink, identity, text, index, None, **how, created=())
         if not restart:
             _require_ours(files, index)
         created = _missing_folders(sink.out)
@@ -173,7 +174,7 @@ class RunStore:
             if files.remove_unused_folder():
                 _remove_empty(*created)
             raise
-        return cls(sink, identity, text, index, lock, **ranks, created=created)
+        return cls(sink, identity, text, index, lock, **how, created=created)
 
     def pending(self) -> list[VideoRef]:
         """The videos of this rank that are not finished, in the order of the list.
