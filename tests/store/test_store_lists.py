@@ -72,7 +72,9 @@ def test_a_list_that_grew_computes_what_is_new(out, place, fails):
         assert not store.finished
         assert store.notes == ("5 videos are new",)
         assert numbers(store.pending()) == [1, 3, 5, 6, 7]
-        assert files(out.parent) == before | {f"{out.name}.vidfeat/rank-00000.lock": RunFiles(out).database(0).with_suffix(".lock").read_bytes()}
+        assert files(out.parent) == before | {
+            f"{out.name}.vidfeat/rank-00000.lock": RunFiles(out).database(0).with_suffix(".lock").read_bytes()
+        }
         compute(store, fails=fails)
         summary = store.finalize()
         assert (summary.computed, summary.kept, summary.failed) == (5 - (1 in fails), 3 - (4 in fails), len(fails))
