@@ -31,8 +31,9 @@ from vidfeat.extract import Extractor, Setup
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.models import Recognizer, build
-from vidfeat.preprocessing.clips import read_views
+from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
 from vidfeat.recipe import Pooling, Recipe
+from vidfeat.videos import VideoRef
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
@@ -113,14 +114,14 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
         extractor = with_derived_weights(recipe, model, record.get("gamma", 1.0), Path(folder))
     result["indices_equal"], distances = True, []
     for clip, video in record["videos"].items():
-        views = read_views(recipe, videos / clip)
+        batch = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, str(videos / clip)))
         distinct = np.unique(video["frame_inds"])
         result["indices_equal"] &= bool(
-            views.clips.size == len(video["frame_inds"])
-            and views.clips.max() < len(distinct)
-            and distinct[views.clips].ravel().tolist() == video["frame_inds"]
+            batch.clips.size == len(video["frame_inds"])
+            and batch.clips.max() < len(distinct)
+            and distinct[batch.clips].ravel().tolist() == video["frame_inds"]
         )
-        features = extractor.compute(views).array.astype(np.float64).ravel()
+        features = extractor.compute(batch).array.astype(np.float64).ravel()
         distances.append(distance(features, np.array(video["feature"])))
     return {**result, "distance": max(distances)}
 

@@ -13,7 +13,8 @@ from derived_weights import state_of
 from vidfeat import Extractor
 from vidfeat.mmaction import compile_file
 from vidfeat.models import build
-from vidfeat.preprocessing.clips import read_views
+from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
+from vidfeat.videos import VideoRef
 
 SLOW = os.environ.get("VIDFEAT_SLOW") == "1"
 """All three configs on all clips take minutes; the default is the cheapest config on all clips."""
@@ -52,16 +53,17 @@ def test_parameter_names_and_shapes(name: str, repository: Path, records: dict[s
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_frames_and_views(name: str, repository: Path, records: dict[str, dict], shared: Path) -> None:
+def test_frames_and_clips(name: str, repository: Path, records: dict[str, dict], shared: Path) -> None:
     recipe = compile_file(repository / CONFIGS[name])
     for clip, video in records[CONFIGS[name]]["videos"].items():
-        views = read_views(recipe, shared / "videos" / "clips" / clip)
+        path = shared / "videos" / "clips" / clip
+        batch = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, str(path)))
         distinct = np.unique(video["frame_inds"])
-        assert distinct[views.clips].ravel().tolist() == video["frame_inds"], clip
+        assert distinct[batch.clips].ravel().tolist() == video["frame_inds"], clip
         # The mean over the input is the mean over the distinct frames, weighted with how often each is sampled.
-        pixels = views.pixels.astype(np.float64)
+        pixels = batch.pixels.astype(np.float64)
         means = ((pixels - recipe.normalize.mean) / recipe.normalize.std).mean(axis=(2, 3, 4))
-        weights = np.bincount(views.clips.ravel())
+        weights = np.bincount(batch.clips.ravel())
         assert (weights @ means.mean(axis=1)) / weights.sum() == pytest.approx(video["imgs_mean"], abs=2e-6), clip
 
 
