@@ -1,6 +1,6 @@
 """Fuzz the config parser or the checkpoint reader. Usage: fuzz.py config|checkpoint SECONDS [SEED]
 
-Prints a line every half minute. An input that the reader must not have taken that way ends it with code 1, and is kept
+Prints a line every half minute. An input that breaks a rule ends it with code 1 and is kept
 in the folder that is named; so does a crash of the process, which is why the work is done in a child.
 """
 
@@ -41,7 +41,7 @@ def work(name: str, seconds: float, seed: int, folder: Path) -> None:
 
 
 def _words(tally: object) -> str:
-    return f"{tally.inputs} inputs, {tally.taken} taken, {len(tally.answers)} different answers"  # type: ignore[attr-defined]
+    return f"{tally.inputs} inputs, {tally.accepted} accepted, {len(tally.answers)} different answers"  # type: ignore[attr-defined]
 
 
 def main(name: str, seconds: str, seed: str = "0") -> int:

@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from vidfeat.cli import main as vidfeat
+from vidfeat.cli.main import main as vidfeat
 from vidfeat.inference.normalize import Normalizer
 from vidfeat.mmaction import compile_file
 from vidfeat.models import Recognizer, build, channels_last

@@ -79,8 +79,8 @@ def test_features(
     for clip in clips:
         features = extractor.extract(shared / "videos" / "clips" / clip)
         expected = np.array(videos[clip]["feature"])
-        assert features.array.dtype == np.float32
-        assert np.linalg.norm(features.array - expected) <= 1e-5 * np.linalg.norm(expected), clip
+        assert features.values.dtype == np.float32
+        assert np.linalg.norm(features.values - expected) <= 1e-5 * np.linalg.norm(expected), clip
 
 
 def test_cores_do_not_change_a_bit(repository: Path, checkpoints: dict[str, Path], shared: Path) -> None:
@@ -88,7 +88,7 @@ def test_cores_do_not_change_a_bit(repository: Path, checkpoints: dict[str, Path
     arrays = [
         Extractor(repository / CONFIGS["tsn"], checkpoint=checkpoints["tsn"], device="cpu", threads=threads)
         .extract(clip)
-        .array.tobytes()
+        .values.tobytes()
         for threads in (1, 2, 3)
     ]
     assert len(set(arrays)) == 1

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from vidfeat.store.records import Done, read_records
 
 from vidfeat.store import verify
-from vidfeat.store.records import Done, read_records
 
 if sys.platform != "linux":
     pytest.skip("looks into /proc", allow_module_level=True)
@@ -52,7 +52,7 @@ def start(out: Path, place: Path, **options: object) -> subprocess.Popen[bytes]:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     temporary = place / "tmp"
     temporary.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "vidfeat.cli", "extract", repository / "examples" / "tiny_slowonly.py"]
+    command = [sys.executable, "-m", "vidfeat", "extract", repository / "examples" / "tiny_slowonly.py"]
     command += [place / "clips", "--checkpoint", checkpoint, "-o", out, "--device", "cpu"]
     with (place / f"{out.parent.name}-{out.name}.stderr").open("ab") as errors:
         return subprocess.Popen(

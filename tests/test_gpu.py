@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,9 @@ import pytest
 import torch
 
 from video.video_files import write_video
-from vidfeat import Extractor
+from vidfeat.encoders import encoder
 from vidfeat.inference.backends import cosine
-from vidfeat.inference.runner import Batch, Network
+from vidfeat.inference.runner import Batch, InferenceRunner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -26,25 +27,32 @@ OPTIONS = {"data.test.pipeline.1.clip_len": 2, "data.test.pipeline.4.crop_size":
 TF32 = 0.99999
 """Convolutions of fp32 round their inputs to 10 bits on a GPU, as they did under MMAction2."""
 
-Make = Callable[..., Extractor]
+Make = Callable[..., InferenceRunner]
+Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
 def make(repository: Path) -> Make:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     config = repository / "examples" / "tiny_slowonly.py"
-    return lambda **how: Extractor(config, checkpoint=checkpoint, cfg_options=OPTIONS, **how)
+    tiny = encoder(config, checkpoint=checkpoint, cfg_options=OPTIONS)
+
+    def make_runner(device: str = "cuda", **how: Any) -> InferenceRunner:
+        return InferenceRunner(tiny.load(torch.device(device)).network, torch.device(device), **how)
+
+    return make_runner
 
 
-def batch_of(network: Network, seed: int = 0) -> Batch:
-    """A full batch of noise, where the network wants it."""
-    batch = network.new_batch((2, 32, 32, 3))
-    batch.pixels[...] = np.random.default_rng(seed).integers(0, 256, batch.pixels.shape, dtype=np.uint8)
-    return batch
+def pixels_of(runner: InferenceRunner, seed: int = 0) -> Pixels:
+    """A full batch of noise, in the memory that the runner gives."""
+    pixels = runner.new_batch((2, 32, 32, 3)).pixels
+    pixels[...] = np.random.default_rng(seed).integers(0, 256, pixels.shape, dtype=np.uint8)
+    return pixels
 
 
-def rows(network: Network, batch: Batch) -> torch.Tensor:
-    network.submit(batch)
+def rows(runner: InferenceRunner, pixels: Pixels) -> torch.Tensor:
+    batch = Batch(pixels)
+    runner.submit(batch)
     return batch.rows.result(timeout=300)
 
 
@@ -54,69 +62,83 @@ def least_cosine(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(("precision", "least"), [("fp32", TF32), ("bf16", 0.9995), ("fp16", 0.9995)])
 def test_rows_are_those_of_the_cpu(precision: str, least: float, make: Make) -> None:
-    network = make(device="cuda", precision=precision).network
-    batch = batch_of(network)
-    assert torch.from_numpy(batch.pixels).is_pinned()
-    found = rows(network, batch)
+    runner = make(precision=precision)
+    pixels = pixels_of(runner)
+    assert torch.from_numpy(pixels).is_pinned()
+    found = rows(runner, pixels)
     assert found.device.type == "cpu"
-    some = batch.pixels[:4]
-    assert least_cosine(found[:4], rows(make(device="cpu").network, Batch(some))) >= least
-    assert network.numerics.cosine is not None
+    assert least_cosine(found[:4], rows(make("cpu"), pixels[:4])) >= least
+    assert runner.numerics.cosine is not None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_row_depends_on_its_unit_alone(precision: str, make: Make) -> None:
-    network = make(device="cuda", precision=precision).network
-    batch = batch_of(network)
-    first = rows(network, batch)
-    assert torch.equal(rows(network, Batch(batch.pixels)), first)
-    assert torch.equal(rows(network, Batch(batch.pixels[::-1].copy())), first.flip(0))
-    mixed = batch_of(network, seed=1)
-    mixed.pixels[3] = batch.pixels[0]
-    assert torch.equal(rows(network, mixed)[3], first[0])
-    assert torch.equal(rows(make(device="cuda", precision=precision).network, Batch(batch.pixels)), first)
+def test_a_row_depends_on_its_sample_alone(precision: str, make: Make) -> None:
+    runner = make(precision=precision)
+    pixels = pixels_of(runner)
+    first = rows(runner, pixels)
+    assert torch.equal(rows(runner, pixels), first)
+    assert torch.equal(rows(runner, pixels[::-1].copy()), first.flip(0))
+    mixed = pixels_of(runner, seed=1)
+    mixed[3] = pixels[0]
+    assert torch.equal(rows(runner, mixed)[3], first[0])
+    assert torch.equal(rows(make(precision=precision), pixels), first)
 
 
-def test_lanes_do_not_disturb_each_other(make: Make) -> None:
+def test_streams_do_not_disturb_each_other(make: Make) -> None:
     """Each has a stream and memory of its own; a copy that is not waited for would show."""
-    network = make(device="cuda").network
-    batches = [batch_of(network, seed) for seed in range(4)]
-    alone = [rows(network, Batch(batch.pixels)) for batch in batches]
-    together = [Batch(batches[turn % 4].pixels) for turn in range(40)]
+    runner = make()
+    noise = [pixels_of(runner, seed) for seed in range(4)]
+    alone = [rows(runner, pixels) for pixels in noise]
+    together = [Batch(noise[turn % 4]) for turn in range(40)]
     for batch in together:
-        network.submit(batch)
+        runner.submit(batch)
     for turn, batch in enumerate(together):
         assert torch.equal(batch.rows.result(timeout=300), alone[turn % 4]), turn
 
 
-def test_compiled_kernels(make: Make) -> None:
-    eager, compiled = make(device="cuda").network, make(device="cuda", compiled=True).network
-    batch = batch_of(eager)
-    assert least_cosine(rows(compiled, Batch(batch.pixels)), rows(eager, batch)) >= TF32
-    assert compiled.numerics.kernels == "compiled"
+def test_compiled_rows(make: Make) -> None:
+    eager, compiled = make(), make(backend="compiled")
+    pixels = pixels_of(eager)
+    assert least_cosine(rows(compiled, pixels), rows(eager, pixels)) >= TF32
+    assert compiled.numerics.backend == "compiled"
 
 
 LITTLE_MEMORY = """
 import json, sys
 import numpy as np, torch
-from vidfeat import Extractor
-from vidfeat.preprocessing.clips import Views
+from vidfeat.encoders import encoder
+from vidfeat.inference.batches import Batcher
+from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.runner import InferenceRunner
+from vidfeat.preprocessing.clips import ClipBatch
 
 config, checkpoint = sys.argv[1:]
 pixels = np.random.default_rng(0).integers(0, 256, (512, 1, 112, 112, 3), dtype=np.uint8)
-views = Views(pixels, np.arange(512).reshape(64, 8), 512, 25.0)
+clips = ClipBatch(
+    pixels=pixels,
+    clips=np.arange(512).reshape(64, 8),
+    first_clip=0,
+    start_seconds=np.arange(64.0),
+    end_seconds=np.arange(64.0) + 1,
+)
 options = {"data.test.pipeline.1.num_clips": 64}
-new = lambda: Extractor(config, checkpoint=checkpoint, cfg_options=options, device="cuda")
-first, second = new(), new()
-expected = first.compute(views).array
+tiny, gpu = encoder(config, checkpoint=checkpoint, cfg_options=options), torch.device("cuda")
+
+def compute(runner):
+    computation = VideoComputation(Batcher(runner), key="video", encoder="tiny")
+    computation.add(clips)
+    return computation.result().values
+
+first, second = (InferenceRunner(tiny.load(gpu).network, gpu) for _ in range(2))
+expected = compute(first)
 needed = torch.cuda.max_memory_reserved()
 torch.cuda.empty_cache()
 held = torch.cuda.memory_reserved()
 total = torch.cuda.get_device_properties(0).total_memory
 torch.cuda.set_per_process_memory_fraction((held + 0.4 * (needed - held)) / total)
-found = second.compute(views).array
+found = compute(second)
 distance = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-print(json.dumps([first.network.numerics.units_per_batch, second.network.numerics.units_per_batch, distance]))
+print(json.dumps([first.numerics.samples_per_batch, second.numerics.samples_per_batch, distance]))
 """
 
 
@@ -141,7 +163,7 @@ def test_a_list_is_the_same_on_one_gpu_on_two_and_on_the_cpu(repository: Path, t
         out = tmp_path / f"{devices.replace(':', '')}.pkl"
         config = repository / "examples" / "tiny_slowonly.py"
         flags = ["--checkpoint", checkpoint, "--device", devices, "-o", out, "-q"]
-        command = [sys.executable, "-m", "vidfeat.cli", "extract", config, tmp_path / "videos", *flags]
+        command = [sys.executable, "-m", "vidfeat", "extract", config, tmp_path / "videos", *flags]
         subprocess.run(list(map(str, command)), check=True, timeout=300, env=os.environ)
         features: list[npt.NDArray[np.float32]] = pickle.loads(out.read_bytes())
         return features

@@ -1,4 +1,8 @@
 import hashlib
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -6,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidfeat.errors import UsageError
-from vidfeat.store import Entry, list_digest, read_list, scan
+from vidfeat.videos import LONGEST_NAME, VideoRef, expand, list_digest, read_list, scan
 
 
 def names(folder, data, root=None):
     file = folder / "list.txt"
     file.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return [entry.name for entry in read_list(file, root)]
+    return [ref.key for ref in read_list(file, root)]
 
 
 @pytest.mark.parametrize(
@@ -41,19 +45,38 @@ def test_lines(tmp_path, data, expected):
     assert names(tmp_path, data) == expected
 
 
-def test_entries_know_their_place(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        ("a.mp4", None),
+        ("a.mp4 3", "3"),
+        ("b.mp4\t-1", "-1"),
+        ("b c.AVI\t300  5 -1", "300 5 -1"),
+        ("take 1 2", "2"),
+        ("a.mp4 3.5", None),
+        ("17", None),
+    ],
+)
+def test_labels(tmp_path, line, label):
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    (ref,) = read_list(tmp_path / "list.txt", tmp_path)
+    assert ref.label == label
+    assert ref.path == tmp_path / ref.key
+
+
+def test_videos_know_their_place(tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "list.txt").write_text("# x\nb/c.mp4 1\na.mp4\n")
     assert read_list(tmp_path / "list.txt", tmp_path / "videos") == [
-        Entry(0, "b/c.mp4", tmp_path / "videos/b/c.mp4"),
-        Entry(1, "a.mp4", tmp_path / "videos/a.mp4"),
+        VideoRef("b/c.mp4", f"{tmp_path}/videos/b/c.mp4", label="1"),
+        VideoRef("a.mp4", f"{tmp_path}/videos/a.mp4"),
     ]
-    assert read_list(tmp_path / "list.txt", None)[1] == Entry(1, "a.mp4", Path("a.mp4"))
+    assert read_list(tmp_path / "list.txt", None)[1] == VideoRef("a.mp4", "a.mp4")
 
 
 def test_a_list_is_no_video(tmp_path):
     (tmp_path / "list.TXT").write_text("a.mp4\n")
-    with pytest.raises(UsageError, match=r"expected a video or a folder; found a list\. Give it with --video-list"):
+    with pytest.raises(UsageError, match=r"expected a video or a folder; found a list\. Give it as video_list"):
         scan([tmp_path / "list.TXT"])
 
 
@@ -65,8 +88,9 @@ def test_a_root_that_is_no_folder_is_one_mistake_and_not_one_per_video(tmp_path,
 
 
 def test_labels_cost_no_more_than_reading_them(tmp_path):
-    (tmp_path / "list.txt").write_text("1 " * 200_000 + "x\n")
-    assert len(read_list(tmp_path / "list.txt", None)) == 1
+    (tmp_path / "list.txt").write_text("a.mp4\n" + "1 " * 200_000 + "x\n")
+    with pytest.raises(UsageError, match=r"list\.txt:2: expected a name of at most 4,096 bytes.*found 400,001 bytes"):
+        read_list(tmp_path / "list.txt", None)
     (tmp_path / "list.txt").write_text("a.mp4" + " 1" * 200_000 + "\n")
     assert names(tmp_path, "a.mp4" + " 1" * 200_000) == ["a.mp4"]
 
@@ -94,7 +118,7 @@ def test_a_relative_root_is_fine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.txt").write_text(f"a.mp4\n{tmp_path}/b.mp4\n")
     for root in (Path(), Path("../") / tmp_path.name):
-        assert [entry.name for entry in read_list(Path("list.txt"), root)] == ["a.mp4", "b.mp4"]
+        assert [ref.key for ref in read_list(Path("list.txt"), root)] == ["a.mp4", "b.mp4"]
 
 
 paths = st.text(
@@ -121,9 +145,9 @@ def test_scanning_a_folder(tmp_path):
         (tmp_path / file).write_text("")
     (tmp_path / "dir.mp4").mkdir()
     assert scan([tmp_path]) == [
-        Entry(0, "a.webm", tmp_path / "a.webm"),
-        Entry(1, "b/10.MKV", tmp_path / "b/10.MKV"),
-        Entry(2, "b/2.mp4", tmp_path / "b/2.mp4"),
+        VideoRef("a.webm", f"{tmp_path}/a.webm"),
+        VideoRef("b/10.MKV", f"{tmp_path}/b/10.MKV"),
+        VideoRef("b/2.mp4", f"{tmp_path}/b/2.mp4"),
     ]
 
 
@@ -132,7 +156,7 @@ def test_scanning_files_and_folders(tmp_path):
     (tmp_path / "one/a.mp4").write_text("")
     (tmp_path / "odd.bin").write_text("")
     found = scan([tmp_path / "odd.bin", tmp_path / "one"])
-    assert [entry.name for entry in found] == ["odd.bin", "a.mp4"]
+    assert [ref.key for ref in found] == ["odd.bin", "a.mp4"]
 
 
 def test_what_cannot_be_scanned(tmp_path):
@@ -150,8 +174,162 @@ def test_what_cannot_be_scanned(tmp_path):
         scan([])
 
 
-def test_the_digest_is_of_the_names_in_order():
-    entries = [Entry(0, "a b.mp4", Path("x")), Entry(1, "caf\udce9.mp4", Path("y"))]
-    assert list_digest(entries) == hashlib.sha256(b"a b.mp4\0caf\xe9.mp4\0").hexdigest()
-    assert list_digest(entries) != list_digest(entries[::-1])
+def test_the_digest_is_of_the_keys_in_order():
+    keys = ["a b.mp4", "caf\udce9.mp4"]
+    assert list_digest(keys) == hashlib.sha256(b"a b.mp4\0caf\xe9.mp4\0").hexdigest()
+    assert list_digest(iter(keys)) != list_digest(keys[::-1])
     assert list_digest([]) == hashlib.sha256(b"").hexdigest()
+
+
+# --- names and lines that are too long ---
+
+
+def test_a_name_has_as_many_bytes_as_a_path_may_have(tmp_path):
+    longest = "é" * (LONGEST_NAME // 2 - 2) + ".mp4"
+    assert names(tmp_path, f"{longest}\n{longest[1:]} 1\n", tmp_path) == [longest, longest[1:]]
+    with pytest.raises(UsageError) as caught:
+        names(tmp_path, f"a.mp4\n\n{longest}4 7\n")
+    assert caught.value.where == f"{tmp_path / 'list.txt'}:3"
+    assert caught.value.expected == "a name of at most 4,096 bytes, as a file can have"
+    assert caught.value.found == f"4,097 bytes, '{'é' * 98}…{'é' * 93}.mp44'"
+    assert len(str(caught.value)) < 500
+
+
+def test_a_line_without_an_end_is_not_read_to_it(tmp_path):
+    with (tmp_path / "list.txt").open("wb") as file:
+        file.write(b"a.mp4\n" + b"x" * (2 << 20))
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match=r"list\.txt:2: expected one path a line; found at least 1,048,576 bytes"):
+        read_list(tmp_path / "list.txt", None)
+
+
+# --- pipes ---
+
+
+def test_a_list_from_a_pipe(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from vidfeat.videos import expand, read_list\n"
+        "refs = expand(sys.argv[1], sys.argv[2])\n"
+        "print(*[(ref.key, ref.uri, ref.label) for ref in refs], sep='\\n')"
+    )
+    out = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" <(printf "%s\\n" "b 1.mp4 3" a.mp4) "$2"', sys.executable, code, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (out.stdout, out.stderr) == (
+        f"('b 1.mp4', '{tmp_path}/b 1.mp4', '3')\n('a.mp4', '{tmp_path}/a.mp4', None)\n",
+        "",
+    )
+
+
+def test_a_long_list_from_a_named_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(
+        target=(tmp_path / "pipe").write_text, args=("".join(f"{number}.mp4\n" for number in range(50_000)),)
+    )
+    writer.start()
+    found = read_list(tmp_path / "pipe", None)
+    writer.join()
+    assert [ref.key for ref in found] == [f"{number}.mp4" for number in range(50_000)]
+
+
+# --- expand ---
+
+
+@pytest.fixture
+def videos(tmp_path):
+    for file in ("a.mp4", "b/1.mp4", "b/c/2.MKV", "b/notes.md", "d[1].mp4", ".hidden/x.mp4", "b/.y.mp4", "odd.bin"):
+        (tmp_path / "videos" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / file).write_text("")
+    (tmp_path / "videos" / "b" / "up").symlink_to("..")
+    (tmp_path / "videos" / "loop").symlink_to(".")
+    (tmp_path / "list.txt").write_text("b/1.mp4 7\nabsent.mp4\n")
+    return tmp_path / "videos"
+
+
+def keys_of(videos, given, root=None):
+    found = expand(given, root)
+    assert type(found) is tuple
+    return [ref.key for ref in found]
+
+
+def test_what_a_job_may_be_about(videos, tmp_path):
+    assert expand(videos) == tuple(scan([videos]))
+    assert expand(str(videos)) == expand(videos) == expand([videos])
+    assert keys_of(videos, videos) == ["a.mp4", "b/1.mp4", "b/c/2.MKV", "d[1].mp4"]
+    assert expand(tmp_path / "list.txt", videos) == tuple(read_list(tmp_path / "list.txt", videos))
+    assert expand(str(tmp_path / "list.txt"), str(videos)) == expand([tmp_path / "list.txt"], videos)
+    assert expand(videos / "odd.bin") == (VideoRef("odd.bin", str(videos / "odd.bin")),)
+    ref = VideoRef("x", "somewhere.mp4", segment=(1.0, 2.5), label="walk")
+    assert expand(ref) == expand([ref]) == (ref,)
+    mixed = [ref, videos / "a.mp4", str(videos / "b"), tmp_path / "list.txt"]
+    assert keys_of(videos, mixed, videos) == ["x", "a.mp4", "1.mp4", "c/2.MKV", "b/1.mp4", "absent.mp4"]
+    assert expand(iter(mixed), videos) == expand(mixed, videos)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "keys"),
+    [
+        ("*", ["a.mp4", "d[1].mp4"]),
+        ("*.mp4", ["a.mp4", "d[1].mp4"]),
+        ("?.mp4", ["a.mp4"]),
+        ("[a-c].mp4", ["a.mp4"]),
+        ("*/*.mp4", ["b/1.mp4", "loop/a.mp4", "loop/d[1].mp4"]),
+        ("b/*.mp4", ["1.mp4"]),
+        ("**/*.MKV", ["b/c/2.MKV"]),
+        ("**", ["a.mp4", "b/1.mp4", "b/c/2.MKV", "d[1].mp4"]),
+        ("b/**/*", ["1.mp4", "c/2.MKV"]),
+        ("d[1].mp4", ["d[1].mp4"]),  # a file that is there
+        ("d[[]1].mp4", ["d[1].mp4"]),
+    ],
+)
+def test_patterns(videos, monkeypatch, pattern, keys):
+    assert keys_of(videos, videos / pattern) == keys
+    assert keys_of(videos, str(videos / pattern)) == keys
+    monkeypatch.chdir(videos)
+    found = expand(pattern)
+    assert [ref.key for ref in found] == keys
+    assert all(ref.path.is_file() for ref in found)
+
+
+@pytest.mark.parametrize("pattern", ["*.avi", "nowhere/*", "b/*.md", "*/", "**/"])
+def test_a_pattern_has_to_match(videos, pattern):
+    with pytest.raises(UsageError, match=r"expected a pattern that matches at least one of \.3gp .*found no such file"):
+        expand(videos / pattern / "*.avi")
+
+
+def test_what_cannot_be_expanded(videos, tmp_path):
+    for videos_given, root, message in [
+        ([], None, "videos: expected at least one video or folder; found none"),
+        ("", None, "videos: expected a path; found an empty one"),
+        ([videos / "a.mp4", ""], None, "videos: expected a path; found an empty one"),
+        (videos / "absent.mp4", None, "expected a video or a folder of videos; found no such file or folder"),
+        (videos / "absent.txt", None, "expected a readable list of videos; found No such file"),
+        (videos / ("x" * 5000), None, "expected a video or a folder of videos; found no such file or folder"),
+        (videos, videos, "video_root: expected a list of videos to go with it; found none"),
+        (tmp_path / "list.txt", tmp_path / "absent", "video_root '.*absent': expected the folder.*Correct video_root"),
+        (VideoRef("", "a.mp4"), None, "a.mp4: expected a name of at most 4,096 bytes, as a file can have; found ''"),
+        (VideoRef("a\0", "a.mp4"), None, r"as a file can have; found 'a\\x00'"),
+        (VideoRef("\ud800", "a.mp4"), None, r"as a file can have; found '\\ud800'"),
+        (VideoRef("x" * 4097, "a.mp4"), None, "as a file can have; found 4,097 bytes, 'xxx"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            expand(videos_given, root)
+
+
+def test_two_videos_of_one_key_are_refused_and_both_are_named(videos, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.mp4").write_text("")
+    for first, second in [
+        (videos, tmp_path / "more"),
+        (videos / "a.mp4", tmp_path / "more" / "*.mp4"),
+        (VideoRef("a.mp4", str(videos / "a.mp4")), tmp_path / "more" / "a.mp4"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            expand([first, second])
+        assert caught.value.where == str(tmp_path / "more" / "a.mp4")
+        assert caught.value.found == f"'a.mp4' also at {videos / 'a.mp4'}"
+    with pytest.raises(UsageError, match=r"'a.mp4' also at a\.mp4"):
+        expand([VideoRef("a.mp4", "a.mp4")] * 2)

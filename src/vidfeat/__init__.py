@@ -1,8 +1,10 @@
-"""Feature vectors from videos with pretrained action-recognition models.
+"""Feature vectors from videos with pretrained video and image encoders.
 
 >>> import vidfeat
->>> extractor = vidfeat.Extractor("config.py", checkpoint="weights.pth")  # doctest: +SKIP
->>> extractor.extract("clip.mp4").array  # float32 [C]  # doctest: +SKIP
+>>> encoder = vidfeat.encoder("config.py", checkpoint="weights.pth")  # doctest: +SKIP
+>>> job = vidfeat.Job(videos="my_videos/", encoders=encoder, out="features.npz")  # doctest: +SKIP
+>>> summary = vidfeat.run(job)  # doctest: +SKIP
+>>> vidfeat.load("features.npz")["clip.mp4"].values  # float32 [C]  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -22,41 +24,83 @@ from vidfeat.errors import (
 from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
-    from vidfeat.extract import Extractor, Features
+    from vidfeat.encoders import Encoder, encoder
+    from vidfeat.engine.worker_handle import prewarm
+    from vidfeat.execution import Extractor, Probed, probe_all, run, stream
+    from vidfeat.features import VideoFailure, VideoFeatures
+    from vidfeat.job import Job
     from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
     from vidfeat.recipe import Pooling, Recipe
+    from vidfeat.store import Summary, load, verify
+    from vidfeat.video import Timeline, VideoInfo
+    from vidfeat.videos import VideoRef
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "DeviceError",
+    "Encoder",
     "Extractor",
     "FeatureRequest",
-    "Features",
+    "Job",
     "LongVideo",
     "OutputError",
     "Pooling",
+    "Probed",
     "Recipe",
+    "Summary",
+    "Timeline",
     "UsageError",
     "VideoError",
+    "VideoFailure",
+    "VideoFeatures",
+    "VideoInfo",
+    "VideoRef",
     "VidfeatError",
     "WriteError",
     "__version__",
     "compile_file",
+    "encoder",
+    "load",
+    "prewarm",
+    "probe_all",
+    "run",
+    "stream",
+    "verify",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "Extractor": "vidfeat.extract",
+        "Encoder": "vidfeat.encoders",
+        "Extractor": "vidfeat.execution",
         "FeatureRequest": "vidfeat.mmaction",
-        "Features": "vidfeat.extract",
+        "Job": "vidfeat.job",
         "LongVideo": "vidfeat.mmaction",
         "Pooling": "vidfeat.recipe",
+        "Probed": "vidfeat.execution",
         "Recipe": "vidfeat.recipe",
+        "Summary": "vidfeat.store",
+        "Timeline": "vidfeat.video",
+        "VideoFailure": "vidfeat.features",
+        "VideoFeatures": "vidfeat.features",
+        "VideoInfo": "vidfeat.video",
+        "VideoRef": "vidfeat.videos",
         "compile_file": "vidfeat.mmaction",
+        "encoder": "vidfeat.encoders",
+        "load": "vidfeat.store",
+        "prewarm": "vidfeat.engine.worker_handle",
+        "probe_all": "vidfeat.execution",
+        "run": "vidfeat.execution",
+        "stream": "vidfeat.execution",
+        "verify": "vidfeat.store",
     },
 )
-"""Names whose modules import torch, which takes seconds: imported when they are first used."""
+"""Names whose modules import what takes long, such as torch: imported when they are first used."""
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

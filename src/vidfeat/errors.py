@@ -1,7 +1,16 @@
 """Every error that vidfeat raises on purpose.
 
-A message answers four questions, in this order: *where* it happened, what was *expected*, what was *found*, and what
-to *do* about it. The tree is small, so that callers can catch one thing:
+A message has four parts, in this order: *where* it happened, what was *expected*, what was *found*, and a *hint*: the
+next step. An argument of the call is named as in Python, because the same error reaches a program and a command line:
+
+- `where` may be the plain name: `UsageError("device", ...)`, `UsageError("long_video.frame_interval", ...)`;
+- in any of the parts a name, or a name with its value, is in backquotes: "Give `checkpoint`.", "Pass `restart=True`.",
+  "Use `device='cpu'`.".
+
+A member of an argument has a dotted name. The command line shows the flags instead, by the table
+`vidfeat.cli.options.FLAGS`: "Pass --restart."; backquoted words that are not in it stay as they are.
+
+The tree is small, so that callers can catch one thing:
 
 - `VidfeatError`: anything below.
     - `UsageError`: the call itself: flags, lists, output paths.
@@ -43,7 +52,7 @@ class VidfeatError(Exception):
     """Base of all errors raised on purpose.
 
     Args:
-        where: the file, key path or frame concerned.
+        where: the file, key path or frame concerned. The message shows a long one in part, the attribute is in full.
         expected: what would have been right.
         found: what was there instead.
         hint: the next step for the reader; empty where there is none.
@@ -59,8 +68,8 @@ class VidfeatError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        text = f"{self.where}: expected {self.expected}; found {self.found}."
-        return _printable(f"{text} {self.hint}" if self.hint else text)
+        text = f"{shorten(self.where)}: expected {self.expected}; found {self.found}."
+        return printable(f"{text} {self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Crosses process boundaries, where exceptions travel pickled and keyword-only arguments would be lost.
@@ -71,7 +80,20 @@ def _rebuild(kind: type[VidfeatError], where: str, expected: str, found: str, hi
     return kind(where, expected=expected, found=found, hint=hint)
 
 
-def _printable(text: str) -> str:
+def shorten(text: str, limit: int = 200) -> str:
+    """A name as a message can hold it: its start and its end, with an ellipsis between, where it is long."""
+    if len(text) <= limit:
+        return text
+    half = (limit - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def quote(name: str) -> str:
+    """A name in quotes, as a message can hold it."""
+    return shorten(repr(name))
+
+
+def printable(text: str) -> str:
     """The text on one line, with escapes for what a terminal would obey: names in it may come from strangers."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 

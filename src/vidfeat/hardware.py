@@ -1,7 +1,8 @@
-"""What this process may use of the machine."""
+"""The CPU: usable cores, name and instruction sets."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Collection
@@ -10,31 +11,31 @@ from pathlib import Path
 
 
 def usable_cores() -> Collection[int]:
-    """The cores that this process may use; on a shared machine fewer than there are."""
+    """The cores that this process may use, which can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return range(os.cpu_count() or 1)
 
 
 def cpu_name() -> str:
-    """What the CPU is sold as, where the system tells; else its architecture."""
+    """The CPU's model name, or its architecture where the system has no name for it."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_vendor() -> str:
-    """Who made the CPU, in its own words, such as "AuthenticAMD"; "" where the system does not tell."""
+    """The CPU's vendor string, such as "AuthenticAMD"; "" if unknown."""
     return _cpuinfo("vendor_id")
 
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """What the CPU can do, by Linux's names, such as "avx512_bf16"; none where the system does not tell."""
+    """The CPU's features by their Linux names, such as "avx512_bf16"; empty if unknown."""
     return frozenset(_cpuinfo("flags").split())
 
 
 @cache
 def _cpuinfo(key: str) -> str:
-    """A line of what Linux says of the first core; "" where there is none."""
+    """The first value of `key` in /proc/cpuinfo; "" if there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -42,3 +43,22 @@ def _cpuinfo(key: str) -> str:
     return next(
         (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == key), ""
     )
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: that of the machine, or of the control group (container, job) it is in."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _control_groups():
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(int(path.read_text()))
+    return min(limits)
+
+
+def _control_groups() -> list[Path]:
+    """Where Linux states the memory limits of this process's control group and of those above it."""
+    root, files = Path("/sys/fs/cgroup"), [Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    with contextlib.suppress(OSError):
+        own = Path("/proc/self/cgroup").read_text().partition("0::/")[2].splitlines()
+        group = root / (own[0] if own else "")
+        files += [folder / "memory.max" for folder in (group, *group.parents) if folder.is_relative_to(root)]
+    return files

@@ -1,4 +1,4 @@
-"""Names of a package whose modules are imported when the names are first used."""
+"""Lazy imports: a package's public names, whose modules are imported on first use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """What a package calls `__getattr__` (PEP 562).
+    """A module-level `__getattr__` for a package (PEP 562).
 
     Args:
-        package: its name.
-        modules: the module of each name.
+        package: the package's name.
+        modules: public name to the module that defines it.
     """
 
     def get(name: str) -> Any:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, cast, get_args
+
+from vidfeat.errors import ConfigError
 
 if TYPE_CHECKING:
     from vidfeat.preprocessing.sampling import ClipPlan
@@ -312,7 +315,29 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data: each part a dict whose `type` is its class name."""
-        return {"schema": RECIPE_SCHEMA, **_to_json(self)}
+        return {"schema": RECIPE_SCHEMA, **part_to_json(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Recipe:
+        """The recipe that `to_json` made `data` of.
+
+        Raises:
+            ConfigError: the data is of another schema, or has an unknown type or field.
+        """
+        # By name, since models import this module, and PyTorch.
+        types = (*_TYPES, *importlib.import_module("vidfeat.models").CONFIGS)
+        if data.get("schema") != RECIPE_SCHEMA:
+            raise ConfigError("recipe.schema", expected=f"{RECIPE_SCHEMA}", found=repr(data.get("schema")))
+        recipe = part_from_json({name: part for name, part in data.items() if name != "schema"}, "recipe", types)
+        if not isinstance(recipe, cls):
+            raise ConfigError("recipe.type", expected="Recipe", found=type(recipe).__name__)
+        for name, kinds in _PARTS.items():
+            value = getattr(recipe, name)
+            parts = value if name == "transforms" else (value,)
+            if not isinstance(parts, tuple) or not all(isinstance(part, kinds) for part in parts):
+                expected = ("a list of " if name == "transforms" else "") + " or ".join(k.__name__ for k in kinds)
+                raise ConfigError(f"recipe.{name}", expected=expected, found=repr(value))
+        return recipe
 
     @property
     def digest(self) -> str:
@@ -321,10 +346,49 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _to_json(value: Any) -> Any:
+_TYPES: tuple[type, ...] = (Recipe, *get_args(Sampling), *get_args(FrameTransform), Normalize, ModelSpec, Pooling)
+"""The dataclasses of a recipe, apart from those of `vidfeat.models`."""
+
+_PARTS: dict[str, tuple[type, ...]] = {
+    "sampling": get_args(Sampling),
+    "transforms": get_args(FrameTransform),
+    "normalize": (Normalize,),
+    "model": (ModelSpec,),
+    "pooling": (Pooling,),
+}
+"""What may stand in each field of a recipe."""
+
+
+def part_to_json(value: Any) -> Any:
+    """A part of a recipe, such as a sampling, as JSON data; None is null."""
     if dataclasses.is_dataclass(value):
-        fields = {f.name: _to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: part_to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, tuple):
-        return [_to_json(item) for item in value]
+        return [part_to_json(item) for item in value]
     return value
+
+
+def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] = _TYPES) -> Any:
+    """The part that `part_to_json` made `value` of.
+
+    Args:
+        value: JSON data.
+        where: its name, for errors.
+        types: the classes that it may hold.
+
+    Raises:
+        ConfigError: it has an unknown type or field.
+    """
+    if isinstance(value, list):
+        return tuple(part_from_json(item, f"{where}[{index}]", types) for index, item in enumerate(value))
+    if not isinstance(value, dict):
+        return value
+    kind = next((kind for kind in types if kind.__name__ == value.get("type")), None)
+    if kind is None:
+        raise ConfigError(where, expected="a part of a recipe of a known `type`", found=f"type {value.get('type')!r}")
+    fields = {name: part_from_json(item, f"{where}.{name}", types) for name, item in value.items() if name != "type"}
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:  # a field that is unknown or missing, or a value that the class refuses
+        raise ConfigError(where, expected=f"the fields of {kind.__name__}", found=str(error)) from None

@@ -1,4 +1,4 @@
-"""Which videos a run is about: a list file, or the files and folders typed on the command line."""
+"""Which videos a job is about: list files, folders, paths and patterns, expanded into `VideoRef`s."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias, Union
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import UsageError, quote, shorten
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -35,9 +36,14 @@ VIDEO_SUFFIXES = frozenset(
 )
 """The suffixes, in lower case, by which `scan` knows a video. A list may name files with any suffix."""
 
+LONGEST_NAME = 4096
+"""Most bytes that the key of a video may have, in UTF-8."""
+
 _REPEATS_NAMED = 5
+_LONGEST_LINE = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _LABEL = re.compile(r"[+-]?\d+")
+_WILDCARDS = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -63,75 +69,108 @@ class VideoRef:
         return Path(self.uri)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One video of a run.
+VideoLike: TypeAlias = Union[str, Path, VideoRef]
+"""A folder, a list file, a path, a pattern, or a video that is described already."""
 
-    Attributes:
-        index: its position among the videos of the run, from 0.
-        name: what it is called in outputs: the path as the list has it, or relative to the folder scanned; with `/`
-            between folders, without `.` components and doubled slashes.
-        path: where the file is; it need not exist.
+
+def expand(videos: VideoLike | Sequence[VideoLike], root: Path | str | None = None) -> tuple[VideoRef, ...]:
+    """All videos that are meant.
+
+    Args:
+        videos: any of these, or a sequence of them: a `VideoRef`; a folder, as in `scan`; a list file that ends in
+            `.txt`, or a pipe, as in `read_list`; the path of a video; a pattern with `*`, `?` or `[`, which stands for
+            the files that match and end in one of `VIDEO_SUFFIXES`, in the order of their names. `**` matches folders
+            at any depth, without following links. What a pattern matches is named by its path relative to the folder
+            before the first wildcard. A path that exists is no pattern.
+        root: the folder that the paths in list files are relative to, as in `read_list`.
+
+    Raises:
+        UsageError: as in `read_list` and `scan`; a pattern matches no video; two videos have the same key; a key is
+            empty or has more than `LONGEST_NAME` bytes; there is a root and no list.
     """
+    given = [videos] if isinstance(videos, (str, Path, VideoRef)) else list(videos)
+    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(Path(video))]
+    if root is not None and not lists:
+        raise UsageError("video_root", expected="a list of videos to go with it", found="none")
+    base = None if root is None else Path(root)
+    refs = tuple(_distinct(itertools.chain.from_iterable(_expand_one(video, base) for video in given)))
+    for ref in refs:
+        _require_name(ref.key, ref.uri)
+    return refs
 
-    index: int
-    name: str
-    path: Path
+
+def _expand_one(video: VideoLike, root: Path | None) -> Sequence[VideoRef]:
+    if isinstance(video, VideoRef):
+        return [video]
+    path = Path(video)
+    if not str(video):
+        raise UsageError("videos", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
+    if _is_list(path):
+        return read_list(path, root)
+    if not _is(Path.exists, path) and _WILDCARDS.search(str(path)):
+        return _matching(path)
+    return _videos_at(path)
 
 
-def read_list(list_file: Path, root: Path | None) -> list[Entry]:
+def _is_list(path: Path) -> bool:
+    return _is(Path.is_fifo, path) or (path.suffix.lower() == ".txt" and not _is(Path.is_dir, path))
+
+
+def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
     """The videos named by a list file, one path a line.
 
     Spaces belong to the path. A whole number after the path, separated by white space, is a label in the manner of
-    MMAction2 and is dropped, unless a file is there under the name with the number and none without; after a path that
-    ends in one of `VIDEO_SUFFIXES`, so are several, as lists for many labels have them. Empty lines and lines that
-    start with `#` are skipped; name a file `#1.mp4` as `./#1.mp4`. CRLF and a byte order mark are fine. The text is
-    UTF-8; other bytes are kept as they are (`surrogateescape`).
+    MMAction2, unless a file is there under the name with the number and none without; after a path that ends in one of
+    `VIDEO_SUFFIXES`, so are several, as lists for many labels have them: `"1 7"`. Empty lines and lines that start with
+    `#` are skipped; name a file `#1.mp4` as `./#1.mp4`. CRLF and a byte order mark are fine. The text is UTF-8; other
+    bytes are kept as they are (`surrogateescape`).
 
     Args:
-        list_file: the list.
-        root: the folder that the paths are relative to. No entry may then lead out of it: not by `..`, not as an
+        list_file: the list; it is read once and from start to end, so that it may be a pipe.
+        root: the folder that the paths are relative to. No path may then lead out of it: not by `..`, not as an
             absolute path, not through a symbolic link; an absolute path inside it is named relative to it. Without a
             root, paths are relative to the current folder, and nothing is confined: absolute paths and `..` lead
             wherever they lead, so read lists of strangers with a root.
 
     Returns:
-        The entries in the order of the list. A file that does not exist is still an entry: it fails later, alone.
+        The videos in the order of the list. A file that does not exist is still one: it fails later, alone.
 
     Raises:
         UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, leaves the
-            root, or repeats paths, of which the first ones are named.
+            root, has a name of more than `LONGEST_NAME` bytes, or repeats paths, of which the first ones are named.
     """
     if root is not None and not _is(Path.is_dir, root):
         raise UsageError(
-            f"video root {str(root)!r}",
+            f"video_root {str(root)!r}",
             expected="the folder that the list's paths start from",
             found="a file" if _is(Path.is_file, root) else "no such folder",
-            hint="Correct --video-root, or mount what it should hold.",
+            hint="Correct video_root, or mount what it should hold.",
         )
     confined = None if root is None else _Confinement(root)
     base = Path() if root is None else root
-    entries: list[Entry] = []
+    refs: list[VideoRef] = []
     first_line: dict[str, int] = {}
     repeats: list[tuple[int, str, int]] = []
     for number, line in _lines(list_file):
         where = f"{list_file}:{number}"
-        path = base / _without_label(line, base)
-        name = path.as_posix() if confined is None else confined.name_of(path, where)
-        key = os.path.normpath(base / name)
-        if key in first_line:
-            repeats.append((number, name, first_line[key]))
+        name, label = _split_label(line, base)
+        _require_name(name, where)
+        path = base / name
+        key = path.as_posix() if confined is None else confined.name_of(path, where)
+        normal = os.path.normpath(base / key)
+        if normal in first_line:
+            repeats.append((number, key, first_line[normal]))
             continue
-        first_line[key] = number
-        entries.append(Entry(len(entries), name, path))
+        first_line[normal] = number
+        refs.append(VideoRef(key, str(path), label=label))
     if repeats:
         raise _repeated(list_file, repeats)
-    if not entries:
+    if not refs:
         raise UsageError(str(list_file), expected="at least one path, one a line", found="none")
-    return entries
+    return refs
 
 
-def scan(paths: Sequence[Path]) -> list[Entry]:
+def scan(paths: Sequence[Path]) -> list[VideoRef]:
     """The videos among `paths`: files as they are, folders with everything below them.
 
     In a folder, videos are known by `VIDEO_SUFFIXES` and taken in the order of their names. Hidden files and folders
@@ -139,51 +178,63 @@ def scan(paths: Sequence[Path]) -> list[Entry]:
     links; a link to a folder is not followed, so that there are no loops.
 
     Returns:
-        The entries in the order of `paths`. A video in a folder is named by its path relative to that folder, a file
+        The videos in the order of `paths`. A video in a folder is named by its path relative to that folder, a file
         by its own name.
 
     Raises:
-        UsageError: a path does not exist or is a list, a folder holds no video, or two videos have the same name.
+        UsageError: a path does not exist or is a list, a folder holds no video, or two videos have the same key.
     """
-    entries: list[Entry] = []
-    origin: dict[str, Path] = {}
-    for given in paths:
-        for name, path in _videos_at(given):
-            if name in origin:
-                raise UsageError(
-                    str(path),
-                    expected="videos with different names, as outputs are named after them",
-                    found=f"{name!r} also at {origin[name]}",
-                    hint="Give the folder above both, or run them apart.",
-                )
-            origin[name] = path
-            entries.append(Entry(len(entries), name, path))
-    if not entries:
-        raise UsageError("the call", expected="at least one video or folder", found="none")
-    return entries
+    for path in paths:
+        if _is_list(path):
+            raise UsageError(str(path), expected="a video or a folder", found="a list", hint="Give it as video_list.")
+    return _distinct(itertools.chain.from_iterable(map(_videos_at, paths)))
 
 
-def list_digest(entries: Sequence[Entry]) -> str:
-    """SHA-256, as 64 hex digits, over the names in order, each followed by a zero byte."""
-    return digest_of_names(entry.name for entry in entries)
-
-
-def digest_of_names(names: Iterable[str]) -> str:
-    """`list_digest` of the names alone.
+def list_digest(keys: Iterable[str]) -> str:
+    """SHA-256, as 64 hex digits, over the keys in order, each in UTF-8 and followed by a zero byte.
 
     Raises:
-        UnicodeEncodeError: a name that no file can have.
+        UnicodeEncodeError: a key that no file can have.
     """
     digest = hashlib.sha256()
-    for name in names:
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    for key in keys:
+        digest.update(key.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
+
+
+def _distinct(refs: Iterable[VideoRef]) -> list[VideoRef]:
+    found: dict[str, VideoRef] = {}
+    for ref in refs:
+        if ref.key in found:
+            raise UsageError(
+                ref.uri,
+                expected="videos with different names, as outputs are named after them",
+                found=f"{quote(ref.key)} also at {shorten(found[ref.key].uri)}",
+                hint="Give the folder above both, or run them apart.",
+            )
+        found[ref.key] = ref
+    if not found:
+        raise UsageError("videos", expected="at least one video or folder", found="none")
+    return list(found.values())
+
+
+def _require_name(name: str, where: str) -> None:
+    try:
+        size = len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= LONGEST_NAME or "\0" in name:
+        raise UsageError(
+            where,
+            expected=f"a name of at most {LONGEST_NAME:,} bytes, as a file can have",
+            found=f"{size:,} bytes, {quote(name)}" if size > LONGEST_NAME else quote(name),
+        )
 
 
 def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> UsageError:
     """The error for lines that name a video again: their numbers, the names, and the lines that named them first."""
     found = "; ".join(
-        f"{name!r} on line {number}, which is already on line {first}"
+        f"{quote(name)} on line {number}, which is already on line {first}"
         for number, name, first in repeats[:_REPEATS_NAMED]
     )
     more = f"; and {len(repeats) - _REPEATS_NAMED} more" if len(repeats) > _REPEATS_NAMED else ""
@@ -202,11 +253,13 @@ def _lines(list_file: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and the lines that hold a path, stripped."""
     try:
         with list_file.open("rb") as file:
-            _require_text(list_file, file.read(1 << 16))
-            file.seek(0)
-            for number, raw in enumerate(file, start=1):
+            # A line of a binary file can be as long as the file.
+            for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+                where = f"{list_file}:{number}"
                 if b"\0" in raw:
-                    raise _binary(f"{list_file}:{number}")
+                    raise _binary(where)
+                if len(raw) == _LONGEST_LINE:
+                    raise UsageError(where, expected="one path a line", found=f"at least {_LONGEST_LINE:,} bytes")
                 raw = raw.removeprefix(_BOM) if number == 1 else raw
                 line = raw.decode("utf-8", "surrogateescape").strip()
                 if line and not line.startswith("#"):
@@ -215,12 +268,6 @@ def _lines(list_file: Path) -> Iterator[tuple[int, str]]:
         raise UsageError(
             str(list_file), expected="a readable list of videos", found=error.strerror or str(error)
         ) from error
-
-
-def _require_text(list_file: Path, head: bytes) -> None:
-    # Before any line is read: a line of a binary file can be as long as the file.
-    if b"\0" in head:
-        raise _binary(f"{list_file}:{head[: head.index(0)].count(10) + 1}")
 
 
 def _binary(where: str) -> UsageError:
@@ -232,29 +279,30 @@ def _binary(where: str) -> UsageError:
     )
 
 
-def _without_label(line: str, base: Path) -> str:
+def _split_label(line: str, base: Path) -> tuple[str, str | None]:
+    """The path and the label of a line."""
     words = line.split()
     labels = sum(1 for _ in itertools.takewhile(_LABEL.fullmatch, reversed(words[1:])))
     if not labels:
-        return line
+        return line, None
     path = line.rsplit(maxsplit=labels)[0]
-    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
-        path = line.rsplit(maxsplit=1)[0]
+    if not _is_video(Path(path)):
+        path, labels = line.rsplit(maxsplit=1)[0], 1
     if _is(Path.is_file, base / line) and not _is(Path.is_file, base / path):
-        return line
-    return path
+        return line, None
+    return path, " ".join(words[-labels:])
 
 
 def _is(kind: Callable[[Path], bool], path: Path) -> bool:
-    """What `Path.is_file` or the like says; no where the system cannot tell, as of a name that is too long."""
+    """What `Path.is_file` or the like says; no for names that the system cannot take, such as too long ones."""
     try:
         return kind(path)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
 class _Confinement:
-    """Tells names under a root, and refuses paths that lead out of it."""
+    """Names paths relative to a root, and refuses those that lead out of it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -269,12 +317,12 @@ class _Confinement:
         if not real.is_relative_to(self._real_root):
             raise UsageError(
                 where,
-                expected=f"a path inside the video root {self._root}",
-                found=f"{str(path)!r}, which leads to {real}",
+                expected=f"a path inside video_root {self._root}",
+                found=f"{quote(str(path))}, which leads to {shorten(str(real))}",
                 hint="Correct the line, or choose a root that holds all videos and what their links lead to.",
             )
         if real == self._real_root:
-            raise UsageError(where, expected="a file inside the video root", found="the root itself")
+            raise UsageError(where, expected="a file inside video_root", found="the root itself")
         if path.is_relative_to(self._root) and ".." not in path.parts:
             return path.relative_to(self._root).as_posix()
         return real.relative_to(self._real_root).as_posix()
@@ -285,21 +333,46 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-# --- folders ----------------------------------------------------------------------------------------------------------
+# --- folders and patterns ---------------------------------------------------------------------------------------------
 
 
-def _videos_at(given: Path) -> list[tuple[str, Path]]:
-    if given.is_dir():
-        videos = sorted((path.relative_to(given).as_posix(), path) for path in _videos_below(given))
-        if not videos:
-            suffixes = " ".join(sorted(VIDEO_SUFFIXES))
-            raise UsageError(str(given), expected=f"a folder with at least one of {suffixes}", found="no such file")
-        return videos
-    if given.suffix.lower() == ".txt":
-        raise UsageError(str(given), expected="a video or a folder", found="a list", hint="Give it with --video-list.")
-    if given.exists():
-        return [(given.name, given)]
+def _videos_at(given: Path) -> list[VideoRef]:
+    if _is(Path.is_dir, given):
+        return _named_from(given, _videos_below(given))
+    if _is(Path.exists, given):
+        return [VideoRef(given.name, str(given))]
     raise UsageError(str(given), expected="a video or a folder of videos", found="no such file or folder")
+
+
+def _matching(pattern: Path) -> list[VideoRef]:
+    fixed = list(itertools.takewhile(lambda part: not _WILDCARDS.search(part), pattern.parts))
+    folder, rest = Path(*fixed), pattern.parts[len(fixed) :]
+    if rest[-1] == "**":
+        rest = (*rest, "*")
+    try:
+        # Unlike glob.glob, this does not follow links for `**`, where there may be loops.
+        found = list(folder.glob("/".join(rest)))
+    except ValueError as error:
+        raise UsageError(str(pattern), expected="a pattern for paths", found=str(error)) from error
+    visible = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return _named_from(folder, (path for path in visible if _is_video(path) and _is(Path.is_file, path)), str(pattern))
+
+
+def _named_from(folder: Path, videos: Iterable[Path], pattern: str = "") -> list[VideoRef]:
+    """The videos, in the order of their names, which are relative to the folder."""
+    named = sorted((path.relative_to(folder).as_posix(), str(path)) for path in videos)
+    if not named:
+        suffixes = " ".join(sorted(VIDEO_SUFFIXES))
+        raise UsageError(
+            pattern or str(folder),
+            expected=f"{'a pattern that matches' if pattern else 'a folder with'} at least one of {suffixes}",
+            found="no such file",
+        )
+    return [VideoRef(key, uri) for key, uri in named]
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _videos_below(folder: Path) -> Iterator[Path]:
@@ -307,7 +380,7 @@ def _videos_below(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES:
+            if not name.startswith(".") and _is_video(path):
                 yield path
 
 

@@ -21,9 +21,9 @@ from typing import get_args
 import av
 import numpy as np
 import pytest
+from vidfeat.extract import Extractor
 
 from vidfeat.errors import Kind, VideoError
-from vidfeat.extract import Extractor
 from vidfeat.mmaction import compile_file
 from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec, read_clips
 from vidfeat.preprocessing.sampling import plan_clips
@@ -234,7 +234,7 @@ def extract(
     listed.write_text("".join(f"{case.name}\n" for case in cases))
     out = where / "out.pkl"
     command = [
-        *(sys.executable, "-m", "vidfeat.cli", "extract", CONFIG, "--checkpoint", CHECKPOINT, "-o", out, "-q"),
+        *(sys.executable, "-m", "vidfeat", "extract", CONFIG, "--checkpoint", CHECKPOINT, "-o", out, "-q"),
         *("--video-list", listed, "--video-root", folder, "--on-corrupt", on_corrupt, "--device", "cpu"),
     ]
     environment = {**os.environ, "TMPDIR": str(where / "tmp"), "VIDFEAT_TEST_RUN": str(where)}

@@ -16,13 +16,11 @@ from vidfeat.store import (
     RunIdentity,
     RunStore,
     Success,
-    list_digest,
     open_format,
-    read_list,
-    scan,
     verify,
 )
 from vidfeat.store.journal import journal_path
+from vidfeat.videos import list_digest, read_list, scan
 
 HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "numerics": {}, "versions": {}}
 
@@ -60,7 +58,7 @@ def listed(root, *lines):
 )
 def test_a_line_that_leaves_the_root_is_refused(root, line):
     line = line or str(root.parent / "secret" / "s.mp4")
-    with pytest.raises(UsageError, match=r"list\.txt:2: expected a path inside the video root"):
+    with pytest.raises(UsageError, match=r"list\.txt:2: expected a path inside video_root"):
         listed(root, "ok.mp4", line)
 
 
@@ -76,24 +74,27 @@ def test_a_link_that_leaves_the_root_is_refused(root):
     (root / "chain.mp4").symlink_to("file.mp4")
     (root / "dangling.mp4").symlink_to("../secret/not yet.mp4")
     for line in ("file.mp4", "folder/s.mp4", "chain.mp4", "folder/new/x.mp4", "dangling.mp4", "folder/../ok.mp4"):
-        with pytest.raises(UsageError, match="inside the video root"):
+        with pytest.raises(UsageError, match="inside video_root"):
             listed(root, line)
 
 
 def test_links_inside_the_root_are_fine(root):
     (root / "link.mp4").symlink_to("ok.mp4")
     (root / "here").symlink_to("inside")
-    assert [entry.name for entry in listed(root, "link.mp4", "here/a.mp4")] == ["link.mp4", "here/a.mp4"]
+    assert [ref.key for ref in listed(root, "link.mp4", "here/a.mp4")] == ["link.mp4", "here/a.mp4"]
 
 
 def test_a_loop_of_links_fails_alone_and_later(root):
     (root / "loop").symlink_to("loop")
-    assert [entry.name for entry in listed(root, "loop", "loop/a.mp4 1", "ok.mp4")] == ["loop", "loop/a.mp4", "ok.mp4"]
+    assert [ref.key for ref in listed(root, "loop", "loop/a.mp4 1", "ok.mp4")] == ["loop", "loop/a.mp4", "ok.mp4"]
 
 
 def test_names_too_long_for_the_system_fail_alone_and_later(root):
-    long = "x" * 5000 + ".mp4"
-    assert [entry.name for entry in listed(root, long, long + "b 1")] == [long, long + "b"]
+    long = "x" * 4000 + ".mp4"
+    assert [ref.key for ref in listed(root, long, long + "b 1")] == [long, long + "b"]
+    for line in ("x" * 5000 + ".mp4", "x/" * 100_000, "é" * 2048 + " 1 2"):
+        with pytest.raises(UsageError, match=r"list\.txt:2: expected a name of at most 4,096 bytes"):
+            listed(root, "ok.mp4", line)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_many_repeated_videos_are_named_and_counted(tmp_path):
 def test_scanning_ends_on_loops_of_links(root):
     (root / "inside" / "up").symlink_to("..")
     (root / "inside" / "loop.mp4").symlink_to("loop.mp4")
-    assert [entry.name for entry in scan([root])] == ["inside/loop.mp4", "ok.mp4"]
+    assert [ref.key for ref in scan([root])] == ["inside/loop.mp4", "ok.mp4"]
 
 
 # --- outputs ---

@@ -78,6 +78,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer_missing(self) -> None:
         self.send_error(404)
 
+    def answer_nothing(self) -> None:
+        self.head(204)
+
+    def answer_part(self) -> None:
+        self.head(206, Content_Length="10", Content_Range=f"bytes 0-9/{len(BODY)}")
+        self.wfile.write(BODY[:10])
+
+    def answer_moved_on(self) -> None:
+        """A redirect with a body that does not end before the client closes the connection."""
+        self.head(302, Location="/good/x.pth")
+        while True:
+            self.wfile.write(b"x" * 1000)
+            time.sleep(0.05)
+
     def answer_moved(self) -> None:
         self.head(302, Location="/good/x.pth", Content_Length="0")
 
@@ -130,7 +144,7 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("way", ["good", "unsized", "chunked", "moved", "slow"])
+@pytest.mark.parametrize("way", ["good", "unsized", "chunked", "moved", "moved_on", "slow"])
 def test_whole_files_arrive(server: str, tmp_path: Path, way: str) -> None:
     target = tmp_path / "cache" / "x.pth"
     assert download(f"{server}/{way}/x.pth", target, sha256_prefix=SHA256[:8], progress=False) == SHA256
@@ -144,6 +158,8 @@ def test_whole_files_arrive(server: str, tmp_path: Path, way: str) -> None:
         ("short", f"only {len(BODY)}: the connection was cut"),
         ("cut_chunked", "IncompleteRead"),
         ("missing", "HTTP 404 Not Found"),
+        ("nothing", "HTTP 204 No Content"),
+        ("part", "HTTP 206 Partial Content"),
         ("circle", "HTTP 302"),
         ("local", "file:///etc/passwd"),
         ("page", "a web page"),
@@ -162,10 +178,67 @@ def test_a_bad_download_says_why_and_leaves_nothing(
     assert time.monotonic() - started < 5
     assert caught.value.where == url
     assert found in caught.value.found
-    assert "put the file by hand" in caught.value.do
-    assert str(tmp_path) in caught.value.do
-    assert "x.pth" in caught.value.do
+    assert "put the file by hand" in caught.value.hint
+    assert str(tmp_path) in caught.value.hint
+    assert "x.pth" in caught.value.hint
     assert left_in(tmp_path) == []
+
+
+# --- servers that send something all the time, and never the file -----------------------------------------------------
+
+PIECES = 60
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+WHOLE_CHUNK = b"%x\r\n%s\r\n" % (len(BODY), BODY)
+END = b"0\r\n\r\n"
+
+# What comes first, what comes piece by piece over three seconds, and what then completes an ordinary answer.
+DRIPS = {
+    "a header": (OK + b"X-Y: ", b"z", b"\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)),
+    "the status line": (b"HTTP/1.1 200 ", b"O", b"\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)),
+    "headers": (OK, b"X-Y: z\r\n", b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)),
+    "100 Continue": (
+        b"",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        OK + b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY),
+    ),
+    "a chunk's size": (CHUNKED, b"0", WHOLE_CHUNK + END),
+    "a chunk's extension": (CHUNKED + b"%x;" % len(BODY), b"x", b"\r\n" + BODY + b"\r\n" + END),
+    "trailers": (CHUNKED + WHOLE_CHUNK + b"0\r\n", b"X-Y: z\r\n", b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_the_time_limit_holds_whatever_the_server_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    first, piece, last = DRIPS[name]
+    monkeypatch.setenv("no_proxy", "*")
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(first)
+            for _ in range(PIECES):
+                connection.sendall(piece)
+                time.sleep(0.05)
+            connection.sendall(last)
+
+    def get(timeout: str) -> str:
+        monkeypatch.setenv("VIDFEAT_DOWNLOAD_TIMEOUT", timeout)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=serve, args=(listener,))
+            thread.start()
+            try:
+                return download(f"http://127.0.0.1:{listener.getsockname()[1]}/x", tmp_path / "x", progress=False)
+            finally:
+                thread.join()
+
+    with pytest.raises(CheckpointError, match=r"timed out|stalled"):
+        get("0.5")
+    assert left_in(tmp_path) == []
+    assert get("20") == SHA256  # the answer itself is valid
 
 
 def test_a_wrong_hash_keeps_what_was_there(server: str, tmp_path: Path) -> None:
@@ -265,7 +338,6 @@ def test_processes_that_download_the_same_file_at_once(server: str, requests: li
     assert len(requests) == 3
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_download_never_lands(server: str, tmp_path: Path, number: signal.Signals) -> None:
     process = start(f"{server}/drip/x.pth", tmp_path / "x.pth")
@@ -278,6 +350,23 @@ def test_an_interrupted_download_never_lands(server: str, tmp_path: Path, number
     assert not (tmp_path / "x.pth").exists()
     if number is signal.SIGINT:
         assert left_in(tmp_path) == []
+    else:
+        assert len(left_in(tmp_path)) == 1
+    download(f"{server}/good/x.pth", tmp_path / "x.pth", progress=False)
+    assert left_in(tmp_path) == ["x.pth"]
+
+
+def test_the_temporary_file_of_another_download_is_not_removed(server: str, tmp_path: Path) -> None:
+    process = start(f"{server}/slow/x.pth", tmp_path / "x.pth")
+    deadline = time.monotonic() + 20
+    while not left_in(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (part,) = left_in(tmp_path)
+    (tmp_path / "y.pth.0.part").write_bytes(b"of another file")
+    download(f"{server}/good/x.pth", tmp_path / "x.pth", progress=False)
+    assert part in left_in(tmp_path) or process.poll() is not None
+    assert process.communicate(timeout=30) == (SHA256 + "\n", "")
+    assert left_in(tmp_path) == ["x.pth", "y.pth.0.part"]
 
 
 def test_the_file_gets_the_permissions_of_the_umask(server: str, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_stand_ins_serve_threads_at_once_and_are_gone_afterwards(tmp_path: Path)
         torch.load(path, weights_only=True)
 
 
-def test_nothing_foreign_is_imported_for_the_tables() -> None:
+def test_no_other_module_is_imported_for_the_tables() -> None:
     assert not STAND_INS.keys() & TENSOR_NAMES
     assert {value.__module__ for value in STAND_INS.values()} == {"vidfeat.checkpoint.pickles"}
 

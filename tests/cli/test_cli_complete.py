@@ -13,7 +13,7 @@ from video.video_files import write_video
 AUDITED = """
 import sys
 sys.addaudithook(lambda event, arguments: event == "subprocess.Popen" and print("started a process", flush=True))
-from vidfeat.cli import main
+from vidfeat.cli.main import main
 sys.exit(main())
 """
 

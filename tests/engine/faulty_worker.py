@@ -9,13 +9,14 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vidfeat.engine import decode_worker
-from vidfeat.preprocessing.clips import PreprocessSpec, Views, read_chunks
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_clips
 from vidfeat.video import VideoInfo, probe
+from vidfeat.videos import VideoRef
 
 FAULTS: dict[str, Callable[[], object]] = {
     "abort": os.abort,
@@ -37,24 +38,26 @@ def command(*limits: str) -> tuple[str, ...]:
     return (sys.executable, "-c", script, *limits)
 
 
-def read_with_faults(spec: PreprocessSpec, path: str, **options: Any) -> Iterator[Views]:
-    """The views of a video: `abort_0.mp4` is fatal before its first chunk, `abort_2.mp4` before its third.
+def read_with_faults(
+    specs: Sequence[PreprocessSpec], video: VideoRef, **options: Any
+) -> Iterator[tuple[int, ClipBatch]]:
+    """The clips of a video: `abort_0.mp4` is fatal before its first chunk, `abort_2.mp4` before its third.
 
     Where a file `only_once` lies beside it, that happens once, which takes away the file `once`.
     """
-    for number, views in enumerate([None, *read_chunks(spec, path, **options)]):
-        fail_before(path, number)
-        if views is not None:
-            yield views
+    for number, clips in enumerate([None, *read_clips(specs, video, **options)]):
+        fail_before(video.uri, number)
+        if clips is not None:
+            yield clips
 
 
-def probe_with_faults(path: str) -> VideoInfo:
+def probe_with_faults(path: str | Path) -> VideoInfo:
     """A probe to which `abort_0.mp4` is fatal."""
     fail_before(path, 0)
     return probe(path)
 
 
-def fail_before(path: str, number: int) -> None:
+def fail_before(path: str | Path, number: int) -> None:
     """Do what the video's name says, if it says it of chunk `number`."""
     name, _, position = Path(path).stem.partition("_")
     once, only_once = Path(path).with_name("once"), Path(path).with_name("only_once")
@@ -66,6 +69,6 @@ def fail_before(path: str, number: int) -> None:
 def main() -> None:
     for name in sys.argv[1:]:
         resource.setrlimit(getattr(resource, name), (0, 0))
-    decode_worker.read_chunks = read_with_faults  # type: ignore[assignment]
+    decode_worker.read_clips = read_with_faults  # type: ignore[assignment]
     decode_worker.probe = probe_with_faults
     decode_worker.main()

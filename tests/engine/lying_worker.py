@@ -12,12 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from vidfeat.engine.channel import Channel
+from vidfeat.video import Timeline, VideoInfo
 
 SHAPE = [4, 1, 8, 8, 3]
 SIZE = math.prod(SHAPE)
-ABOUT = {"shape": SHAPE, "clips": [[0, 1], [2, 3]], "frames": 9, "fps": 25.0, "salvaged": False}
-ABOUT |= {"frames_declared": None, "first_clip": 0}
-DONE = {"done": {"cpu_seconds": 0.5, "info": None, "doubt": ""}}
+ABOUT = {"encoder": 0, "shape": SHAPE, "clips": [[0, 1], [2, 3]], "first_clip": 0}
+ABOUT |= {"start_seconds": [0.0, 0.4], "end_seconds": [0.4, 0.8]}
+INFO = VideoInfo(
+    path="honest.mp4",
+    bytes=100,
+    container="mov",
+    codec="h264",
+    pixel_format="yuv420p",
+    width=8,
+    height=8,
+    rotation=0,
+    fps=5.0,
+    start_seconds=0.0,
+    duration_seconds=0.8,
+    frames=4,
+    frames_from="packets",
+    timeline=Timeline.of_rate(4, 5.0),
+).to_json()
+DONE = {"done": {"cpu_seconds": 0.5, "fallback": ""}}
 
 
 def command() -> tuple[str, ...]:
@@ -25,16 +42,27 @@ def command() -> tuple[str, ...]:
     return (sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()")
 
 
-def views(size: Any = SIZE, sent: int | None = None, **about: Any) -> Callable[[Channel], None]:
-    """Announce views of a size, send other ones, and be done."""
+def clips(size: Any = SIZE, sent: int | None = None, **about: Any) -> Callable[[Channel], None]:
+    """Announce clips of a size, send other ones, and be done."""
 
-    def tell(channel: Channel) -> None:
-        channel.send({"views": {**ABOUT, **about}, "size": size, "cpu_seconds": 0.1})
+    def send(channel: Channel) -> None:
+        channel.send({"info": INFO})
+        channel.send({"clips": {**ABOUT, **about}, "size": size, "cpu_seconds": 0.1})
         channel.receive()
         channel.send_pixels(memoryview(bytes(SIZE if sent is None else sent)))
         channel.send(DONE)
 
-    return tell
+    return send
+
+
+def info(**values: Any) -> Callable[[Channel], None]:
+    """Say something impossible of the video, and go on as if it were true."""
+
+    def send(channel: Channel) -> None:
+        channel.send({"info": {**INFO, **values}})
+        clips()(channel)
+
+    return send
 
 
 def message(message: dict[str, Any]) -> Callable[[Channel], None]:
@@ -47,7 +75,8 @@ def raw(data: bytes) -> Callable[[Channel], None]:
 
 def shrinking(channel: Channel) -> None:
     """Pixels in a file that is cut off as soon as they are taken."""
-    channel.send({"views": ABOUT, "size": SIZE, "cpu_seconds": 0.1})
+    channel.send({"info": INFO})
+    channel.send({"clips": ABOUT, "size": SIZE, "cpu_seconds": 0.1})
     channel.receive()
     file = os.memfd_create("shrinks")
     os.truncate(file, SIZE)
@@ -61,24 +90,32 @@ def shrinking(channel: Channel) -> None:
 
 
 LIES: dict[str, Callable[[Channel], None]] = {
-    "size_none": views(math.nan),
-    "size_infinite": views(math.inf),
-    "size_negative": views(-SIZE),
-    "size_zero": views(0),
-    "size_words": views("many"),
-    "size_huge": views(1 << 62),
-    "size_large": views(1 << 40),
-    "size_smaller_than_shape": views(SIZE // 2),
-    "shape_of_pixels": views(shape=[SIZE]),
-    "shape_negative": views(shape=[-1, 1, 8, 8, 3][::-1]),
-    "clips_beyond": views(clips=[[0, 4]]),
-    "clips_before": views(clips=[[0, -1]]),
-    "clips_none": views(clips=[]),
-    "clips_words": views(clips=[["a", "b"]]),
-    "clips_ragged": views(clips=[[0], [1, 2]]),
-    "frames_words": views(frames="many"),
-    "fps_words": views(fps={}),
-    "first_clip_later": views(first_clip=7),
+    "size_none": clips(math.nan),
+    "size_infinite": clips(math.inf),
+    "size_negative": clips(-SIZE),
+    "size_zero": clips(0),
+    "size_words": clips("many"),
+    "size_huge": clips(1 << 62),
+    "size_large": clips(1 << 40),
+    "size_smaller_than_shape": clips(SIZE // 2),
+    "shape_of_pixels": clips(shape=[SIZE]),
+    "shape_negative": clips(shape=[-1, 1, 8, 8, 3][::-1]),
+    "clips_beyond": clips(clips=[[0, 4]]),
+    "clips_before": clips(clips=[[0, -1]]),
+    "clips_none": clips(clips=[]),
+    "clips_words": clips(clips=[["a", "b"]]),
+    "clips_ragged": clips(clips=[[0], [1, 2]]),
+    "encoder_none": clips(encoder=1),
+    "encoder_words": clips(encoder={}),
+    "times_words": clips(start_seconds=["a", "b"]),
+    "times_few": clips(end_seconds=[0.4]),
+    "frames_words": info(frames="many"),
+    "frames_many": info(frames=9),
+    "fps_words": info(fps={}),
+    "info_more": info(colour="red"),
+    "info_none": info(timeline=None),
+    "info_times": info(timeline={"pts_seconds": "AAAA", "fps": None, "duration_seconds": None}),
+    "first_clip_later": clips(first_clip=7),
     "done_at_once": message(DONE),
     "done_and_no_more": message({"done": {}}),
     "failed_no_error": message({"failed": {"what": 1}}),
@@ -86,7 +123,7 @@ LIES: dict[str, Callable[[Channel], None]] = {
     "allow_none": message({"allow": math.nan}),
     "allow_for_ever": message({"allow": math.inf}),
     "allow_less_than_no_time": message({"allow": -1e9}),
-    "unfit": message({"unfit": {"where": "the GPU", "expected": "a GPU", "found": "none", "do": "Give up."}}),
+    "unfit": message({"unfit": {"where": "the GPU", "expected": "a GPU", "found": "none", "hint": "Give up."}}),
     "nothing": message({}),
     "a_list": raw(b"[1, 2]"),
     "deep": raw(b"[" * 1_000_000),
@@ -94,7 +131,7 @@ LIES: dict[str, Callable[[Channel], None]] = {
     "long": lambda channel: channel._send(b"\xff" * 4, None),
 }
 OTHERS: dict[str, Callable[[Channel], None]] = {
-    "honest": views(),
+    "honest": clips(),
     "shrinking": shrinking,
     "real_time": lambda _: os.kill(os.getpid(), 40),
     "sleep": lambda _: time.sleep(600),
@@ -107,5 +144,5 @@ def main() -> None:
     channel.receive_bytes()
     channel.send({"ready": True})
     while True:
-        name = Path(channel.receive()["path"]).stem
+        name = Path(channel.receive()["video"]["uri"]).stem
         {**LIES, **OTHERS}[name](channel)

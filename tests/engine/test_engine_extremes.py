@@ -5,25 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 
 from video.video_files import write_video
-from vidfeat import Extractor
-from vidfeat.engine.decode_pool import ReaderOptions
-from vidfeat.engine.local import Reading, run
-from vidfeat.engine.progress import Progress
-from vidfeat.preprocessing.clips import PreprocessSpec
-from vidfeat.store import Entry, RunIdentity, RunStore, list_digest
+from vidfeat import Encoder, Extractor, Job, encoder, load, run
 
 HOURS = 10
 PACKETS_PER_SECOND = 2.5
 
 
 @pytest.fixture(scope="module")
-def extractor(repository: Path) -> Extractor:
+def tiny(repository: Path) -> Encoder:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
-    return Extractor(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint)
+    return encoder(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint)
 
 
 def write_large(path: Path) -> Path:
@@ -56,20 +50,18 @@ def write_long(path: Path, short: Path) -> Path:
     return path
 
 
-def test_among_short_ones(extractor: Extractor, tmp_path: Path) -> None:
+def test_among_short_ones(tiny: Encoder, tmp_path: Path) -> None:
     short = write_video(tmp_path / "0.mp4", frames=50, size=(160, 128), options={"bf": "0"})
     long, large = write_long(tmp_path / "long.mp4", short), write_large(tmp_path / "large.mp4")
-    paths = [short, long, write_video(tmp_path / "1.mp4", frames=30, size=(160, 128)), large, short]
-    entries = [Entry(index, f"{index}.mp4", path) for index, path in enumerate(paths)]
-    identity = RunIdentity(extractor.recipe.digest, extractor.weights.sha256, "fp32", list_digest(entries))
-    with RunStore.open(tmp_path / "out", identity, entries) as store, Progress(len(entries), quiet=True) as progress:
-        with Reading(PreprocessSpec.of(extractor.recipe), store.pending(), ReaderOptions(2)) as reading:
-            run(extractor, reading, store, progress)
-        summary = store.finish({"recipe": {}, "checkpoint": {}, "device": "", "numerics": {}, "versions": {}})
+    paths = [short, long, write_video(tmp_path / "1.mp4", frames=30, size=(160, 128)), large]
+    summary = run(Job(videos=paths, encoders=tiny, out=tmp_path / "out"), quiet=True)
     assert summary is not None
-    assert summary.failed == 0
-    rows = [np.load(tmp_path / "out" / f"{index}.npy") for index in range(len(paths))]
-    assert [row.tobytes() for row in rows] == [extractor.extract(path).array.tobytes() for path in paths]
-    found = extractor.extract(long)
-    assert found.frames == HOURS * 3600 * PACKETS_PER_SECOND
-    assert found.frames / (found.fps or 0) == pytest.approx(HOURS * 3600, rel=1e-3)
+    assert (summary.videos, summary.computed, summary.kept, summary.failed) == (4, 4, 0, 0)
+    stored = load(tmp_path / "out")
+    with Extractor(tiny) as extractor:
+        for path in paths:
+            assert stored[path.name].values.tobytes() == extractor.extract(path).values.tobytes()
+    info = stored["long.mp4"].info
+    assert info is not None
+    assert info.frames == HOURS * 3600 * PACKETS_PER_SECOND
+    assert info.frames / (info.fps or 0) == pytest.approx(HOURS * 3600, rel=1e-3)

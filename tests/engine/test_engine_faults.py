@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -20,12 +20,14 @@ import numpy as np
 import pytest
 
 from video.video_files import write_video
-from vidfeat.engine.decode_pool import ReaderOptions, Readers, processes_for
-from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event, Failed
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
+from vidfeat.engine.decode_worker import Assignment
+from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.worker_handle import worker_command
 from vidfeat.errors import VideoError, VidfeatError
-from vidfeat.preprocessing.clips import PreprocessSpec, Views, read_chunks
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_clips
 from vidfeat.recipe import CenterCrop, SegmentSampling
+from vidfeat.videos import VideoRef
 
 SPEC = PreprocessSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
 EVERY_FRAME = PreprocessSpec(SegmentSampling(clip_len=1, num_clips=600), (CenterCrop(32, 32),))
@@ -44,39 +46,61 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("videos") / "long.mp4", frames=600, options={"qp": "8"})
 
 
-def expected(path: Path, spec: PreprocessSpec = SPEC) -> list[Views]:
-    return list(read_chunks(spec, path))
+def tasks_of(paths: Sequence[Path]) -> list[Task]:
+    return [Task(VideoRef(path.name, str(path))) for path in paths]
 
 
-def same(some: Sequence[Views], others: Sequence[Views]) -> bool:
+def pool_of(
+    spec: PreprocessSpec, paths: Sequence[Path], deliver: Callable[[Event], object], options: PoolOptions
+) -> DecodePool:
+    return DecodePool(Assignment((spec,)), tasks_of(paths), deliver, options)
+
+
+def expected(path: Path, spec: PreprocessSpec = SPEC) -> list[ClipBatch]:
+    return [batch for _, batch in read_clips([spec], VideoRef(path.name, str(path)))]
+
+
+def same(some: Sequence[ClipBatch], others: Sequence[ClipBatch]) -> bool:
     return len(some) == len(others) and all(
         np.array_equal(one.pixels, other.pixels)
         and np.array_equal(one.clips, other.clips)
-        and (one.frames, one.fps, one.first_clip) == (other.frames, other.fps, other.first_clip)
+        and np.array_equal(one.start_seconds, other.start_seconds)
+        and np.array_equal(one.end_seconds, other.end_seconds)
+        and one.first_clip == other.first_clip
         for one, other in zip(some, others, strict=True)
     )
 
 
 def events(inbox: SimpleQueue[Event], videos: int) -> Iterator[Event]:
-    """All events until every video is settled."""
+    """All events until every video is done."""
     while videos:
         event = inbox.get(timeout=LONG)
-        if isinstance(event, Broken):
+        if isinstance(event, PoolFailed):
             raise event.error
-        if isinstance(event, Failed):
+        if isinstance(event, VideoFailed):
             event.release()
-        videos -= isinstance(event, (Complete, Failed))
+        videos -= isinstance(event, (VideoDecoded, VideoFailed))
         yield event
 
 
-def collect(inbox: SimpleQueue[Event], videos: int) -> dict[int, list[Views] | VideoError]:
-    results: dict[int, list[Views] | VideoError] = {}
+def first_chunk(inbox: SimpleQueue[Event]) -> ChunkDecoded:
+    planned, chunk = inbox.get(timeout=LONG), inbox.get(timeout=LONG)
+    assert isinstance(planned, VideoPlanned)
+    assert isinstance(chunk, ChunkDecoded)
+    return chunk
+
+
+def collect(inbox: SimpleQueue[Event], videos: int) -> dict[int, list[ClipBatch] | VideoError]:
+    results: dict[int, list[ClipBatch] | VideoError] = {}
     for event in events(inbox, videos):
-        if isinstance(event, Failed):
+        if isinstance(event, VideoFailed):
             results[event.index] = event.error
+        if isinstance(event, VideoPlanned):
+            results[event.index] = []
         if isinstance(event, ChunkDecoded):
-            before = results.setdefault(event.index, []) if event.views.first_clip else []
-            results[event.index] = [*before, event.views]  # type: ignore[misc]
+            batches = results.setdefault(event.index, [])
+            assert isinstance(batches, list)
+            batches.append(event.clips)
             event.release()
     return results
 
@@ -90,10 +114,10 @@ def read(
     budget: int = 1 << 29,
     memory: int = 8 << 30,
     command: Sequence[str] = (),
-) -> dict[int, list[Views] | VideoError]:
-    options = ReaderOptions(processes, timeout, budget, memory, command or faulty_worker.command())
+) -> dict[int, list[ClipBatch] | VideoError]:
+    options = PoolOptions(processes, timeout, budget, memory, command=command or faulty_worker.command())
     inbox: SimpleQueue[Event] = SimpleQueue()
-    with Readers(spec, paths, inbox.put, options):
+    with pool_of(spec, paths, inbox.put, options):
         return collect(inbox, len(paths))
 
 
@@ -175,11 +199,11 @@ def test_a_hang_is_a_timeout(name: str, short: Path, tmp_path: Path) -> None:
     assert isinstance(error, VideoError)
     assert (error.stage, error.kind) == ("decode", "timeout")
     assert "0.7 s" in error.expected
-    assert "--timeout" in error.hint
+    assert "timeout_seconds" in error.hint
 
 
 @pytest.mark.parametrize("name", ["abort_0", "stop_0", "memory_0", "abort_2"])
-def test_what_happens_only_once_is_made_good(name: str, short: Path, long: Path, tmp_path: Path) -> None:
+def test_a_second_attempt_succeeds(name: str, short: Path, long: Path, tmp_path: Path) -> None:
     (tmp_path / "once").touch()
     (tmp_path / "only_once").touch()
     late = name.endswith("2")
@@ -190,12 +214,11 @@ def test_what_happens_only_once_is_made_good(name: str, short: Path, long: Path,
 
 
 def test_a_process_killed_by_someone_else(short: Path, long: Path) -> None:
-    """In the middle of a video, which is known by the piece of it that has not been released yet."""
+    """In the middle of a video: a chunk of it has not been released yet."""
     inbox: SimpleQueue[Event] = SimpleQueue()
-    options = ReaderOptions(1, LONG, 1 << 20, command=worker_command())
-    with Readers(EVERY_FRAME, [long, short], inbox.put, options):
-        first = inbox.get(timeout=LONG)
-        assert isinstance(first, ChunkDecoded)
+    options = PoolOptions(1, LONG, 1 << 20, command=worker_command())
+    with pool_of(EVERY_FRAME, [long, short], inbox.put, options):
+        first = first_chunk(inbox)
         (pid,) = children()
         os.kill(pid, signal.SIGKILL)
         first.release()
@@ -206,7 +229,7 @@ def test_a_process_killed_by_someone_else(short: Path, long: Path) -> None:
 
 def test_leaving_in_the_middle_of_a_video_leaves_no_zombie(long: Path) -> None:
     inbox: SimpleQueue[Event] = SimpleQueue()
-    with Readers(EVERY_FRAME, [long, long], inbox.put, ReaderOptions(2, LONG, 1 << 20)):
+    with pool_of(EVERY_FRAME, [long, long], inbox.put, PoolOptions(2, LONG, 1 << 20)):
         inbox.get(timeout=LONG)
     assert children(ignored_state="none") == []
 
@@ -214,9 +237,8 @@ def test_leaving_in_the_middle_of_a_video_leaves_no_zombie(long: Path) -> None:
 def test_a_video_that_shrinks_while_it_is_read(short: Path, long: Path, tmp_path: Path) -> None:
     shrinking = Path(shutil.copy(long, tmp_path / "shrinking.mp4"))
     inbox: SimpleQueue[Event] = SimpleQueue()
-    with Readers(EVERY_FRAME, [shrinking, short], inbox.put, ReaderOptions(1, LONG, 1 << 20)):
-        first = inbox.get(timeout=LONG)
-        assert isinstance(first, ChunkDecoded)
+    with pool_of(EVERY_FRAME, [shrinking, short], inbox.put, PoolOptions(1, LONG, 1 << 20)):
+        first = first_chunk(inbox)
         os.truncate(shrinking, long.stat().st_size // 2)
         first.release()
         results = collect(inbox, 2)
@@ -261,27 +283,28 @@ def test_a_process_that_never_starts_ends_the_run(short: Path) -> None:
 def test_the_budget_holds_the_readers_back_and_waiting_is_no_timeout(long: Path, short: Path) -> None:
     inbox: SimpleQueue[Event] = SimpleQueue()
     chunk = expected(long, EVERY_FRAME)[0].pixels.nbytes
-    with Readers(EVERY_FRAME, [long], inbox.put, ReaderOptions(1, 1.0, chunk // 2)):
+    with pool_of(EVERY_FRAME, [long], inbox.put, PoolOptions(1, 1.0, chunk // 2)):
+        assert isinstance(inbox.get(timeout=LONG), VideoPlanned)
         for first_clip in (0, 256):
             piece = inbox.get(timeout=LONG)
             assert isinstance(piece, ChunkDecoded)
-            assert piece.views.first_clip == first_clip
+            assert piece.clips.first_clip == first_clip
             with pytest.raises(Empty):
                 inbox.get(timeout=1.2 if first_clip == 0 else 0.1)
             piece.release()
         last = inbox.get(timeout=LONG)
         assert isinstance(last, ChunkDecoded)
-        assert last.views.first_clip == 512
-        assert inbox.get(timeout=LONG) == Complete(0)
+        assert last.clips.first_clip == 512
+        assert inbox.get(timeout=LONG) == VideoDecoded(0)
 
 
 def test_two_thousand_failures_leave_nothing_behind(tmp_path: Path) -> None:
     inbox: SimpleQueue[Event] = SimpleQueue()
     paths = [tmp_path / f"{number}.mp4" for number in range(2000)]
     sizes = []
-    with Readers(SPEC, paths, inbox.put, ReaderOptions(1)):
+    with pool_of(SPEC, paths, inbox.put, PoolOptions(1)):
         for number, event in enumerate(events(inbox, len(paths))):
-            assert isinstance(event, Failed)
+            assert isinstance(event, VideoFailed)
             assert event.error.kind == "missing"
             if number in (200, 1900):
                 (worker,) = children()
@@ -302,11 +325,12 @@ import sys
 sys.path[:] = {path!r}
 from queue import SimpleQueue
 import faulty_worker
-from test_engine_faults import SPEC, ReaderOptions, Readers, children
+from test_engine_faults import SPEC, PoolOptions, children, pool_of, first_chunk
+from pathlib import Path
 inbox = SimpleQueue()
 try:
-    with Readers(SPEC, sys.argv[1:], inbox.put, ReaderOptions(2, command=faulty_worker.command())):
-        inbox.get(), inbox.get()
+    with pool_of(SPEC, [Path(name) for name in sys.argv[1:]], inbox.put, PoolOptions(2, command=faulty_worker.command())):
+        inbox.get(), inbox.get(), inbox.get()
         print(*children(), flush=True)
         inbox.get()
 except KeyboardInterrupt:

@@ -11,18 +11,18 @@ from queue import SimpleQueue
 
 import lying_worker
 import pytest
-from test_engine_faults import LONG, SPEC, collect, is_alive, within
+from test_engine_faults import LONG, SPEC, collect, is_alive, pool_of, within
 
-from vidfeat.engine.decode_pool import ReaderOptions, Readers
+from vidfeat.engine.decode_pool import PoolOptions
 from vidfeat.engine.events import Event
 from vidfeat.errors import VideoError, VidfeatError
-from vidfeat.preprocessing.clips import Views
+from vidfeat.preprocessing.clips import ClipBatch
 
 
-def read(names: Sequence[str], processes: int = 1) -> list[list[Views] | VideoError]:
+def read(names: Sequence[str], processes: int = 1) -> list[list[ClipBatch] | VideoError]:
     inbox: SimpleQueue[Event] = SimpleQueue()
-    options = ReaderOptions(processes, LONG, budget_bytes=lying_worker.SIZE, command=lying_worker.command())
-    with Readers(SPEC, [Path(f"{name}.mp4") for name in names], inbox.put, options):
+    options = PoolOptions(processes, LONG, budget_bytes=lying_worker.SIZE, command=lying_worker.command())
+    with pool_of(SPEC, [Path(f"{name}.mp4") for name in names], inbox.put, options):
         results = collect(inbox, len(names))
     return [results[index] for index in range(len(names))]
 
@@ -32,7 +32,7 @@ def test_every_lie_fails_its_video_and_none_the_next() -> None:
     found = dict(zip(names, read(names, processes=2), strict=True))
     honest = found.pop("honest")
     assert isinstance(honest, list)
-    assert [views.pixels.shape for views in honest] == [tuple(lying_worker.SHAPE)]
+    assert [batch.pixels.shape for batch in honest] == [tuple(lying_worker.SHAPE)]
     for name, error in found.items():
         assert isinstance(error, VideoError), name
         assert (error.where, error.stage, error.kind) == (f"{name}.mp4", "decode", "crashed")
@@ -41,9 +41,9 @@ def test_every_lie_fails_its_video_and_none_the_next() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no memory is shared")
 def test_pixels_that_are_taken_away_while_they_are_looked_at() -> None:
     """Touching them would end this process with a SIGBUS."""
-    (views,) = read(["shrinking"])
-    assert isinstance(views, list)
-    assert [int(some.pixels.sum()) for some in views] == [0]
+    (batches,) = read(["shrinking"])
+    assert isinstance(batches, list)
+    assert [int(some.pixels.sum()) for some in batches] == [0]
 
 
 def test_a_signal_that_has_no_name() -> None:
@@ -58,10 +58,10 @@ def test_leaving_does_not_wait_for_who_else_holds_the_socket(tmp_path: Path) -> 
     """As after a process that not even SIGKILL ends."""
     pid = tmp_path / "pid"
     script = f"exec 3<&0; sleep 600 & echo $! > {pid}; exec " + '"$@"'
-    options = ReaderOptions(1, LONG, command=("sh", "-c", script, "sh", *lying_worker.command()))
+    options = PoolOptions(1, LONG, command=("sh", "-c", script, "sh", *lying_worker.command()))
     inbox: SimpleQueue[Event] = SimpleQueue()
     try:
-        with Readers(SPEC, [Path("honest.mp4"), Path("sleep.mp4")], inbox.put, options):
+        with pool_of(SPEC, [Path("honest.mp4"), Path("sleep.mp4")], inbox.put, options):
             collect(inbox, 1)
             time.sleep(0.2)
             start = time.monotonic()
@@ -75,15 +75,15 @@ def test_a_process_that_is_refused_for_a_moment(tmp_path: Path) -> None:
     """As by a limit on processes that others use up."""
     program = tmp_path / "program"
     inbox: SimpleQueue[Event] = SimpleQueue()
-    options = ReaderOptions(1, LONG, command=(str(program), *lying_worker.command()[1:]))
-    with Readers(SPEC, [Path("honest.mp4")], inbox.put, options):
+    options = PoolOptions(1, LONG, command=(str(program), *lying_worker.command()[1:]))
+    with pool_of(SPEC, [Path("honest.mp4")], inbox.put, options):
         program.symlink_to(sys.executable)
         assert isinstance(collect(inbox, 1)[0], list)
 
 
-def test_a_process_that_is_always_refused_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_is_always_refused_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidfeat.engine.decode_pool._START_ATTEMPTS", 1)
     inbox: SimpleQueue[Event] = SimpleQueue()
-    readers = Readers(SPEC, [Path("honest.mp4")], inbox.put, ReaderOptions(1, command=("/no/such/interpreter",)))
-    with pytest.raises(VidfeatError, match="1 that did not; the last one was refused: No such file"), readers:
+    pool = pool_of(SPEC, [Path("honest.mp4")], inbox.put, PoolOptions(1, command=("/no/such/interpreter",)))
+    with pytest.raises(VidfeatError, match="1 that did not; the last one was refused: No such file"), pool:
         collect(inbox, 1)

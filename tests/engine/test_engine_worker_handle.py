@@ -1,4 +1,4 @@
-"""One decode process as its parent holds it: deaf to Ctrl-C from birth, and gone without a trace once it is killed."""
+"""One decode process as its parent holds it: SIGINT is blocked from its start on, and a killed one leaves nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from vidfeat.engine.worker_handle import PrewarmedWorkers, WorkerHandle
+from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, prewarm
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -22,7 +21,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def is_deaf(pid: int) -> bool:
+def blocks_sigint(pid: int) -> bool:
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk"))
     return bool(int(line.split()[1], 16) & 1 << (signal.SIGINT - 1))
 
@@ -36,46 +35,45 @@ def in_a_thread(spawn: Callable[[], WorkerHandle]) -> WorkerHandle:
         return threads.submit(spawn).result()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells")
 @pytest.mark.parametrize("start", [here, in_a_thread])
-def test_deaf_to_ctrl_c_whoever_starts_it(start: Callable[[Callable[[], WorkerHandle]], WorkerHandle]) -> None:
-    reader = start(lambda: WorkerHandle.spawn(SLEEP))
+def test_sigint_is_blocked_whoever_starts_it(start: Callable[[Callable[[], WorkerHandle]], WorkerHandle]) -> None:
+    worker = start(lambda: WorkerHandle.spawn(SLEEP))
     try:
-        assert is_deaf(reader.process.pid)
-        assert not is_deaf(os.getpid())
+        assert blocks_sigint(worker.process.pid)
+        assert not blocks_sigint(os.getpid())
     finally:
-        reader.kill()
+        worker.kill()
 
 
-def test_ctrl_c_amidst_the_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is held back until the process is there."""
+def test_a_process_outlives_the_thread_that_asked_for_it() -> None:
+    """Linux would kill it with the thread that started it."""
+    worker = in_a_thread(lambda: WorkerHandle.spawn(SLEEP))
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.process.wait(0.3)
+    finally:
+        worker.kill()
+
+
+def test_prewarmed_processes_that_nobody_takes_are_killed() -> None:
     before = open_files()
-    started: list[subprocess.Popen[bytes]] = []
-
-    class Interrupted(subprocess.Popen[bytes]):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            started.append(self)
-            if len(started) == 2:
-                signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("subprocess.Popen", Interrupted)
-    reading = (sys.executable, "-c", "import os; os.read(0, 1)")
-    with pytest.raises(KeyboardInterrupt), PrewarmedWorkers(3, reading):
-        pytest.fail("begun all the same")
-    assert [process.wait(20) for process in started] == [-signal.SIGKILL] * 2
+    prewarm(2, SLEEP)
+    prewarm(2, SLEEP)
+    processes = [worker.process for worker in PREWARMED]
+    assert len(processes) == 2
+    PREWARMED.close()
+    assert [process.wait(20) for process in processes] == [-signal.SIGKILL] * 2
     assert open_files() == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells")
 def test_two_hundred_killed_ones_leave_no_file_and_no_zombie() -> None:
     command = ("cat",)
     WorkerHandle.spawn(command).kill()
     before = open_files()
-    readers = [WorkerHandle.spawn(command) for _ in range(200)]
-    for reader in readers:
-        reader.kill()
-        reader.kill()
+    workers = [WorkerHandle.spawn(command) for _ in range(200)]
+    for worker in workers:
+        worker.kill()
+        worker.kill()
     assert open_files() == before
     with pytest.raises(ChildProcessError):
-        os.waitpid(readers[-1].process.pid, os.WNOHANG)
+        os.waitpid(workers[-1].process.pid, os.WNOHANG)

@@ -59,16 +59,16 @@ class CheckpointTarget:
         files = [_saved(content, zipped) for content in contents for zipped in (True, False)]
         return [*files, to_safetensors(WEIGHTS)]
 
-    def mutate(self, chance: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
+    def mutate(self, rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         """Anywhere in the file; for archives mostly inside a part, since a changed archive fails its checksums."""
         words = [*GLOBALS, *OPCODES, *OPERANDS]
-        if data[:2] == b"PK" and chance.random() < 0.8:
-            changed = _change_parts(chance, data, words)
+        if data[:2] == b"PK" and rng.random() < 0.8:
+            changed = _change_parts(rng, data, words)
             if changed is not None:
                 return changed
-        if chance.random() < 0.1:
-            return b"\x80\x02" + b"".join(chance.choice(words) for _ in range(chance.randrange(30))) + b"."
-        return fuzzing.change_bytes(chance, data, words, others)
+        if rng.random() < 0.1:
+            return b"\x80\x02" + b"".join(rng.choice(words) for _ in range(rng.randrange(30))) + b"."
+        return fuzzing.change_bytes(rng, data, words, others)
 
     def read(self, path: Path) -> str:
         """Load, then read every element of every tensor: one that reaches beyond its memory would show."""
@@ -89,7 +89,7 @@ def _saved(content: Any, zipped: bool) -> bytes:
     return stream.getvalue()
 
 
-def _change_parts(chance: random.Random, data: bytes, words: Sequence[bytes]) -> bytes | None:
+def _change_parts(rng: random.Random, data: bytes, words: Sequence[bytes]) -> bytes | None:
     """The archive with one part changed and its checksums right."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -99,8 +99,8 @@ def _change_parts(chance: random.Random, data: bytes, words: Sequence[bytes]) ->
     if not parts:
         return None
     pickles = [name for name in parts if name.endswith("data.pkl")]
-    name = chance.choice(pickles) if pickles and chance.random() < 0.8 else chance.choice(list(parts))
-    parts[name] = fuzzing.change_bytes(chance, parts[name], words, list(parts.values()))
+    name = rng.choice(pickles) if pickles and rng.random() < 0.8 else rng.choice(list(parts))
+    parts[name] = fuzzing.change_bytes(rng, parts[name], words, list(parts.values()))
     stream = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
         warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ import fuzzing
 
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction import compile_file
-from vidfeat.mmaction.pyconfig import load_config
+from vidfeat.mmaction.config import read_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -43,30 +43,30 @@ class ConfigTarget:
         examples = [REPOSITORY / "examples" / "tiny_slowonly.py", *(REPOSITORY / "configs").rglob("*.py")]
         return [path.read_bytes() for path in examples if b"_base_" not in path.read_bytes()] + [SEED_EXPRESSIONS]
 
-    def mutate(self, chance: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
+    def mutate(self, rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         """Whole lines or single bytes."""
-        if chance.random() < 0.5:
-            return fuzzing.change_bytes(chance, data, WORDS, others)
+        if rng.random() < 0.5:
+            return fuzzing.change_bytes(rng, data, WORDS, others)
         lines = data.splitlines(keepends=True) or [b""]
-        for _ in range(chance.choice([1, 2, 4])):
-            at = chance.randrange(len(lines))
-            other = chance.choice(others).splitlines(keepends=True) or [b""]
-            change = chance.randrange(4)
+        for _ in range(rng.choice([1, 2, 4])):
+            at = rng.randrange(len(lines))
+            other = rng.choice(others).splitlines(keepends=True) or [b""]
+            change = rng.randrange(4)
             if change == 0:
                 lines[at : at + 1] = []
             elif change == 1:
-                lines.insert(at, chance.choice(other))
+                lines.insert(at, rng.choice(other))
             elif change == 2:
-                lines[at] = fuzzing.change_bytes(chance, lines[at], WORDS, others)
+                lines[at] = fuzzing.change_bytes(rng, lines[at], WORDS, others)
             else:
-                before, after = chance.choice([(b"=", b"+="), (b"'", b""), (b"(", b"(("), (b",", b"**")])
+                before, after = rng.choice([(b"=", b"+="), (b"'", b""), (b"(", b"(("), (b",", b"**")])
                 lines[at] = lines[at].replace(before, after)
             lines = lines or [b""]
         return b"".join(lines)
 
     def read(self, path: Path) -> str:
         """Parse, then compile what parsed."""
-        load_config(path)
+        read_config(path)
         try:
             recipe = compile_file(path)
         except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What the fuzz targets share: changing bytes by chance, and a watch over what a reader must never do."""
+"""Shared by the fuzz targets: random changes of bytes, and an audit of what a reader must never do."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Target(Protocol):
     suffix: str
 
     def seeds(self) -> list[bytes]:
-        """Sound inputs to begin with."""
+        """Valid inputs to begin with."""
 
-    def mutate(self, chance: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
+    def mutate(self, rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         """A changed copy of an input."""
 
     def read(self, path: Path) -> str:
@@ -52,10 +52,10 @@ class Target(Protocol):
 
 @dataclass
 class Tally:
-    """How a session of fuzzing went: inputs tried, how many of them were taken, and the different answers seen."""
+    """The result of a fuzzing session: inputs tried, how many of them were accepted, and the different answers."""
 
     inputs: int = 0
-    taken: int = 0
+    accepted: int = 0
     answers: set[str] = field(default_factory=set)
 
 
@@ -67,21 +67,21 @@ def fuzz(target: Target, folder: Path, *, seed: int, goes_on: Callable[[Tally], 
     Raises:
         Finding: the target did what it must not do.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     pool = target.seeds()
-    sound = len(pool)
+    valid = len(pool)
     path = folder / f"input{target.suffix}"
     tally = Tally()
     for data in pool:
         path.write_bytes(data)
-        if not (answer := _answer(target, path)).startswith("taken"):
-            raise Finding(f"a sound input was refused: {answer}")
+        if not (answer := _answer(target, path)).startswith("accepted"):
+            raise Finding(f"a valid input was refused: {answer}")
     while goes_on(tally):
-        data = target.mutate(chance, chance.choice(pool if chance.random() < 0.5 else pool[:sound]), pool)
+        data = target.mutate(rng, rng.choice(pool if rng.random() < 0.5 else pool[:valid]), pool)
         path.write_bytes(data)
         answer = _answer(target, path)
         tally.inputs += 1
-        tally.taken += answer.startswith("taken")
+        tally.accepted += answer.startswith("accepted")
         if answer not in tally.answers:
             tally.answers.add(answer)
             pool.append(data)
@@ -92,7 +92,7 @@ def _answer(target: Target, path: Path) -> str:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with _watched(path), _deadline():
-            answer = f"taken: {target.read(path)}"
+            answer = f"accepted: {target.read(path)}"
     except VidfeatError as error:
         answer = f"{type(error).__name__}: {_shape(error.expected)}; {_shape(error.found)}"
         if len(str(error)) > 4000:
@@ -187,34 +187,34 @@ def _deadline() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-# --- chance changes ---------------------------------------------------------------------------------------------------
+# --- random changes ---------------------------------------------------------------------------------------------------
 
 
-def change_bytes(chance: random.Random, data: bytes, words: Sequence[bytes], others: Sequence[bytes]) -> bytes:
+def change_bytes(rng: random.Random, data: bytes, words: Sequence[bytes], others: Sequence[bytes]) -> bytes:
     """One to a few changes: bits, bytes, cut, doubled and swapped pieces, words of the format, a piece of another."""
     changed = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 3, 8])):
-        at = chance.randrange(len(changed) + 1)
-        size = min(chance.choice([1, 2, 4, 16, 200]), len(changed) - at)
-        kind = chance.randrange(8)
+    for _ in range(rng.choice([1, 1, 2, 3, 8])):
+        at = rng.randrange(len(changed) + 1)
+        size = min(rng.choice([1, 2, 4, 16, 200]), len(changed) - at)
+        kind = rng.randrange(8)
         if kind == 0 and at < len(changed):
-            changed[at] ^= 1 << chance.randrange(8)
+            changed[at] ^= 1 << rng.randrange(8)
         elif kind == 1 and at < len(changed):
-            changed[at] = chance.choice([0, 1, 10, 32, 39, 127, 128, 255])
+            changed[at] = rng.choice([0, 1, 10, 32, 39, 127, 128, 255])
         elif kind == 2:
             del changed[at : at + size]
         elif kind == 3:
-            changed[at:at] = changed[at : at + size] * chance.choice([1, 1, 2, 50])
+            changed[at:at] = changed[at : at + size] * rng.choice([1, 1, 2, 50])
         elif kind == 4:
-            other = chance.choice(others)
-            start = chance.randrange(len(other) + 1)
-            changed[at:at] = other[start : start + chance.choice([4, 40, 400])]
+            other = rng.choice(others)
+            start = rng.randrange(len(other) + 1)
+            changed[at:at] = other[start : start + rng.choice([4, 40, 400])]
         elif kind == 5 and words:
-            changed[at : at + chance.choice([0, size])] = chance.choice(words)
+            changed[at : at + rng.choice([0, size])] = rng.choice(words)
         elif kind == 6:
-            changed[at : at + size] = chance.randbytes(size)
+            changed[at : at + size] = rng.randbytes(size)
         else:
-            target = chance.randrange(len(changed) + 1)
+            target = rng.randrange(len(changed) + 1)
             piece = changed[at : at + size]
             del changed[at : at + size]
             changed[target:target] = piece

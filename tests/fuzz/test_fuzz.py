@@ -1,8 +1,7 @@
-"""A few seconds of each fuzz target; `scripts/fuzz.py config|checkpoint SECONDS` goes on for as long as it is told."""
+"""A few seconds of each fuzz target; `scripts/fuzz.py config|checkpoint SECONDS` runs for as long as requested."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,11 @@ from fuzzing import Finding, Target, _watched, fuzz
 INPUTS = 700
 
 
-@pytest.mark.skipif(os.name != "posix", reason="deadlines come by SIGALRM")
 @pytest.mark.parametrize("target", [ConfigTarget(), CheckpointTarget()], ids=lambda target: target.name)
 def test_changed_inputs_are_taken_or_refused(target: Target, tmp_path: Path) -> None:
     tally = fuzz(target, tmp_path, seed=5, goes_on=lambda tally: tally.inputs < INPUTS)
     assert tally.inputs == INPUTS
-    assert tally.taken > INPUTS // 100
+    assert tally.accepted > INPUTS // 100
     assert len(tally.answers) > 20
 
 

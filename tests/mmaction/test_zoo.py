@@ -17,11 +17,10 @@ from typing import Any
 import pytest
 
 from vidfeat.errors import ConfigError, UsageError
-from vidfeat.mmaction import compile_file
-from vidfeat.mmaction.compile_v0 import compile_v0
-from vidfeat.mmaction.compile_v1 import compile_v1
+from vidfeat.mmaction import compile_config, compile_file
+from vidfeat.mmaction.compile import is_name
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
-from vidfeat.mmaction.zoo import ZooEntry, find_model, is_name, released, render, table
+from vidfeat.mmaction.zoo import ZooEntry, find_model, released, render, table
 from vidfeat.mmaction.zoo.rows import ROWS
 from vidfeat.recipe import (
     CenterCrop,
@@ -107,8 +106,8 @@ def _records() -> Iterator[tuple[str, str, dict[str, Any]]]:
 def _compiled(line: str, record: dict[str, Any]) -> Recipe:
     dataset = {"type": "VideoDataset", "pipeline": record["pipeline"]}
     if line == "0.x":
-        return compile_v0({"model": record["model"], "data": {"test": dataset}}, file=record["config"])
-    return compile_v1({"model": record["model"], "test_dataloader": {"dataset": dataset}}, file=record["config"])
+        return compile_config({"model": record["model"], "data": {"test": dataset}}, file=record["config"])
+    return compile_config({"model": record["model"], "test_dataloader": {"dataset": dataset}}, file=record["config"])
 
 
 @needs_reference

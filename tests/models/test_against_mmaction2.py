@@ -11,7 +11,7 @@ import torch
 from derived_weights import state_of
 from vidfeat.inference.pooling import pool_views
 from vidfeat.mmaction.backbones import compile_backbone
-from vidfeat.mmaction.node import Node
+from vidfeat.mmaction.config import Node
 from vidfeat.models import build, fold_norms
 from vidfeat.recipe import ModelSpec
 

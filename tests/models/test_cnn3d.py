@@ -14,7 +14,7 @@ from derived_weights import state_of
 from vidfeat.errors import ConfigError
 from vidfeat.inference.pooling import pool_views
 from vidfeat.mmaction.backbones import compile_backbone
-from vidfeat.mmaction.node import Node
+from vidfeat.mmaction.config import Node
 from vidfeat.models import Recognizer, build, fold_norms
 from vidfeat.models.c2d import C2DConfig, _pool_pairs
 from vidfeat.models.c3d import C3DConfig

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vidfeat.inference.backends import PixelsToRows
+from vidfeat.inference.network import FeatureNetwork
 from vidfeat.mmaction import compile_model
 from vidfeat.models import BACKBONES, build, fold_norms
 
@@ -52,7 +52,7 @@ def test_all_of_a_network_is_computed_on_its_device_in_its_format(family: str) -
     edge = recipe.transforms[-1].height
     model = build(recipe.model)
     fold_norms(model)
-    network = PixelsToRows(model, recipe)
+    network = FeatureNetwork(model, recipe)
     network.dtype = torch.bfloat16
     with FakeTensorMode(), torch.inference_mode():
         on_a_gpu(model, torch.bfloat16)

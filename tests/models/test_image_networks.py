@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from derived_weights import state_of
 from vidfeat.checkpoint import find, load_into, load_state
 from vidfeat.errors import ConfigError
-from vidfeat.extract import Views
 from vidfeat.inference.pooling import pool_views
-from vidfeat.mmaction.backbones import compile_backbone
-from vidfeat.mmaction.backbones.tsm import segments_of
+from vidfeat.mmaction import compile_config
+from vidfeat.mmaction.backbones import compile_backbone, map_channels, segments_of
+from vidfeat.mmaction.config import Node
 from vidfeat.mmaction.necks import compile_neck
-from vidfeat.mmaction.node import Node
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import divisible
 from vidfeat.models.resnet import ResNetConfig
@@ -31,6 +30,7 @@ from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import TINConfig, _mix
 from vidfeat.models.tpn import TPN
 from vidfeat.models.tsm import TSMConfig, shift
+from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.recipe import ModelSpec
 
 REPO = Path(__file__).resolve().parents[2]
@@ -82,13 +82,19 @@ def test_deep_networks_shift_in_every_other_block() -> None:
     assert len(shifted) == 2 + 2 + 12 + 2
 
 
-def test_units_are_whole_groups() -> None:
+def clips_of(pixels: npt.NDArray[np.uint8]) -> ClipBatch:
+    """One clip per frame."""
+    seconds = np.arange(float(len(pixels)))
+    index = np.arange(len(pixels))[:, None]
+    return ClipBatch(pixels=pixels, clips=index, first_clip=0, start_seconds=seconds, end_seconds=seconds + 1)
+
+
+def test_samples_are_whole_groups() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, segments=8)
     pixels = np.arange(16, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 3, 2, 2, 3), np.uint8)
-    views = Views(pixels, np.arange(16)[:, None], 16, None)
-    units = [list(unit.frames) for unit in views.units(spec)]
+    samples = [list(sample.frames) for sample in clips_of(pixels).samples(spec)]
     groups = (range(8), range(8, 16))
-    assert units == [[(crop, frame) for frame in group] for crop in range(3) for group in groups]
+    assert samples == [[(crop, frame) for frame in group] for crop in range(3) for group in groups]
 
 
 def test_one_clip_does_not_see_another() -> None:
@@ -204,7 +210,8 @@ BACKBONE_3D = {"type": "ResNet3dSlowOnly", "depth": 18, "lateral": False, "out_i
 
 def neck_of(options: dict[str, Any], backbone: dict[str, Any] = BACKBONE_3D, dims: int = 3) -> Any:
     model = Node.of({"backbone": backbone, "neck": options}, "config.py", "model")
-    return compile_neck(model, compile_backbone(model.dict("backbone"), dims), dims)  # type: ignore[arg-type]
+    backbone = compile_backbone(model.dict("backbone"), dims)  # type: ignore[arg-type]
+    return compile_neck(model.dict("neck"), map_channels(backbone))
 
 
 @pytest.mark.parametrize("name", NECKS)
@@ -248,9 +255,8 @@ def test_neck_of_an_image_network_joins_frames() -> None:
 
 def test_neck_that_joins_a_video_gets_all_of_it_at_once() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, 8, neck_joins_video=True)
-    views = Views(np.zeros((16, 3, 2, 2, 3), np.uint8), np.arange(16)[:, None], 16, None)
-    (unit,) = views.units(spec)
-    assert list(unit.frames) == [(crop, frame) for crop in range(3) for frame in range(16)]
+    (sample,) = clips_of(np.zeros((16, 3, 2, 2, 3), np.uint8)).samples(spec)
+    assert list(sample.frames) == [(crop, frame) for crop in range(3) for frame in range(16)]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +283,7 @@ def test_neck_refusals(change: dict[str, Any], key: str) -> None:
 def test_several_outputs_need_a_neck() -> None:
     backbone = {"type": "ResNetTSM", "depth": 18, "out_indices": [2, 3]}
     with pytest.raises(ConfigError, match="out_indices"):
-        neck_of(None, backbone, dims=2)  # type: ignore[arg-type]
+        compile_config({"model": {"type": "Recognizer2D", "backbone": backbone}, "data": {"test": {}}}, file="a.py")
 
 
 # --- other libraries --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Packed layers give what plain ones give, to the last bits, whichever lane calls them and whatever shape comes."""
+"""Packed layers equal plain ones to the last bits, from any inference thread and for any shape."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,8 +76,8 @@ def test_lanes_that_come_first_at_once_pack_once(layers: Layers, monkeypatch: py
     x = torch.randn(1, 3, 4, 16, 16)
     expected = layers(x)
     pack(layers, torch.float32, one_shape=True)
-    with ThreadPoolExecutor(8) as lanes:
-        rows = list(lanes.map(layers, [x] * 32))
+    with ThreadPoolExecutor(8) as threads:
+        rows = list(threads.map(layers, [x] * 32))
     assert all(torch.equal(row, rows[0]) for row in rows)
     assert distance(rows[0], expected) < 1e-6
 

@@ -15,7 +15,7 @@ from torch import nn
 from derived_weights import state_of
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction.backbones import compile_backbone
-from vidfeat.mmaction.node import Node
+from vidfeat.mmaction.config import Node
 from vidfeat.models import Recognizer, build, fold_norms
 from vidfeat.models.layers import Pointwise, fold_before
 from vidfeat.models.swin3d import MASKED, SwinConfig, WindowAttention, Windows

@@ -10,7 +10,7 @@ import torch
 from derived_weights import state_of
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction.backbones import compile_backbone
-from vidfeat.mmaction.node import Node
+from vidfeat.mmaction.config import Node
 from vidfeat.models import Recognizer, build, fold_norms
 from vidfeat.models.mvit import MViTConfig
 from vidfeat.models.vit import VisionTransformerConfig, sines

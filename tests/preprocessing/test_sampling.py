@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidfeat.mmaction.compile_v0 import _SAMPLINGS as SAMPLINGS_V0
-from vidfeat.mmaction.compile_v1 import _SAMPLINGS as SAMPLINGS_V1
-from vidfeat.mmaction.node import Node
+from vidfeat.mmaction.config import Node
+from vidfeat.mmaction.pipeline import V0, V1
 from vidfeat.preprocessing.sampling import plan, plan_clips
 from vidfeat.recipe import DenseSampling, Sampling, SegmentSampling, SpreadSampling, UniformSampling, WindowSampling
 from vidfeat.video import Timeline
@@ -23,15 +22,15 @@ GOLDEN_V1 = json.loads(gzip.decompress((Path(__file__).parents[1] / "golden" / "
 def test_indices_equal_mmaction2s() -> None:
     assert len(GOLDEN) == 180
     for case in GOLDEN:
-        sampling = SAMPLINGS_V0[case["step"]["type"]](Node.of(case["step"], "golden"))
+        sampling = V0.samplings[case["step"]["type"]](Node.of(case["step"], "golden"))
         assert plan_clips(case["frames"], sampling).ravel().tolist() == case["frame_inds"], case
 
 
 def test_indices_equal_mmaction2s_of_1x() -> None:
     assert len(GOLDEN_V1) == 610
-    assert {case["step"]["type"] for case in GOLDEN_V1} == set(SAMPLINGS_V1)
+    assert {case["step"]["type"] for case in GOLDEN_V1} == set(V1.samplings)
     for case in GOLDEN_V1:
-        sampling = SAMPLINGS_V1[case["step"]["type"]](Node.of(case["step"], "golden"))
+        sampling = V1.samplings[case["step"]["type"]](Node.of(case["step"], "golden"))
         assert plan_clips(case["frames"], sampling, case["fps"]).ravel().tolist() == case["frame_inds"], case
 
 

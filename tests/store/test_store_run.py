@@ -1,234 +1,182 @@
+"""One run of one process: what it leaves, what it refuses, what it keeps."""
+
 import json
 import os
 import pickle
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from store_worker import HEADER, commit, entries_of, error_of, features_of, identity_of
+from store_worker import (
+    SESSION,
+    begin,
+    commit,
+    compute,
+    failure_of,
+    features_of,
+    files,
+    identity_of,
+    number_of,
+    run,
+    values_of,
+    videos_of,
+)
 
 from vidfeat.errors import OutputError, UsageError, VideoError
-from vidfeat.store import Entry, Failure, RunStore, Success, nothing_pending, verify
-from vidfeat.store.journal import journal_folder, journal_path
-from vidfeat.store.manifest import manifest_path
-from vidfeat.store.streams import as_json, as_yaml, pickled
+from vidfeat.features import VideoFailure, VideoFeatures
+from vidfeat.store import verify
+from vidfeat.store.files import RunFiles
+from vidfeat.videos import VideoRef
 
-KILLS = int(os.environ.get("VIDFEAT_KILLS", "25"))
-WORKER = Path(__file__).with_name("store_worker.py")
-
-
-def run(out, entries, *, fails=(), **options):
-    with RunStore.open(out, identity_of(entries), entries, **options) as store:
-        for entry in store.pending():
-            commit(store, entry, fails=entry.index in fails)
-        return store.finish(HEADER, timeout=5.0, poll=0.01)
+NAMES = ["feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats"]
 
 
-def start(out, count, log, **options):
-    return subprocess.Popen(
-        [sys.executable, str(WORKER), str(out), str(count), str(log), json.dumps(options)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def numbers(videos):
+    return [number_of(video) for video in videos]
 
 
-def wait(process):
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
-
-
-def files(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-@pytest.mark.parametrize("name", ["feats.pkl", "feats.json", "feats.yaml", "feats"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_run_leaves_the_output_its_manifest_and_nothing_else(tmp_path, name):
-    entries = entries_of(5)
-    summary = run(tmp_path / "new folder" / name, entries)
+    summary = run(tmp_path / "new folder" / name, videos_of(5))
     out = tmp_path / "new folder" / name
-    assert (summary.videos, summary.done, summary.failed) == (5, 5, 0)
+    assert (summary.videos, summary.computed, summary.kept, summary.failed, summary.done) == (5, 5, 0, 0, 5)
     assert summary.out == out
     assert {p.name for p in out.parent.iterdir()} == {name, f"{name}.manifest.jsonl"}
+    assert summary.manifest == out.with_name(f"{name}.manifest.jsonl")
     assert verify(out) == []
 
 
 def test_the_pickle_holds_the_features_in_list_order_with_none_for_failures(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(4)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        for entry in reversed(store.pending()):
-            commit(store, entry, fails=entry.index == 2)
-        store.finish(HEADER)
+    with begin(out, videos_of(4)) as store:
+        for video in reversed(store.pending()):
+            commit(store, video, fails=number_of(video) == 2)
+        store.finalize()
     rows = pickle.loads(out.read_bytes())
     assert rows[2] is None
     for index in (0, 1, 3):
         assert rows[index].dtype == np.float32
-        np.testing.assert_array_equal(rows[index], features_of(index))
+        np.testing.assert_array_equal(rows[index], values_of(index))
 
 
 def test_the_folder_keeps_relative_paths(tmp_path):
     out = tmp_path / "feats"
-    run(out, entries_of(3), fails=(1,))
+    run(out, videos_of(3), fails=(1,))
     assert set(files(out)) == {"folder 0/clip 0.npy", "folder 2/clip 2.npy"}
-    np.testing.assert_array_equal(np.load(out / "folder 2/clip 2.npy"), features_of(2))
+    np.testing.assert_array_equal(np.load(out / "folder 2/clip 2.npy"), values_of(2))
 
 
-def test_one_row_per_window_is_kept_as_such(tmp_path):
+def test_one_row_per_window_is_kept_as_such_with_its_times(tmp_path):
     out = tmp_path / "feats.json"
-    entries = entries_of(1)
+    (video,) = videos_of(1)
     windows = np.arange(6, dtype=np.float32).reshape(2, 3)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        store.commit(Success(entries[0], windows, frames=1, fps=None, seconds=None))
-        store.finish(HEADER)
+    with begin(out, [video]) as store:
+        store.commit(
+            [VideoFeatures(video.key, "test", windows, np.array([0.0, 0.1]), np.array([1 / 3, 0.7]))], SESSION
+        )
+        store.finalize()
     assert json.loads(out.read_text()) == [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
+    line = json.loads(RunFiles(out).manifest.read_text().splitlines()[1])
+    assert line["start_seconds"] == [0.0, 0.1]
+    assert line["end_seconds"] == [1 / 3, 0.7]
     assert verify(out) == []
 
 
 def test_a_finished_run_is_finished(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(3)
-    first = run(out, entries)
+    videos = videos_of(3)
+    first = run(out, videos)
     before = files(tmp_path)
-    with RunStore.open(out, identity_of(entries), entries) as store:
+    with begin(out, videos) as store:
         assert store.finished
+        assert store.notes == ()
         assert store.pending() == []
-        assert store.finish(HEADER) == first
+        again = store.finalize()
+        assert (again.computed, again.kept, again.failed, again.out) == (0, 3, 0, first.out)
         with pytest.raises(OutputError, match="finished or closed"):
-            commit(store, entries[0])
+            commit(store, videos[0])
     assert files(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["feats.pkl", "feats"])
 def test_an_interrupted_run_goes_on(tmp_path, name):
-    entries = entries_of(6)
-    with RunStore.open(tmp_path / "parts" / name, identity_of(entries), entries) as store:
-        for entry in entries[:4]:
-            commit(store, entry)
-    with RunStore.open(tmp_path / "parts" / name, identity_of(entries), entries) as store:
-        assert [entry.index for entry in store.pending()] == [4, 5]
-        for entry in store.pending():
-            commit(store, entry)
+    videos = videos_of(6)
+    with begin(tmp_path / "parts" / name, videos) as store:
+        for video in videos[:4]:
+            commit(store, video)
+    with begin(tmp_path / "parts" / name, videos) as store:
+        assert numbers(store.pending()) == [4, 5]
+        compute(store)
         assert store.pending() == []
-        store.finish(HEADER)
-    run(tmp_path / "whole" / name, entries)
+        summary = store.finalize()
+        assert (summary.computed, summary.kept) == (2, 4)
+    run(tmp_path / "whole" / name, videos)
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
 
 
-def test_finishing_too_early_names_what_is_missing(tmp_path):
-    entries = entries_of(9)
-    with RunStore.open(tmp_path / "feats.pkl", identity_of(entries), entries) as store:
-        commit(store, entries[0])
+def test_many_outcomes_are_one_commit(tmp_path, monkeypatch):
+    synced = []
+    videos = videos_of(60)
+    with begin(tmp_path / "feats.pkl", videos) as store:
+        commit(store, videos[0])
+        database = RunFiles(tmp_path / "feats.pkl").database(0)
+        before = int.from_bytes(database.read_bytes()[24:28], "big")  # SQLite's counter of transactions
+        store.commit([features_of(video) for video in videos[1:]], SESSION)
+        synced.append(int.from_bytes(database.read_bytes()[24:28], "big") - before)
+        assert store.pending() == []
+    assert synced == [1]
+
+
+def test_finalizing_too_early_names_what_is_missing(tmp_path):
+    videos = videos_of(9)
+    with begin(tmp_path / "feats.pkl", videos) as store:
+        commit(store, videos[0])
         with pytest.raises(OutputError, match=r"8 missing.*'folder 1/clip 1.mp4' \(index 1\).* and 3 more"):
-            store.finish(HEADER)
+            store.finalize()
 
 
 def test_a_file_gone_from_the_folder_is_computed_again(tmp_path):
     out = tmp_path / "feats"
-    entries = entries_of(3)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        for entry in entries:
-            commit(store, entry)
+    videos = videos_of(3)
+    with begin(out, videos) as store:
+        compute(store)
         (out / "folder 1/clip 1.npy").unlink()
-        with pytest.raises(OutputError, match=r"no file for 'folder 1/clip 1.mp4'"):
-            store.finish(HEADER)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        assert [entry.index for entry in store.pending()] == [1]
-        commit(store, entries[1])
-        assert store.finish(HEADER).failed == 0
+        with pytest.raises(OutputError, match=r"none, or others, for 'folder 1/clip 1.mp4'"):
+            store.finalize()
+    with begin(out, videos) as store:
+        assert numbers(store.pending()) == [1]
+        compute(store)
+        assert store.finalize().failed == 0
+    (out / "folder 2/clip 2.npy").unlink()
+    with begin(out, videos) as store:
+        assert not store.finished
+        assert store.notes == ("1 video is gone from the output; it is computed again",)
+        assert compute(store) == [2]
+        store.finalize()
+    assert verify(out) == []
 
 
 # --- whose output it is ---
 
 
-def test_an_output_of_another_run_is_refused_and_says_what_differs(tmp_path):
-    out = tmp_path / "feats.pkl"
-    entries = entries_of(2)
-    run(out, entries)
-    before = files(tmp_path)
-    with pytest.raises(OutputError, match=r"precision is 'fp32' there and 'bf16' now.*--restart"):
-        RunStore.open(out, identity_of(entries, "bf16"), entries)
-    assert files(tmp_path) == before
-
-
-def test_a_journal_of_another_run_is_refused(tmp_path):
-    out = tmp_path / "feats.pkl"
-    entries = entries_of(2)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        commit(store, entries[0])
-    longer = entries_of(3)
-    with pytest.raises(OutputError, match="list of videos is"):
-        RunStore.open(out, identity_of(longer), longer)
-    with pytest.raises(OutputError, match="list of videos is"):
-        RunStore.open(out, identity_of(longer), longer, rank=1, world_size=2)
-
-
-def test_restart_replaces_an_output_of_another_run(tmp_path):
-    out = tmp_path / "feats.pkl"
-    entries = entries_of(2)
-    run(out, entries, fails=(1,))
-    more = entries_of(4)
-    with RunStore.open(out, identity_of(more), more, restart=True) as store:
-        assert len(store.pending()) == 4
-        commit(store, more[0])
-    assert run(out, more).failed == 0  # goes on without another --restart
-    assert verify(out) == []
-
-
-def test_restart_with_another_list_leaves_no_features_of_the_first_behind(tmp_path):
-    out = tmp_path / "feats"
-    run(out, entries_of(3))
-    (out / "mine.npy").write_bytes(b"not vidfeat's")
-    other = [Entry(0, "folder 1/clip 1.avi", Path("x.avi")), Entry(1, "new.mp4", Path("new.mp4"))]
-    run(out, other, restart=True)
-    left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.npy"))
-    assert left == ["folder 1/clip 1.npy", "mine.npy", "new.npy"]
-    assert verify(out) == ["'mine.npy' is in the output and belongs to no video of the list"]
-
-
-def test_restart_removes_nothing_outside_of_the_output(tmp_path):
-    out = tmp_path / "feats"
-    run(out, entries_of(3))
-    (tmp_path / "clip 0.npy").write_bytes(b"precious")
-    manifest = manifest_path(out)
-    manifest.write_text(manifest.read_text().replace("folder 0/clip 0.mp4", "../clip 0.mp4"))
-    run(out, entries_of(1), restart=True)
-    assert (tmp_path / "clip 0.npy").read_bytes() == b"precious"
-
-
-def test_restart_of_two_ranks_in_either_order(tmp_path):
-    entries = entries_of(4)
-    for order in ((0, 1), (1, 0)):
-        out = tmp_path / f"feats{order[0]}.pkl"
-        old = entries_of(7)
-        for rank in (0, 1):
-            with RunStore.open(out, identity_of(old), old, rank=rank, world_size=2) as store:
-                commit(store, store.pending()[0])
-        options = {"world_size": 2, "restart": True}
-        stores = {rank: RunStore.open(out, identity_of(entries), entries, rank=rank, **options) for rank in order}
-        for store in stores.values():
-            for entry in store.pending():
-                commit(store, entry)
-        assert stores[1].finish(HEADER) is None
-        assert stores[0].finish(HEADER, timeout=5).videos == 4
-        assert verify(out) == []
-
-
 def test_a_file_that_is_not_ours_is_never_replaced_unasked(tmp_path):
     out = tmp_path / "feats.pkl"
     out.write_text("years of work")
-    entries = entries_of(2)
+    videos = videos_of(2)
     with pytest.raises(OutputError, match="a file that vidfeat did not write"):
-        RunStore.open(out, identity_of(entries), entries)
+        begin(out, videos)
     assert files(tmp_path) == {"feats.pkl": b"years of work"}
-    run(out, entries, restart=True)
+    with begin(out, videos, restart=True) as store:
+        pass
+    assert files(tmp_path) == {"feats.pkl": b"years of work"}
+    with begin(out, videos, restart=True) as store:
+        commit(store, videos[0])
+    assert out.read_text() == "years of work"
+    run(out, videos)
     assert verify(out) == []
 
 
@@ -236,115 +184,141 @@ def test_a_folder_that_is_not_ours_keeps_its_files(tmp_path):
     out = tmp_path / "feats"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    run(out, entries_of(2))
+    run(out, videos_of(2))
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_a_video_that_fails_has_no_file_of_an_earlier_run(tmp_path):
-    out = tmp_path / "feats"
-    run(out, entries_of(3))
-    run(out, entries_of(3), fails=(1,), restart=True)
-    assert set(files(out)) == {"folder 0/clip 0.npy", "folder 2/clip 2.npy"}
-    assert verify(out) == []
+def test_a_mistake_before_the_first_commit_leaves_no_trace(tmp_path):
+    for name in ("new/folder/feats.pkl", "new/feats"):
+        with pytest.raises(ZeroDivisionError), begin(tmp_path / name, videos_of(2)) as store:
+            store.pin_backend("eager")
+            raise ZeroDivisionError
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_rank_beyond_the_last_is_refused(tmp_path):
-    entries = entries_of(3)
     with pytest.raises(UsageError, match="a rank from 0 to 1; found 2"):
-        RunStore.open(tmp_path / "feats", identity_of(entries), entries, rank=2, world_size=2)
+        begin(tmp_path / "feats", videos_of(3), rank=2, world_size=2)
 
 
-def test_a_deleted_output_is_computed_again(tmp_path):
-    out = tmp_path / "feats.pkl"
-    entries = entries_of(2)
-    run(out, entries)
-    whole = out.read_bytes()
-    out.unlink()
-    with RunStore.open(out, identity_of(entries), entries) as store:
+@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
+def test_a_deleted_output_is_computed_again(tmp_path, name):
+    out = tmp_path / name
+    videos = videos_of(2)
+    run(out, videos)
+    whole = files(tmp_path)
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
+    with begin(out, videos) as store:
         assert not store.finished
-    run(out, entries)
-    assert out.read_bytes() == whole
+        assert numbers(store.pending()) == [0, 1]
+    run(out, videos)
+    assert files(tmp_path) == whole
 
 
-def test_a_manifest_that_is_none_is_refused(tmp_path):
+@pytest.mark.parametrize("content", ["{}\n", "", '{"vidfeat_manifest": 3}\n', "\0"])
+def test_a_manifest_that_is_none_is_refused(tmp_path, content):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(2)
-    run(out, entries)
-    manifest_path(out).write_text("{}\n")
+    videos = videos_of(2)
+    run(out, videos)
+    RunFiles(out).manifest.write_text(content)
     with pytest.raises(OutputError, match="expected a vidfeat manifest"):
-        RunStore.open(out, identity_of(entries), entries)
-    run(out, entries, restart=True)
+        begin(out, videos)
+    with begin(out, videos, restart=True) as store:
+        commit(store, videos[0])
+    run(out, videos)
     assert verify(out) == []
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind this user")
 def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    entries = entries_of(1)
     for name in ("feats.pkl", "feats", "new/feats.pkl"):
         with pytest.raises(OutputError, match="Permission denied"):
-            RunStore.open(locked / name, identity_of(entries), entries)
+            begin(locked / name, videos_of(1))
 
 
 def test_a_file_in_place_of_the_folder_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
-    entries = entries_of(1)
     with pytest.raises(OutputError, match="expected a folder to write to"):
-        RunStore.open(tmp_path / "file" / "feats.pkl", identity_of(entries), entries)
+        begin(tmp_path / "file" / "feats.pkl", videos_of(1))
     with pytest.raises(UsageError, match="found a file"):
-        RunStore.open(tmp_path / "file", identity_of(entries), entries)
+        begin(tmp_path / "file", videos_of(1))
+
+
+def test_keys_that_repeat_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="expected different keys"):
+        begin(tmp_path / "feats.pkl", [VideoRef("a.mp4", "a.mp4"), VideoRef("a.mp4", "b.mp4")])
 
 
 # --- what is committed ---
 
 
 @pytest.mark.parametrize(
-    "array",
+    "values",
     [np.zeros(3), np.zeros(3, np.float16), np.float32(1).reshape(()), np.zeros(0, np.float32)],
     ids=["float64", "float16", "scalar", "empty"],
 )
-def test_only_float32_rows_are_features(tmp_path, array):
-    entries = entries_of(1)
+def test_only_float32_rows_are_features(tmp_path, values):
+    (video,) = videos_of(1)
     with (
-        RunStore.open(tmp_path / "feats.pkl", identity_of(entries), entries) as store,
+        begin(tmp_path / "feats.pkl", [video]) as store,
         pytest.raises(OutputError, match="expected float32 features of shape"),
     ):
-        store.commit(Success(entries[0], array, frames=1, fps=None, seconds=None))
+        store.commit([features_of(video, values)], SESSION)
 
 
-def test_features_that_are_not_finite_are_the_videos_failure(tmp_path):
-    entries = entries_of(1)
-    out = tmp_path / "feats.pkl"
-    with RunStore.open(out, identity_of(entries), entries) as store:
+@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
+def test_features_that_are_not_finite_are_the_videos_failure(tmp_path, name):
+    videos = videos_of(2)
+    out = tmp_path / name
+    with begin(out, videos) as store:
         bad = np.array([1, np.nan, np.inf], np.float32)
-        with pytest.raises(VideoError, match="2 of 3 values") as caught:
-            store.commit(Success(entries[0], bad, frames=1, fps=None, seconds=None))
-        store.commit(Failure(entries[0], caught.value))
-        assert store.finish(HEADER).failed == 1
-    assert pickle.loads(out.read_bytes()) == [None]
+        (failure,) = store.commit([features_of(videos[0], bad), features_of(videos[1])], SESSION)
+        assert (failure.key, failure.error.stage, failure.error.kind) == (videos[0].key, "model", "corrupt")
+        assert "2 of 3 values" in str(failure.error)
+        summary = store.finalize()
+        assert (summary.done, summary.failed) == (1, 1)
+    assert verify(out) == []
 
 
-def test_a_stranger_is_no_entry_of_the_run(tmp_path):
-    entries = entries_of(1)
-    with RunStore.open(tmp_path / "feats.pkl", identity_of(entries), entries) as store:
-        for stranger in (
-            Entry(0, "other.mp4", Path()),
-            Entry(1, entries[0].name, Path()),
-            Entry(-1, entries[0].name, Path()),
-        ):
-            with pytest.raises(OutputError, match="expected an entry of this run"):
-                store.commit(Failure(stranger, error_of(stranger)))
+def test_a_name_that_the_file_system_does_not_take_is_the_videos_failure(tmp_path):
+    videos = [VideoRef("x" * 300 + ".mp4", "clip 0.mp4"), *videos_of(2)]
+    with begin(tmp_path / "feats", videos) as store:
+        (failure,) = store.commit([features_of(video) for video in videos], SESSION)
+        assert (failure.key, failure.error.stage) == (videos[0].key, "write")
+        assert store.finalize().failed == 1
+    assert verify(tmp_path / "feats") == []
+
+
+def test_a_video_that_is_not_in_the_list_is_refused(tmp_path):
+    with begin(tmp_path / "feats.pkl", videos_of(1)) as store, pytest.raises(OutputError, match="a video of this run"):
+        store.commit([failure_of(VideoRef("other.mp4", "clip 0.mp4"))], SESSION)
+
+
+@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
+def test_the_first_commit_of_a_video_stands(tmp_path, name):
+    out = tmp_path / name
+    videos = videos_of(2)
+    with begin(out, videos) as store:
+        compute(store)
+        store.commit([features_of(videos[0], values_of(99)), failure_of(videos[1])], SESSION)
+        assert store.finalize().failed == 0
+    with begin(out, videos) as store:
+        assert store.finished
+    assert verify(out) == []
+    rows = [np.load(path) for path in sorted(out.rglob("*.npy"))] if out.is_dir() else pickle.loads(out.read_bytes())
+    np.testing.assert_array_equal(rows[0], values_of(0))
 
 
 def test_an_unbounded_message_is_cut(tmp_path):
-    entries = entries_of(1)
+    (video,) = videos_of(1)
     out = tmp_path / "feats.pkl"
-    with RunStore.open(out, identity_of(entries), entries) as store:
+    with begin(out, [video]) as store:
         error = VideoError("x", stage="open", kind="corrupt", expected="a", found="\udcff" * 10**6)
-        store.commit(Failure(entries[0], error))
-        store.finish(HEADER)
-    assert manifest_path(out).stat().st_size < 20_000
+        store.commit([VideoFailure(video.key, "test", error)], SESSION)
+        store.finalize()
+    assert RunFiles(out).manifest.stat().st_size < 40_000
 
 
 # --- failures, tried again ---
@@ -353,283 +327,82 @@ def test_an_unbounded_message_is_cut(tmp_path):
 @pytest.mark.parametrize("name", ["feats.json", "feats"])
 def test_failures_are_tried_again_only_when_asked(tmp_path, name):
     out = tmp_path / name
-    entries = entries_of(5)
-    assert run(out, entries, fails=(1, 3)).failed == 2
-    with RunStore.open(out, identity_of(entries), entries) as store:
+    videos = videos_of(5)
+    assert run(out, videos, fails=(1, 3)).failed == 2
+    with begin(out, videos) as store:
         assert store.finished
-        assert store.finish(HEADER).failed == 2
-    with RunStore.open(out, identity_of(entries), entries, retry_failed=True) as store:
-        assert [entry.index for entry in store.pending()] == [1, 3]
-        commit(store, entries[1], fails=True)
-        commit(store, entries[3])
-        assert store.finish(HEADER).failed == 1
+        assert store.finalize().failed == 2
+    with begin(out, videos, retry_failed=True) as store:
+        assert store.notes == ("2 videos failed before; they are tried again",)
+        assert compute(store, fails=(1,)) == [1, 3]
+        assert store.finalize().failed == 1
     assert verify(out) == []
-    assert run(out, entries, retry_failed=True).failed == 0
-    assert not journal_folder(out).exists()
+    assert run(out, videos, retry_failed=True).failed == 0
+    assert not RunFiles(out).folder.exists()
     assert verify(out) == []
-
-
-@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
-def test_whether_anything_is_pending_can_be_known_before_the_identity_is(tmp_path, name):
-    """At every stage of a run, `nothing_pending` says what `RunStore.open` finds."""
-    entries = entries_of(3)
-
-    def asked(folder):
-        for number, options in enumerate(({}, {"retry_failed": True}, {"restart": True})):
-            out = shutil.copytree(folder, folder.with_name(f"{folder.name}-{number}")) / name
-            told = nothing_pending(out, **options)
-            with RunStore.open(out, identity_of(entries), entries, **options) as store:
-                assert store.finished == told
-            yield told
-
-    folders = [tmp_path / stage for stage in ("new", "some failed", "done", "gone")]
-    for folder in folders:
-        folder.mkdir()
-    run(folders[1] / name, entries, fails=(1,))
-    run(folders[2] / name, entries)
-    shutil.copy(manifest_path(folders[2] / name), folders[3])
-    assert [list(asked(folder)) for folder in folders] == [
-        [False, False, False],
-        [True, False, False],
-        [True, True, False],
-        [False, False, False],
-    ]
+    with begin(out, videos, retry_failed=True) as store:
+        assert store.finished
 
 
 def test_a_retry_that_is_interrupted_leaves_the_finished_output(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(4)
-    run(out, entries, fails=(1, 2))
+    videos = videos_of(4)
+    run(out, videos, fails=(1, 2))
     before = out.read_bytes()
-    with RunStore.open(out, identity_of(entries), entries, retry_failed=True) as store:
-        commit(store, entries[1])
+    with begin(out, videos, retry_failed=True) as store:
+        commit(store, videos[1])
     assert out.read_bytes() == before
     assert verify(out) == []
-    with RunStore.open(out, identity_of(entries), entries, retry_failed=True) as store:
-        assert [entry.index for entry in store.pending()] == [2]
+    with begin(out, videos, retry_failed=True) as store:
+        assert numbers(store.pending()) == [2]
 
 
 def test_failures_of_an_interrupted_run_can_be_tried_again(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(3)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        commit(store, entries[0], fails=True)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        assert [entry.index for entry in store.pending()] == [1, 2]
-    assert run(out, entries, retry_failed=True).failed == 0
+    videos = videos_of(3)
+    with begin(out, videos) as store:
+        commit(store, videos[0], fails=True)
+    with begin(out, videos) as store:
+        assert numbers(store.pending()) == [1, 2]
+    assert run(out, videos, retry_failed=True).failed == 0
 
 
-def test_two_ranks_try_failures_again(tmp_path):
+# --- the backend ---
+
+
+def test_the_first_backend_that_is_proposed_stays_for_all_sessions_of_an_identity(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(6)
-    stores = [RunStore.open(out, identity_of(entries), entries, rank=r, world_size=2) for r in (0, 1)]
-    for store in stores:
-        for entry in store.pending():
-            commit(store, entry, fails=entry.index in (2, 3))
-    stores[1].finish(HEADER)
-    assert stores[0].finish(HEADER).failed == 2
-    again = {"world_size": 2, "retry_failed": True}
-    stores = [RunStore.open(out, identity_of(entries), entries, rank=r, **again) for r in (0, 1)]
-    assert [[entry.index for entry in store.pending()] for store in stores] == [[2], [3]]
-    commit(stores[0], entries[2])
-    with pytest.raises(OutputError, match=r"1 missing, of the share of rank\(s\) 1"):
-        stores[0].finish(HEADER, timeout=0.05, poll=0.01)
-    commit(stores[1], entries[3])
-    assert stores[0].finish(HEADER, timeout=5).failed == 0
-    stores[1].close()
-    assert verify(out) == []
-
-
-# --- several ranks ---
-
-
-@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
-def test_ranks_in_processes_give_the_bytes_of_one(tmp_path, name):
-    run(tmp_path / "one" / name, entries_of(23), fails=(5,))
-    log = tmp_path / "log"
-    ranks = [
-        start(tmp_path / "three" / name, 23, log, rank=rank, world_size=3, pause=0.002, fails=[5]) for rank in range(3)
-    ]
-    assert [wait(process) for process in ranks] == [(0, "")] * 3
-    shutil.rmtree(journal_folder(tmp_path / "one" / name))
-    shutil.rmtree(journal_folder(tmp_path / "three" / name))
-    assert files(tmp_path / "three") == files(tmp_path / "one")
-    assert sorted(map(int, log.read_text().split())) == list(range(23))
-
-
-def test_another_number_of_ranks_may_finish_the_run(tmp_path):
-    out = tmp_path / "feats.pkl"
-    entries = entries_of(10)
-    for rank in range(3):
-        with RunStore.open(out, identity_of(entries), entries, rank=rank, world_size=3) as store:
-            commit(store, store.pending()[0])
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        assert [entry.index for entry in store.pending()] == [3, 4, 5, 6, 7, 8, 9]
-    run(out, entries)
-    assert verify(out) == []
-    assert not journal_folder(out).exists()
-
-
-def test_a_rank_that_never_comes_is_named(tmp_path):
-    entries = entries_of(6)
-    with RunStore.open(tmp_path / "feats.pkl", identity_of(entries), entries, world_size=3) as store:
-        for entry in store.pending():
-            commit(store, entry)
-        begin = time.monotonic()
-        with pytest.raises(OutputError, match=r"4 missing, of the share of rank\(s\) 1, 2: .*index 1"):
-            store.finish(HEADER, timeout=0.2, poll=0.01)
-        assert 0.2 <= time.monotonic() - begin < 5
-
-
-def test_the_wait_is_as_long_as_somebody_commits(tmp_path):
-    out = tmp_path / "feats.pkl"
-    other = start(out, 12, tmp_path / "log", rank=1, world_size=2, pause=0.2)
-    entries = entries_of(12)
-    other.stdout.readline()
-    with RunStore.open(out, identity_of(entries), entries, world_size=2) as store:
-        for entry in store.pending():
-            commit(store, entry)
-        begin = time.monotonic()
-        assert store.finish(HEADER, timeout=0.8, poll=0.01).videos == 12
-        assert time.monotonic() - begin > 0.8
-    assert wait(other) == (0, "")
-
-
-def test_the_same_video_from_two_ranks_must_be_equal(tmp_path):
-    for differ in (False, True):
-        out = tmp_path / f"feats{differ}.pkl"
-        entries = entries_of(2)
-        stores = [RunStore.open(out, identity_of(entries), entries, rank=r, world_size=2) for r in (0, 1)]
-        for store in stores:
-            for entry in entries:
-                commit(store, entry)
-        if differ:
-            stores[1].commit(Success(entries[0], features_of(99), frames=1, fps=None, seconds=None))
-            with pytest.raises(OutputError, match="other features for the same video"):
-                stores[0].finish(HEADER)
-        else:
-            stores[0].finish(HEADER)
-            assert verify(out) == []
-        for store in stores:
-            store.close()
-
-
-def test_a_second_process_on_one_output_is_told(tmp_path):
-    out = tmp_path / "feats.pkl"
-    first = start(out, 3, tmp_path / "log", pause=0.3)
-    first.stdout.readline()
-    code, errors = wait(start(out, 3, tmp_path / "log2"))
-    assert code != 0
-    assert "another process that is writing it" in errors
-    assert wait(first) == (0, "")
-    assert verify(out) == []
-
-
-# --- kills and faults ---
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
-def test_killed_at_any_moment_nothing_finished_is_lost_or_computed_again(tmp_path, name):
-    chance = random.Random(name)
-    whole = tmp_path / "whole" / name
-    run(whole, entries_of(40), fails=(7,))
-    kills = finished = 0
-    while kills < KILLS // 2 + 1:
-        folder = tmp_path / f"run{finished}"
-        log = tmp_path / f"log{finished}"
-        while not manifest_path(folder / name).exists():
-            process = start(folder / name, 40, log, pause=0.002, fails=[7])
-            process.stdout.readline()
-            time.sleep(chance.random() * 0.12)
-            process.send_signal(signal.SIGKILL)
-            wait(process)
-            kills += process.returncode == -signal.SIGKILL
-        assert run(folder / name, entries_of(40)).failed == 1
-        committed = [int(line) for line in log.read_text().split("\n") if line]
-        # The log line follows the commit: a kill in between loses the line and not the video.
-        assert len(set(committed) - {7}) == len([i for i in committed if i != 7])
-        shutil.rmtree(journal_folder(folder / name), ignore_errors=True)
-        expected = {k: v for k, v in files(whole.parent).items() if ".journal/" not in k}
-        assert files(folder) == expected
-        finished += 1
-
-
-@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
-def test_killed_before_any_change_to_a_folder_the_run_goes_on(tmp_path, name):
-    run(tmp_path / "whole" / name, entries_of(3), fails=(1,))
-    points = 0
-    while True:
-        folder = tmp_path / f"run{points}"
-        process = start(folder / name, 3, tmp_path / "log", fails=[1], die_before=points)
-        code, errors = wait(process)
-        if code == 0:
-            break
-        assert code == 77, errors
-        points += 1
-        run(folder / name, entries_of(3), fails=(1,))
-        for place in (folder / name, tmp_path / "whole" / name):
-            shutil.rmtree(journal_folder(place), ignore_errors=True)
-        assert files(folder) == files(tmp_path / "whole")
-    assert points > 5
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no file size limits")
-@pytest.mark.parametrize("name", ["feats.pkl", "feats"])
-def test_a_limit_on_file_sizes_stops_the_run_with_a_clear_error_and_it_goes_on_without(tmp_path, name):
-    entries = entries_of(30)
-    run(tmp_path / "whole" / name, entries)
-    largest = max(len(data) for data in files(tmp_path / "whole").values())
-    out = tmp_path / "limited" / name
-    script = (
-        "import resource, sys; sys.argv = sys.argv[1:]; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2); "
-        f"sys.path.insert(0, {str(WORKER.parent)!r}); from store_worker import main; main(*sys.argv[1:])"
-    )
-    seen = set()
-    for limit in range(200, largest + 6000, max(2000, largest // 4)):
-        process = subprocess.run(
-            [sys.executable, "-c", script, "x", str(limit), str(out), "30", str(tmp_path / "log"), "{}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        seen.add(process.returncode)
-        if process.returncode:
-            assert "WriteError" in process.stderr
-            assert "File too large" in process.stderr or "bytes were taken" in process.stderr
-        assert not list(out.parent.rglob("*.tmp"))
-    run(out, entries)
-    assert 1 in seen
-    assert files(out.parent) == files(tmp_path / "whole")
-    committed = (tmp_path / "log").read_text().split()
-    assert len(committed) == len(set(committed))
+    videos = videos_of(3)
+    with begin(out, videos) as store:
+        assert store.pin_backend(None) is None
+        assert store.pin_backend("compiled") == "compiled"
+        assert store.pin_backend("eager") == "compiled"
+        commit(store, videos[0])
+    with begin(out, videos) as store:
+        assert store.pin_backend("eager") == "compiled"
+        compute(store)
+        store.finalize()
+    with begin(out, videos_of(5)) as store:  # the folder of the run is gone, the manifest says it
+        assert store.pin_backend("eager") == "compiled"
+        commit(store, videos_of(5)[4])
+    with begin(out, videos, identity_of("bf16")) as store:
+        assert store.pin_backend("eager") == "eager"
+    with begin(out, videos_of(5), restart=True) as store:
+        assert store.pin_backend("eager") == "eager"
 
 
 # --- memory and bytes ---
 
 
-@pytest.mark.parametrize("encode", [pickled, as_json, as_yaml])
-def test_writing_holds_one_batch_in_memory(encode):
-    rows = (np.full(64, index, np.float32) for index in range(4000))
-    tracemalloc.start()
-    size = sum(map(len, encode(rows)))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert size > 1_000_000
-    assert peak < 100_000
-
-
-def test_a_merge_of_many_rows_needs_little_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda _: None)  # the disk's patience is not what is measured
+def test_finalizing_many_rows_needs_little_memory(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(20_000)
-    features = np.ones(64, np.float32)
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        for entry in entries:
-            store.commit(Success(entry, features, frames=1, fps=25.0, seconds=1.0))
+    videos = videos_of(20_000)
+    values = np.ones(64, np.float32)
+    with begin(out, videos) as store:
+        for start in range(0, len(videos), 1000):
+            store.commit([features_of(video, values) for video in videos[start : start + 1000]], SESSION)
         tracemalloc.start()
-        store.finish(HEADER)
+        store.finalize()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert out.stat().st_size > 5_000_000
@@ -638,34 +411,57 @@ def test_a_merge_of_many_rows_needs_little_memory(tmp_path, monkeypatch):
 
 def test_the_manifest_to_the_byte(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = [Entry(0, 'é "1".mp4', Path("a")), Entry(1, "b\udcff.mp4", Path("b"))]
-    with RunStore.open(out, identity_of(entries), entries) as store:
-        store.commit(Success(entries[0], np.array([1, 2], np.float32), frames=250, fps=29.97, seconds=float("inf")))
-        store.commit(Failure(entries[1], error_of(entries[1])))
-        store.finish(HEADER)
-    identity = identity_of(entries)
+    videos = [VideoRef('é "1".mp4', str(tmp_path / "clip 7.mp4")), VideoRef("b\udcff.mp4", "b")]
+    videos[0].path.write_bytes(b"1234")
+    os.utime(videos[0].path, ns=(0, 123456789))
+    features = features_of(videos[0], np.array([1, 2], np.float32))
+    assert features.info is not None
+    object.__setattr__(features.info, "fps", float("inf"))
+    with begin(out, videos) as store:
+        store.pin_backend("eager")
+        store.commit([features, failure_of(videos[1])], SESSION)
+        store.finalize()
+    identity = identity_of()
     lines = [
-        f'{{"vidfeat_manifest": 1, "recipe": {{"schema": 1}}, "recipe_digest": "{identity.recipe_digest}", '
+        f'{{"vidfeat_manifest": 2, "recipe": {{"schema": 1}}, "recipe_digest": "{identity.recipe_digest}", '
         f'"checkpoint": {{"source": "model.pth", "sha256": "{identity.checkpoint_sha256}"}}, "precision": "fp32", '
-        '"decoder": "pyav", "device": "cpu", "numerics": {}, "versions": {"vidfeat": "0", "python": "3"}, '
-        f'"list_digest": "{identity.list_digest}", "videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}}',
+        '"decoder": "pyav", "encoder": "test", "backend": "eager", '
+        '"sessions": [{"device": "cpu", "versions": {"python": "3", "vidfeat": "0"}}], '
+        '"list_digest": "fced94eb2df4bd60b6d812c9d5d065cb3989dc69282e9498cadd4aa904ac6028", '
+        '"videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}',
         '{"index": 0, "name": "\\u00e9 \\"1\\".mp4", "status": "done", "shape": [2], "dtype": "float32", '
-        '"frames": 250, "frames_declared": null, "salvaged": false, "fps": 29.97, "seconds": null, '
-        '"sha256": "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37", "error": null}',
-        '{"index": 1, "name": "b\\udcff.mp4", "status": "failed", "shape": null, "dtype": null, "frames": null, '
-        '"frames_declared": null, "salvaged": null, "fps": null, "seconds": null, "sha256": null, "error": '
-        '{"stage": "decode", "kind": "corrupt", "message": '
-        '"b: expected frames; found none."}}',
+        '"sha256": "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37", '
+        '"start_seconds": null, "end_seconds": null, "stamp": [4, 123456789], "session": 0, "error": null, '
+        '"frames": 11, "frames_declared": null, "salvaged": false, "fps": null, "seconds": 10.0, "info": '
+        f'{{"path": "{videos[0].uri}", "bytes": 4, "container": "mov", "codec": "h264", '
+        '"pixel_format": "yuv420p", "width": 64, "height": 48, "rotation": 0, "fps": null, "start_seconds": 0.0, '
+        '"duration_seconds": 10.0, "frames": 11, "frames_from": "packets", '
+        '"timeline": {"fps": 25.0, "duration_seconds": null}, "modified_ns": 123456789, "frames_declared": null}}',
+        '{"index": 1, "name": "b\\udcff.mp4", "status": "failed", "shape": null, "dtype": null, "sha256": null, '
+        '"start_seconds": null, "end_seconds": null, "stamp": [null, null], "session": 0, "error": '
+        '{"stage": "decode", "kind": "corrupt", "message": "b: expected frames; found none.", "where": "b", '
+        '"expected": "frames", "found": "none", "hint": ""}, "frames": null, "frames_declared": null, '
+        '"salvaged": null, "fps": null, "seconds": null, "info": null}',
         "",
     ]
-    assert manifest_path(out).read_bytes().decode("ascii").split("\n") == lines
+    assert RunFiles(out).manifest.read_bytes().decode("ascii").split("\n") == lines
 
 
-def test_a_journal_left_after_the_manifest_is_removed(tmp_path):
+def test_what_a_kill_right_after_the_manifest_leaves_is_removed(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of(2)
-    run(out, entries)
-    journal_path(out, 0).parent.mkdir()
-    journal_path(out, 0).write_bytes(b"left by a kill")
-    RunStore.open(out, identity_of(entries), entries).close()
-    assert not journal_folder(out).exists()
+    videos = videos_of(2)
+    with begin(out, videos) as store:
+        compute(store)
+        shutil.copytree(RunFiles(out).folder, tmp_path / "kept", ignore=shutil.ignore_patterns("*.lock"))
+        store.finalize()
+    shutil.copytree(tmp_path / "kept", RunFiles(out).folder)
+    with begin(out, videos) as store:
+        assert store.finished
+    assert not RunFiles(out).folder.exists()
+
+
+def test_opening_imports_neither_torch_nor_av():
+    code = "import sys, vidfeat.store; print(sorted({'torch', 'av', 'cv2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n", done.stderr
+    assert Path(sys.executable).exists()

@@ -21,7 +21,7 @@ from vidfeat.tools.doctor import EXTRAS, Finding, cpu_flags, examine, render
 def doctor(**environment: str) -> subprocess.CompletedProcess:
     env = {key: value for key, value in os.environ.items() if key != "VIDFEAT_MIRROR"} | environment
     return subprocess.run(
-        [sys.executable, "-m", "vidfeat.cli", "doctor"],
+        [sys.executable, "-m", "vidfeat", "doctor"],
         env=env,
         capture_output=True,
         text=True,

@@ -23,11 +23,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from video_files import RATE, picture, plain_linear_decode, write_video
+from vidfeat.engine.local import Reading, run
 
 from vidfeat import Extractor
 from vidfeat.engine.decode_pool import ReaderOptions, Readers
 from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event
-from vidfeat.engine.local import Reading, run
 from vidfeat.engine.progress import Progress
 from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
 from vidfeat.preprocessing.clips import PreprocessSpec, read_chunks
@@ -72,7 +72,7 @@ def test_what_is_missing_is_told_before_any_work(repository: Path, tmp_path: Pat
     config = repository / "examples" / "tiny_slowonly.py"
     command = ["extract", config, write_video(tmp_path / "a.mp4"), "--checkpoint", tmp_path / "none.pth", "-o", out]
     done = subprocess.run(
-        [sys.executable, "-m", "vidfeat.cli", *map(str, command), "--decoder", "nvdec"],
+        [sys.executable, "-m", "vidfeat", *map(str, command), "--decoder", "nvdec"],
         capture_output=True,
         text=True,
         timeout=120,

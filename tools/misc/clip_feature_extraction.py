@@ -3,62 +3,78 @@
 
     python tools/misc/clip_feature_extraction.py CONFIG CHECKPOINT --video-list F --video-root D --out x.pkl
 
-Everything is done by `vidfeat extract`; this file only spells its flags the old way.
+Everything is done by `vidfeat extract`; this file only spells its options the old way.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 try:
-    from vidfeat import cli
-    from vidfeat.cli.parser import Parser
+    from vidfeat.cli.process import echo, run_process
 except ModuleNotFoundError as error:
     if error.name != "vidfeat":
         raise
     # Not installed: run from the checkout that this file lies in.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-    from vidfeat import cli
-    from vidfeat.cli.parser import Parser
+    from vidfeat.cli.process import echo, run_process
 
 MEANINGLESS = {
     "fuse_conv_bn": "--fuse-conv-bn: convolutions and normalisations are always fused",
     "gpu_collect": "--gpu-collect: processes write their own results, nothing is collected",
     "tmpdir": "--tmpdir: processes write their own results beside the output, no folder for collecting is needed",
 }
-"""Flags that are accepted and change nothing, each with what is said about it."""
+"""Options that are accepted and change nothing, each with what is said about it."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Run the command; returns the exit code of `vidfeat extract`."""
-    parser = Parser(description="Clip-level features, as MMAction2's script of this name gives them.")
-    parser.add_argument("config", help="test config file")
-    parser.add_argument("checkpoint", help="checkpoint file or URL")
-    parser.add_argument("output_prefix", nargs="?", help=argparse.SUPPRESS)  # of 1.x; answered below
-    parser.add_argument("--out", help="output file: .pkl, .json or .yaml; or a folder for .npy files")
-    parser.add_argument("--dump-score", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--fuse-conv-bn", action="store_true", help="has no effect: always done")
-    parser.add_argument("--gpu-collect", action="store_true", help="has no effect: nothing is collected")
-    parser.add_argument("--tmpdir", help="has no effect: nothing is collected")
-    parser.add_argument("--local_rank", "--local-rank", type=int, help="set by old launchers; read from LOCAL_RANK")
-    cli.add_run_flags(parser)
-    options = parser.parse_args(argv, argparse.Namespace(videos=[]))
-    if options.output_prefix is not None:
-        parser.error(
-            f"found a third argument, {options.output_prefix!r}, as the script of 1.x takes it. Here that is "
-            f"--out {options.output_prefix.rstrip('/')}/, for one .npy per video; add --views few for its default views"
-        )
-    if options.dump_score:
-        parser.error("--dump-score: scores are not computed, only features; leave it out")
-    if options.out is None:
-        parser.error("--out is missing: a file that ends in .pkl, .json or .yaml, or a folder for .npy files")
-    for name, remark in MEANINGLESS.items():
-        if getattr(options, name):
-            print(remark, file=sys.stderr)
-    return cli.guarded(lambda known: cli.extract_to(known, known.config, known.checkpoint, known.out), options)
+    import click
+
+    from vidfeat.cli import options
+    from vidfeat.cli.extract import INTERRUPTED, extract_to, run_options
+    from vidfeat.cli.main import execute
+
+    @click.command(cls=options.Command, interrupted=INTERRUPTED, context_settings=options.CONTEXT)
+    @click.argument("config")
+    @click.argument("checkpoint")
+    @click.argument("output_prefix", required=False, metavar="")  # of 1.x; answered below
+    @options.video_list
+    @options.video_root
+    @click.option("--out", metavar="OUT", help="Output file: .pkl, .json or .yaml; or a folder for .npy files.")
+    @click.option("--dump-score", is_flag=True, hidden=True)
+    @click.option("--fuse-conv-bn", is_flag=True, help="Has no effect: always done.")
+    @click.option("--gpu-collect", is_flag=True, help="Has no effect: nothing is collected.")
+    @click.option("--tmpdir", help="Has no effect: nothing is collected.")
+    @click.option("--local_rank", "--local-rank", type=int, help="Set by old launchers; read from LOCAL_RANK.")
+    @run_options
+    def command(
+        config: str, output_prefix: str | None, out: str | None, dump_score: bool, local_rank: int | None, **given: Any
+    ) -> int:
+        """Clip-level features, as MMAction2's script of this name gives them.
+
+        CONFIG is a test config file, CHECKPOINT a checkpoint file or URL.
+        """
+        if output_prefix is not None:
+            raise click.UsageError(
+                f"found a third argument, {output_prefix!r}, as the script of 1.x takes it. Here that is "
+                f"--out {output_prefix.rstrip('/')}/, for one .npy per video; add --views few for its default views"
+            )
+        if dump_score:
+            raise click.UsageError("--dump-score: scores are not computed, only features; leave it out")
+        if out is None:
+            raise click.UsageError(
+                "--out is missing: a file that ends in .pkl, .json or .yaml, or a folder for .npy files"
+            )
+        for name, remark in MEANINGLESS.items():
+            if given.pop(name):
+                echo(remark, err=True)
+        return extract_to(config, out=out, **given)
+
+    return execute(command, name=Path(sys.argv[0]).name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -5,7 +5,7 @@ set -euo pipefail
 
 processes=${3:-}
 if [[ ! $processes =~ ^[1-9][0-9]*$ ]]; then
-    echo "usage: $0 CONFIG CHECKPOINT PROCESSES [flags of clip_feature_extraction.py]" >&2
+    echo "usage: $0 CONFIG CHECKPOINT PROCESSES [options of clip_feature_extraction.py]" >&2
     echo "$0: error: expected the number of processes as the third argument; found '$processes'" >&2
     exit 2
 fi
@@ -13,7 +13,7 @@ config=$1
 checkpoint=$2
 shift 3
 
-# What torchrun would set, with a warning of six lines: every lane computes on one core anyway.
+# What torchrun would set, with a warning of six lines: the network computes with one thread per batch anyway.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 # Without PORT, torchrun finds a free one itself; with it, as MMAction2's script did, that one is used.
@@ -27,5 +27,6 @@ fi
 here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$here/../../src"
 
-exec "${PYTHON:-python}" -m vidfeat.engine.torchrun "${rendezvous[@]}" --nproc_per_node "$processes" \
+# By path: `-m` would import modules from the current folder, such as a typing.py there.
+exec "${PYTHON:-python}" "$here/../../src/vidfeat/cli/torchrun.py" "${rendezvous[@]}" --nproc_per_node "$processes" \
     "$here/clip_feature_extraction.py" "$config" "$checkpoint" --launcher pytorch "$@"

@@ -1,4 +1,4 @@
-"""From what a person typed (a path or a URL) to a verified file on this machine."""
+"""From a path or a URL to a verified local file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """A checkpoint on this machine.
+    """A local checkpoint file.
 
     Attributes:
         path: the file.
         sha256: SHA-256 over its bytes, 64 lower-case hex digits; with the recipe's digest, the identity of a run.
-        source: the path or URL as it was given.
+        source: the path or URL as given.
     """
 
     path: Path
@@ -38,13 +38,13 @@ class CheckpointFile:
 
 
 def find(ref: str, *, progress: bool = True) -> CheckpointFile:
-    """Find a checkpoint, downloading it once where `ref` is a URL.
+    """Find a checkpoint; if `ref` is a URL, download it once.
 
-    A file name that ends in a hash, as MMAction2's do (`...-cc665e2a.pth`: the first 8 or more hex digits of the file's
-    SHA-256), is verified every time, so a truncated or altered file is never used.
+    If the file name ends in a hash, as MMAction2's do (`...-cc665e2a.pth`: the first 8 or more hex digits of the file's
+    SHA-256), the file is verified every time, so a truncated or altered file is never used.
 
-    Downloads land in PyTorch's own cache, `$TORCH_HOME/hub/checkpoints`, under the URL's last path part. A URL whose
-    name carries no hash gets a folder of its own there: another site's `best.pth` must not be taken for it.
+    Downloads go to PyTorch's cache, `$TORCH_HOME/hub/checkpoints`, under the URL's last path part. A URL without a hash
+    in its name gets its own folder there, so that `best.pth` of two sites are different files.
 
     Args:
         ref: a path, or a `file://`, `http://` or `https://` URL. The environment variable `VIDFEAT_MIRROR` (an http(s)
@@ -55,22 +55,39 @@ def find(ref: str, *, progress: bool = True) -> CheckpointFile:
         The file, with the SHA-256 of the whole of it.
 
     Raises:
-        CheckpointError: there is no such file, the download failed, or the content does not fit the hash in the name.
+        CheckpointError: there is no such file, the download failed, or the content does not match the hash in the name.
     """
-    scheme = _scheme(ref)
-    if scheme in ("http", "https"):
-        return _find_remote(ref, progress=progress)
-    if scheme == "file":
-        return _find_local(_path_of_file_url(ref), ref)
-    if scheme:
+    try:
+        scheme = _scheme(ref)
+        if scheme in ("http", "https"):
+            return _find_remote(ref, progress=progress)
+        if scheme == "file":
+            return _find_local(_path_of_file_url(ref), ref)
+        if not scheme:
+            return _find_local(_expanded(ref), ref)
+    except (OSError, ValueError) as error:  # a name that is too long, a URL that cannot be parsed
+        reason = error.strerror if isinstance(error, OSError) else None
         raise CheckpointError(
-            ref, expected="a path, or a file://, http:// or https:// URL", found=f"a URL of type {scheme}://"
-        )
-    return _find_local(Path(ref).expanduser(), ref)
+            _shortened(ref), expected="a path, or a file://, http:// or https:// URL", found=f"{reason or error}"
+        ) from error
+    raise CheckpointError(
+        ref, expected="a path, or a file://, http:// or https:// URL", found=f"a URL of type {scheme}://"
+    )
+
+
+def _expanded(ref: str) -> Path:
+    try:
+        return Path(ref).expanduser()
+    except RuntimeError as error:  # no such user, or no home folder
+        raise ValueError(f"{error}") from error
+
+
+def _shortened(ref: str) -> str:
+    return ref if len(ref) <= 300 else f"{ref[:300]}..."
 
 
 def _scheme(ref: str) -> str:
-    """The scheme of a URL in lower case; empty for a path. `C:\\x.pth` is a path."""
+    """The scheme of a URL in lower case; empty for a path."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", ref)
     return match.group(1).lower() if match else ""
 
@@ -115,7 +132,7 @@ def _find_remote(url: str, *, progress: bool) -> CheckpointFile:
         if sha256.startswith(wanted):
             return CheckpointFile(path=path, sha256=sha256, source=url)
         _log.warning(
-            "%s: its SHA-256 begins with %s, not with %s as its name says; downloading it again from %s",
+            "%s: its SHA-256 begins with %s, and its name has %s; downloading it again from %s",
             path, sha256[: len(wanted)], wanted, url,
         )  # fmt: skip
     sha256 = download(_mirrored(url), path, sha256_prefix=wanted, progress=progress)
@@ -124,7 +141,7 @@ def _find_remote(url: str, *, progress: bool) -> CheckpointFile:
 
 def _cache_path(url: str) -> Path:
     name = urlsplit(url).path.rpartition("/")[2]
-    if name in ("", ".", "..") or re.search(r'[\\:*?"<>|\x00-\x1f]', name):
+    if name in ("", ".", "..") or re.search(r'[\\:*?"<>|]', name) or not url.isprintable():
         raise CheckpointError(
             url, expected="a URL whose last path part is a file name, such as .../name.pth", found=f"{name!r}"
         )

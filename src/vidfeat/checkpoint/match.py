@@ -1,4 +1,4 @@
-"""Weights into a model: everything that the model has, exactly, and heads left aside."""
+"""Load weights into a model: every tensor of the model has to match exactly; heads are ignored."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class MatchReport:
-    """What became of a checkpoint's tensors.
+    """The result of loading a checkpoint.
 
     Attributes:
-        loaded: tensors now in the model.
-        ignored_heads: tensors left aside because they belong to a head.
-        heads: the prefixes of those, sorted, such as `("cls_head",)`.
+        loaded: number of tensors that were loaded.
+        ignored_heads: number of tensors that were ignored because they belong to a head.
+        heads: the prefixes of those, sorted, such as `("cls_head",)`; letters, digits and `_` only.
     """
 
     loaded: int
@@ -33,7 +33,7 @@ class MatchReport:
 
 @dataclass(frozen=True)
 class _Mismatch:
-    """Why weights and model do not fit, one line per name."""
+    """Names of the tensors that do not match."""
 
     missing: list[str]
     unexpected: list[str]
@@ -55,22 +55,22 @@ class _Mismatch:
 def load_into(
     model: nn.Module, state: dict[str, Tensor], *, source: str, computed: Collection[str] = ()
 ) -> MatchReport:
-    """Copy weights into a model; all of them, or none and an error.
+    """Copy weights into a model; on any mismatch, raise and change nothing.
 
-    Names are MMAction2's (`backbone.*`, `neck.*`). Each parameter and buffer of the model must be there, with the same
-    shape, and nothing else under the model's own prefixes. Heads (`cls_head.*`, `*_head.*`) that the model does not
-    have are left aside. `num_batches_tracked` may be missing, as in checkpoints of PyTorch before 0.4.1; it plays no
-    part in inference. Values are converted to the model's dtype (float16 to float32, say) and must be finite in it.
+    Names are MMAction2's (`backbone.*`, `neck.*`). Each parameter and buffer of the model must be present, with the
+    same shape, and there must be no other tensors under the model's prefixes. Heads (`cls_head.*`, `*_head.*`) that the
+    model does not have are ignored. `num_batches_tracked` may be missing, as in checkpoints of PyTorch before 0.4.1; it
+    has no effect in inference. Values are converted to the model's dtype (such as float16 to float32) and must be
+    finite in it.
 
     Args:
         model: the network, on any device.
         state: weight name -> tensor, from `load_state`.
         source: where the weights come from, for the error.
-        computed: names of buffers that the model fills by itself, such as position codes made of sines; they may be
-            missing, too.
+        computed: names of buffers that the model computes, such as sinusoidal position codes; they may be missing.
 
     Raises:
-        CheckpointError: names or shapes do not fit, all listed at once with a guess at the reason; or a value is
+        CheckpointError: names or shapes do not match, and the message lists them and the probable reason; or a value is
             infinite or not a number.
     """
     targets = model.state_dict()
@@ -81,11 +81,13 @@ def load_into(
         raise CheckpointError(
             source,
             expected=f"the {len(targets)} tensors of the model that the config describes",
-            found=f"tensors that do not fit: {mismatch}",
+            found=f"tensors that do not match: {mismatch}",
             hint=_guess(targets, weights) + "Give the config and the checkpoint of the same model.",
         )
     _check_finite(targets, weights, source)
-    model.load_state_dict(weights, strict=False)  # not strict only for what may be missing: the rest was compared
+    model.load_state_dict(
+        weights, strict=False
+    )  # not strict, for the names that may be missing; the others were compared
     return MatchReport(loaded=len(weights), ignored_heads=len(state) - len(weights), heads=heads)
 
 
@@ -94,9 +96,9 @@ def _top(name: str) -> str:
 
 
 def _heads_beside(targets: Iterable[str], state: Iterable[str]) -> tuple[str, ...]:
-    """The prefixes of `state` that are heads and not the model's own."""
-    foreign = {_top(name) for name in state} - {_top(name) for name in targets}
-    return tuple(sorted(prefix for prefix in foreign if re.fullmatch(r"(.+_)?head", prefix)))
+    """The prefixes of `state` that are heads and not the model's own. Of plain characters only: they are printed."""
+    others = {_top(name) for name in state} - {_top(name) for name in targets}
+    return tuple(sorted(prefix for prefix in others if re.fullmatch(r"([A-Za-z0-9_]+_)?head", prefix)))
 
 
 def _compare(targets: dict[str, Tensor], weights: dict[str, Tensor], computed: Collection[str]) -> _Mismatch:
@@ -134,37 +136,37 @@ def _check_finite(targets: dict[str, Tensor], weights: dict[str, Tensor], source
             )
 
 
-# --- what the checkpoint seems to be ----------------------------------------------------------------------------------
+# --- the probable reason of a mismatch --------------------------------------------------------------------------------
 
 
 def _guess(targets: dict[str, Tensor], weights: dict[str, Tensor]) -> str:
-    """A sentence on the likely reason, with a space after it; empty where nothing stands out."""
+    """A sentence on the probable reason, with a space after it; empty if there is none."""
     if not {_top(name) for name in weights} & {_top(name) for name in targets}:
         tops = ", ".join(sorted({_top(name) for name in weights})[:4]) or "nothing"
         return (
             f"Its names begin with {tops}, not with backbone: this is a bare image or video network, such as "
             "torchvision's, and not an MMAction2 recogniser. "
         )
-    ours, theirs = _convolution_dims(targets), _convolution_dims(weights)
-    if ours and theirs and ours != theirs:
-        return f"The checkpoint is that of a {theirs}D network; the config describes a {ours}D one. "
+    in_model, in_file = _convolution_dims(targets), _convolution_dims(weights)
+    if in_model and in_file and in_model != in_file:
+        return f"The checkpoint is that of a {in_file}D network; the config describes a {in_model}D one. "
     depths = _different_depths(targets, weights)
     return f"Another depth: {'; '.join(depths[:4])}. " if depths else ""
 
 
 def _convolution_dims(weights: dict[str, Tensor]) -> int:
-    """2 where the convolutions' weights are at most 4-D, 3 where some are 5-D; 0 where there are none."""
+    """2 if the convolutions' weights are at most 4-D, 3 if some are 5-D; 0 if there are none."""
     most = max((tensor.ndim for tensor in weights.values()), default=0)
     return most - 2 if most in (4, 5) else 0
 
 
 def _different_depths(targets: Iterable[str], weights: Iterable[str]) -> list[str]:
-    """Where names are numbered, as `backbone.layer3.22.`: how many numbers each side has, where they differ."""
-    ours, theirs = _numbered(targets), _numbered(weights)
+    """Differences in the number of numbered parts, such as those of `backbone.layer3.22.`."""
+    in_model, in_file = _numbered(targets), _numbered(weights)
     return [
-        f"{group} has {len(theirs[group])} blocks in the checkpoint, {len(numbers)} in the model"
-        for group, numbers in ours.items()
-        if group in theirs and len(theirs[group]) != len(numbers)
+        f"{group} has {len(in_file[group])} blocks in the checkpoint, {len(numbers)} in the model"
+        for group, numbers in in_model.items()
+        if group in in_file and len(in_file[group]) != len(numbers)
     ]
 
 

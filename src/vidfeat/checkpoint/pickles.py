@@ -1,18 +1,16 @@
-"""Which Python names a checkpoint's pickle may use, and what stands in for the foreign ones.
+"""The Python names that a checkpoint's pickle may use, and the stand-ins for classes that are not installed.
 
-A pickle is a program that calls the Python objects it names, so the names decide what it can do. Two guards, each
-sufficient alone:
+A pickle is a program that calls the Python objects it names, so the names determine what it can do. There are two
+guards, each sufficient alone:
 
-1. `check` walks the opcodes without executing any and refuses every name that is not in the literal tables below.
+1. `check` walks the opcodes without executing any, refuses every name that is not in the literal tables below, and
+   bounds the work of building the values (`pickle_cost`).
 2. PyTorch's weights-only unpickler, which never imports a module, builds the objects.
 
-Checkpoints of mmcv and mmengine carry metadata beside the weights (log histories, NumPy scalars, config objects) whose
-classes we neither have nor want. PyTorch is given stand-ins under their names: classes of this module that ignore
-whatever they are called with and hold nothing. A stand-in runs no foreign code, and what it stood for is not needed for
-features. The tables are fixed: a name in no table is refused even in metadata, since a list that a person can read is
-worth more than a rule about which unknown names are probably harmless.
-
-What this does not promise: a hostile file cannot run code, but it can still waste memory and time.
+Checkpoints of mmcv and mmengine have metadata beside the weights (log histories, NumPy scalars, config objects) whose
+classes are not needed. PyTorch is given stand-ins under their names: classes of this module that ignore their arguments
+and hold nothing. A stand-in runs no code of the file. The tables are fixed: a name in no table is refused even in
+metadata, because a literal list can be reviewed and a rule about probably harmless names cannot.
 """
 
 from __future__ import annotations
@@ -28,6 +26,7 @@ from collections.abc import Iterator
 from encodings.aliases import aliases
 from typing import Any, BinaryIO
 
+from vidfeat.checkpoint.pickle_cost import PickleCost
 from vidfeat.errors import CheckpointError
 
 ONLY_TENSORS = "only tensors and inert metadata"
@@ -56,7 +55,7 @@ TENSOR_NAMES = frozenset(
 
 
 class _Ignored:
-    """Stands for a foreign class or function: any call gives an empty object, any state is dropped."""
+    """Stand-in for a class or function: any call returns an empty object, any state is dropped."""
 
     def __new__(cls, *_args: object, **_kwargs: object) -> _Ignored:
         return super().__new__(cls)
@@ -69,18 +68,18 @@ class _Ignored:
 
 
 class _HistoryBuffer(_Ignored):
-    """Stands for mmengine's history of a logged number."""
+    """Stand-in for mmengine's history of a logged number."""
 
 
 class _IgnoredDict:
-    """Stands for a foreign dict class. The unpickler sets items only in dicts, so an `OrderedDict` takes its place."""
+    """Stand-in for a dict class. The unpickler sets items only in dicts, so an `OrderedDict` replaces it."""
 
     def __new__(cls, *_args: object, **_kwargs: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
         return OrderedDict()
 
 
 def _ignored_attribute(owner: object, name: object) -> _Ignored:
-    """Stands for `getattr`, with which a history names its own methods (`HistoryBuffer.mean`); for nothing else."""
+    """Stand-in for `getattr`, which a history uses for its own methods (`HistoryBuffer.mean`); no other use passes."""
     if owner is not _HistoryBuffer:
         raise pickle.UnpicklingError(f"a call of builtins.getattr for {str(name)[:80]!r}")
     return _Ignored()
@@ -137,12 +136,11 @@ STAND_INS: dict[str, Any] = {
     "builtins.str": _Ignored,
     "builtins.tuple": _Ignored,
 }
-"""Names of inert metadata, as Python 3 spells them, and what PyTorch is given instead."""
+"""Names of inert metadata, as Python 3 writes them, and their stand-ins."""
 
-LONGEST_NAME_TOLD = 120
-"""How much of a name from the file goes into a message."""
+_LONGEST_NAME = 120  # in a message
 
-# Only for the wording of the error: what exploits use. Everything in no table is refused alike.
+# Only for the wording of the error: names that exploits use. Every name in no table is refused.
 _RUNS_CODE = re.compile(
     r"(os|posix|nt|subprocess|sys|shutil|socket|pty|commands|runpy|importlib|ctypes|webbrowser|asyncio|timeit)\..*"
     r"|builtins\.(eval|exec|compile|open|__import__|setattr|apply|execfile|breakpoint|input)"
@@ -158,7 +156,7 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def stand_ins_allowed() -> Iterator[None]:
-    """Let `torch.load(weights_only=True)` use the stand-ins. PyTorch's list is the process's: one thread at a time."""
+    """Let `torch.load(weights_only=True)` use the stand-ins. PyTorch's list is global: one thread at a time."""
     import torch
 
     with _lock, torch.serialization.safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
@@ -166,7 +164,7 @@ def stand_ins_allowed() -> Iterator[None]:
 
 
 def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
-    """Refuse what a checkpoint's pickle has no business to contain, without executing any of it.
+    """Refuse what does not belong into a checkpoint's pickle, without executing any of it.
 
     Args:
         stream: positioned at the first of `pickles` pickles, one after the other.
@@ -174,20 +172,23 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
         pickles: how many there are.
 
     Raises:
-        CheckpointError: a name in no table, a codec that multiplies data, or a protocol that PyTorch does not write.
-        ValueError: this is no well-formed pickle.
+        CheckpointError: a name in no table, a codec that multiplies data, values that take longer to build than the
+            file's size explains, or a protocol that PyTorch does not write.
+        ValueError: the pickle is not well-formed.
     """
     names: set[str] = set()
     codecs: set[str] = set()
     protocol = 2
+    cost = PickleCost(where)
     for _ in range(pickles):
+        cost.start_pickle()
         last, before_last = "", ""
         for opcode, argument, _position in pickletools.genops(stream):
             if opcode.name in ("GLOBAL", "INST"):
                 names.add(_check_name(str(argument), where))
             elif opcode.name == "STACK_GLOBAL":
-                # Later protocols are refused below. This only words the error, from the last two strings: what such an
-                # opcode names lies on the stack, and a memo can bring it there from anywhere.
+                # Later protocols are refused below. This only improves the error, from the last two strings: the
+                # opcode's operands are on the stack, and the memo can put any string there.
                 _refuse_if_it_runs_code(f"{before_last}.{last}", where)
             elif opcode.name == "PROTO" and argument != 2:
                 protocol = int(argument or 0)
@@ -195,12 +196,13 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
                 last, before_last = argument, last
                 if _is_bytes_codec(argument):
                     codecs.add(argument)
+            cost.add(opcode.name, argument)
     if codecs and "_codecs.encode" in names:
         raise CheckpointError(
             where,
             expected=ONLY_TENSORS,
             found=f"_codecs.encode together with the codec {short(min(codecs))!r}, "
-            "with which a small file fills the memory",
+            "which let a small file fill the memory",
             hint="Get the checkpoint from its publisher.",
         )
     if protocol != 2:
@@ -208,12 +210,12 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
             where,
             expected="pickle protocol 2, which torch.save writes by default",
             found=f"protocol {protocol}",
-            hint="Where you trust the file, load it there and save it again with torch.save.",
+            hint="If you trust the file, load it with PyTorch and save it again with torch.save.",
         )
 
 
 def _check_name(argument: str, where: str) -> str:
-    """The dotted Python 3 name behind the two words `module name`; an error where it is in no table."""
+    """The dotted Python 3 name of the two words `module name`; an error if it is in no table."""
     module, _, name = argument.partition(" ")
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     dotted = f"{module}.{name}"
@@ -223,8 +225,8 @@ def _check_name(argument: str, where: str) -> str:
     raise CheckpointError(
         where,
         expected=ONLY_TENSORS,
-        found=f"the name {short(dotted)}, which is not known to be harmless: the file may contain code",
-        hint="Where you trust the file, load it in the program that made it and save only the weights: "
+        found=f"the name {short(dotted)}, which is not on the list of harmless names: the file may contain code",
+        hint="If you trust the file, load it in the program that wrote it and save only the weights: "
         "torch.save({'state_dict': model.state_dict()}, path).",
     )
 
@@ -235,17 +237,17 @@ def _refuse_if_it_runs_code(dotted: str, where: str) -> None:
             where,
             expected=ONLY_TENSORS,
             found=f"a call of {short(dotted)}: loading the file would run commands on this machine",
-            hint="Do not load it with anything. Delete it, and get the checkpoint from its publisher.",
+            hint="Do not load it with any program. Delete it, and get the checkpoint from its publisher.",
         )
 
 
 def short(name: str) -> str:
-    """A name from the file, as a message can hold it."""
-    return name if len(name) <= LONGEST_NAME_TOLD else f"{name[:LONGEST_NAME_TOLD]}..."
+    """A name from the file, shortened for a message."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _is_bytes_codec(text: str) -> bool:
-    """Whether `text` names a codec that turns bytes into more bytes: forty times `hex` makes a terabyte of a letter.
+    """Whether `text` names a codec from bytes to bytes: `hex`, applied forty times, makes a terabyte of one letter.
 
     Python ignores case, punctuation and letters beyond ASCII in such names, and so does this.
     """

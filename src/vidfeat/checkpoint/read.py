@@ -1,4 +1,4 @@
-"""From a file to named tensors, without running anything that the file contains."""
+"""From a file to named tensors, without running any code that the file contains."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ _SAFETENSORS_HEADER_LIMIT = 100_000_000
 def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
     """Read the weights of a checkpoint: what `torch.save` wrote, in either of its formats, or safetensors.
 
-    No code of the file runs and no module that it names is imported: `vidfeat.checkpoint.pickles` says how. Accepted
-    are a dict with the weights under `state_dict` (as mmcv and mmengine save them), `model_state` or `model`, or the
-    bare weights. A `module.` in front of the names, which data-parallel training leaves, is taken off.
+    No code of the file runs and no module that it names is imported; see `vidfeat.checkpoint.pickles`. The content is a
+    dict with the weights under `state_dict` (as mmcv and mmengine save them), `model_state` or `model`, or the weights
+    themselves. The prefix `module.` of the names, which data-parallel training adds, is removed.
 
     Args:
         file: the file, from `find`, or a path.
 
     Returns:
-        Weight name -> tensor on the CPU, in the file's order, shapes and dtypes as stored. The tensors may be backed
-        by the file itself (memory-mapped): it must not be changed while they are in use.
+        Weight name -> tensor on the CPU, in the file's order, shapes and dtypes as stored. Names are the file's, and
+        may contain any character. The tensors may be memory-mapped: the file must not be changed while they are in
+        use.
 
     Raises:
-        CheckpointError: the file is not a checkpoint, is damaged, or names something that is not known to be harmless.
+        CheckpointError: the file is not a checkpoint, is damaged, or names Python objects that are not on the list of
+            harmless ones.
     """
     path = file.path if isinstance(file, CheckpointFile) else file
     try:
@@ -50,7 +52,7 @@ def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
     except (OSError, MemoryError) as error:
         found = str(error) or "too little memory for it"
         raise CheckpointError(str(path), expected="a readable file", found=found) from error
-    except Exception as error:  # the one seam: damaged files bring the most diverse errors out of the readers below
+    except Exception as error:  # damaged files cause all kinds of errors in the readers below
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise CheckpointError(
             str(path),
@@ -77,7 +79,7 @@ def _content_of(path: Path) -> Any:
 def _torch_load(path: Path, *, mmap: bool) -> Any:
     import torch
 
-    if path.suffix == ".safetensors":  # by which torch.load, too, chooses the reader
+    if path.suffix == ".safetensors":  # torch.load selects the reader by it
         raise CheckpointError(
             str(path), expected="safetensors, as its suffix says", found="a PyTorch file", hint="Rename it to .pth."
         )
@@ -85,17 +87,17 @@ def _torch_load(path: Path, *, mmap: bool) -> Any:
         with pickles.stand_ins_allowed():
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        # PyTorch wraps its reason in advice to load the file with code execution allowed, which must not be passed on.
+        # PyTorch adds the advice to load the file with code execution allowed, which must not be passed on.
         reason = re.search(r"WeightsUnpickler error:\s*(.+?)(?: Please use .*)?$", str(error), re.MULTILINE)
         raise CheckpointError(
             str(path),
             expected=pickles.ONLY_TENSORS,
             found=(reason.group(1)[:200] if reason else "something else"),
-            hint="The file is damaged, or made to do something else than to hold weights: get it from its publisher.",
+            hint="The file is damaged, or contains more than weights: get it from its publisher.",
         ) from None
 
 
-# --- what kind of file this is ----------------------------------------------------------------------------------------
+# --- the kind of file ------------------------------------------------------------------------------------------------
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -103,13 +105,13 @@ def _is_safetensors(head: bytes) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse a zip file that torch.save would not have written, is damaged, or whose pickle is not harmless."""
+    """Refuse a zip file that torch.save does not write, that is damaged, or whose pickle is not harmless."""
     where = str(path)
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise _not_a_checkpoint(
-            where, "a truncated PyTorch file: the list of its parts, which stands at the end, is missing or damaged"
+            where, "a truncated PyTorch file: the list of its parts, at its end, is missing or damaged"
         ) from error
     with archive:
         entries = archive.infolist()
@@ -123,7 +125,7 @@ def _check_archive(path: Path) -> None:
             _check_entry(entry, roots[0], where)
         if len(set(names)) != len(names) or sum(entry.file_size for entry in entries) > path.stat().st_size:
             raise _not_a_checkpoint(where, "a zip file with parts that lie over one another")
-        damaged = archive.testzip()  # PyTorch's own reader does not look at the check sums
+        damaged = archive.testzip()  # PyTorch's reader does not verify check sums
         if damaged is not None:
             part = pickles.short(damaged)
             raise _not_a_checkpoint(where, f"a damaged PyTorch file: the check sum of its part {part} is wrong")
@@ -132,11 +134,11 @@ def _check_archive(path: Path) -> None:
 
 def _check_entry(entry: zipfile.ZipInfo, root: str, where: str) -> None:
     name = entry.orig_filename
-    told = pickles.short(name)
+    shown = pickles.short(name)
     if not name.startswith(f"{root}/") or ".." in name.split("/") or "\\" in name or "\x00" in name:
-        raise _not_a_checkpoint(where, f"a zip file with a part named {told!r}, outside the folder that holds them")
+        raise _not_a_checkpoint(where, f"a zip file with a part named {shown!r}, outside the folder that holds them")
     if entry.compress_type != zipfile.ZIP_STORED:
-        raise _not_a_checkpoint(where, f"a zip file whose part {told!r} is compressed, which torch.save never does")
+        raise _not_a_checkpoint(where, f"a zip file whose part {shown!r} is compressed, which torch.save never does")
 
 
 def _check_legacy(path: Path, head: bytes) -> None:
@@ -144,7 +146,7 @@ def _check_legacy(path: Path, head: bytes) -> None:
     legacy = head.startswith(_LEGACY_START)
     try:
         with path.open("rb") as stream:
-            # A plain pickle is refused in any case, but where it would run a command the error should say so.
+            # A plain pickle is always refused, but the error should mention a command that it would run.
             pickles.check(stream, where=where, pickles=_LEGACY_PICKLES if legacy else 1)
     except ValueError as error:
         if legacy:
@@ -154,7 +156,7 @@ def _check_legacy(path: Path, head: bytes) -> None:
 
 
 def _description_of(head: bytes) -> str:
-    """What a file that is no checkpoint seems to be, from its first bytes."""
+    """A description of a file that is not a checkpoint, from its first bytes."""
     start = head.lstrip().lower()
     if not head:
         return "an empty file"
@@ -176,13 +178,13 @@ def _description_of(head: bytes) -> str:
 def _not_a_checkpoint(where: str, found: str) -> CheckpointError:
     return CheckpointError(
         where,
-        expected="a checkpoint, as torch.save or safetensors write it",
+        expected="a checkpoint, as torch.save or safetensors writes it",
         found=found,
         hint="Get the file again, or give the right one.",
     )
 
 
-# --- the weights in what was read -------------------------------------------------------------------------------------
+# --- the weights in the content ---------------------------------------------------------------------------------------
 
 
 def _weights_of(content: object, where: str) -> dict[str, torch.Tensor]:
@@ -204,7 +206,7 @@ _KEYS = ("state_dict", "model_state", "model")
 
 
 def _inner(outer: dict[Any, Any], key: str) -> dict[Any, Any] | None:
-    """The dict under `key`. Other keys than `state_dict` are common words, and count only where they hold tensors."""
+    """The dict under `key`. Keys other than `state_dict` are common words, and count only if they hold tensors."""
     value = outer.get(key)
     if not isinstance(value, dict):
         return None
@@ -213,7 +215,7 @@ def _inner(outer: dict[Any, Any], key: str) -> dict[Any, Any] | None:
 
 
 def _plain(mapping: dict[Any, Any]) -> dict[Any, Any]:
-    # By the type's own `items`: a file can give an OrderedDict attributes that hide its methods.
+    # `items` of the type: a file can give an OrderedDict attributes that hide its methods.
     return dict(type(mapping).items(mapping))
 
 

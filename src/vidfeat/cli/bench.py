@@ -2,96 +2,95 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 
-from vidfeat.cli import flags, values
-from vidfeat.cli.parser import Commands
+import click
+
+from vidfeat.cli import options
+from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "bench",
-        help="measure how fast this machine is",
-        description="Measure, in one run and in turns: MMAction2's way of working, vidfeat, and what this machine can "
-        "do at most. Takes minutes, and a machine that does nothing else.",
-        epilog="docs/benchmarks.md says what each row is. Nothing is downloaded but what --checkpoint names.",
-    )
-    flags.model(parser, default="TSN, ResNet-50, 25 frames of 256x256")
-    flags.videos(parser, default="rendered")
-    flags.video_list(parser)
-    flags.video_root(parser)
-    flags.checkpoint(parser, "weights (default: made up, as time does not depend)")
-    flags.cfg_options(parser)
-    parser.add_argument(
-        "--videos",
-        dest="count",
-        type=flags.count,
-        metavar="N",
-        help="length of the list, from the videos over and over (default: all that are given, or 12)",
-    )
-    parser.add_argument(
-        "--repeat", type=flags.count, default=3, metavar="K", help="runs of each row (default: 3), in turns"
-    )
-    parser.add_argument(
-        "--rows", default="shipped,tuned,exact,bf16", metavar="NAMES", help="some of shipped,tuned,exact,bf16; or none"
-    )
-    flags.device(parser, "cpu, cuda or cuda:i (default: auto)")
-    flags.kernels(parser, "run our networks through torch.compile, or not (default: as measured, for a long list)")
-    parser.add_argument(
-        "--growth", action="store_true", help="measure also how cost grows with the number of videos and their length"
-    )
-    parser.add_argument("--growth-model", metavar="MODEL", help="the model for that (default: a small one)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements, too")
-    flags.debug(parser)
-    parser.set_defaults(run=run, interrupted="interrupted; what was measured is lost, the same command begins anew")
+@click.command(
+    cls=options.Command,
+    interrupted="interrupted; what was measured is lost, run the same command again",
+    short_help="Measure how fast this machine is.",
+    epilog="docs/benchmarks.md says what each row is. Nothing is downloaded but what --checkpoint names.",
+)
+@options.model(required=False)
+@options.videos
+@options.checkpoint("Weights (default: random, as time does not depend on them).")
+@options.cfg_options
+@click.option(
+    "--videos",
+    "count",
+    type=options.count,
+    metavar="N",
+    help="Length of the list, from the videos over and over (default: all that are given, or 12).",
+)
+@click.option(
+    "--repeat", type=options.count, default=3, metavar="K", help="Runs of each row (default: 3), interleaved."
+)
+@click.option(
+    "--rows", default="shipped,tuned,exact,bf16", metavar="NAMES", help="Some of shipped,tuned,exact,bf16; or none."
+)
+@options.device("cpu, cuda or cuda:i (default: auto).")
+@options.compiled("Run vidfeat's networks through torch.compile, or not (default: as measured, for a long list).")
+@click.option("--growth", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")
+@click.option("--growth-model", metavar="MODEL", help="The model for that (default: a small one).")
+@click.option("--json", "json_file", type=Path, metavar="FILE", help="Write the measurements, too.")
+def bench(
+    model: str | None,
+    videos: tuple[str, ...],
+    video_list: str | None,
+    video_root: Path | None,
+    checkpoint: str | None,
+    cfg_options: tuple[str, ...],
+    count: int | None,
+    repeat: int,
+    rows: str,
+    device: str,
+    compiled: bool | None,
+    growth: bool,
+    growth_model: str | None,
+    json_file: Path | None,
+) -> None:
+    """Measure, in one run: MMAction2's way of working, vidfeat, and what this machine can do at most. Takes minutes,
+    and a machine that does nothing else.
 
-
-def run(options: argparse.Namespace) -> int:
-    """Measure, print the tables, and write them as JSON where that is asked for."""
+    MODEL is the name of a released model, or the path of an MMAction2 config (default: TSN, ResNet-50, 25 frames of
+    256x256). Clips are rendered where no videos are given.
+    """
+    if model is not None:
+        options.require_model_first(model)
+    # Before the minutes of measuring, and not after them.
+    if json_file is not None and not json_file.parent.is_dir():
+        raise UsageError("--json", expected="a file in a folder that exists", found=str(json_file))
+    found = options.find_videos(videos, video_list, video_root) if videos or video_list else ()
+    overrides = options.overrides(cfg_options)
+    ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.store.atomic import replacing
     from vidfeat.tools.bench.comparison import parse_rows
     from vidfeat.tools.bench.session import Request, bench
     from vidfeat.tools.bench.table import render, to_json
 
     request = Request(
-        model=_model(options.model),
-        cfg_options=values.overrides(options.cfg_options),
-        checkpoint=options.checkpoint,
-        device=options.device,
-        paths=[entry.path for entry in values.entries(options)] if options.videos or options.video_list else [],
-        videos=options.count,
-        rows=parse_rows(options.rows),
-        repeat=options.repeat,
-        kernels=values.kernels(options),
-        growth=options.growth,
-        growth_model=options.growth_model,
+        model=model,
+        cfg_options=overrides,
+        checkpoint=checkpoint,
+        device=device,
+        paths=[video.path for video in found],
+        videos=count,
+        rows=parse_rows(rows),
+        repeat=repeat,
+        kernels=None if compiled is None else "compiled" if compiled else "eager",
+        growth=growth,
+        growth_model=growth_model,
     )
-    # Before the minutes of measuring, and not after them.
-    if options.json is not None and not options.json.parent.is_dir():
-        raise UsageError("--json", expected="a file in a folder that exists", found=str(options.json))
-    report = bench(request, say=lambda line: print(line, file=sys.stderr, flush=True))
-    print(render(report.facts, report.comparison, report.growth))
-    if options.json is not None:
-        text = json.dumps(to_json(report.facts, report.comparison, report.growth), indent=2)
-        with replacing(options.json) as file:
+    measured = bench(request, say=lambda line: echo(line, err=True))
+    echo(render(measured.facts, measured.comparison, measured.growth))
+    if json_file is not None:
+        text = json.dumps(to_json(measured.facts, measured.comparison, measured.growth), indent=2)
+        with replacing(json_file) as file:
             file.write(f"{text}\n".encode())
-    return 0
-
-
-def _model(given: str | None) -> str | None:
-    """The model; a video or a folder in its place is easily typed, as everything else has a default."""
-    from vidfeat.store import VIDEO_SUFFIXES
-
-    if given is not None and (Path(given).is_dir() or Path(given).suffix.lower() in VIDEO_SUFFIXES):
-        raise UsageError(
-            "MODEL",
-            expected="a model before the videos",
-            found=repr(given),
-            hint="See the names with `vidfeat models`.",
-        )
-    return given

@@ -1,68 +1,53 @@
-"""`vidfeat demo`: show all of it on clips made for the purpose."""
+"""`vidfeat demo`: show all of it on rendered clips."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vidfeat.cli import extract, flags
-from vidfeat.cli.parser import Commands, Parser
+import click
 
-if TYPE_CHECKING:
-    from vidfeat.tools.demo.folder import DemoFolder
+from vidfeat.cli import options
+from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "demo",
-        help="show all of it on clips made for the purpose",
-        description="Render short clips of moving shapes, extract their features with a small model that comes along, "
-        "and show which clips it finds alike, here and on a page. Takes less than a minute; nothing is downloaded.",
-    )
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("vidfeat-demo"),
-        metavar="FOLDER",
-        help="a new folder, or that of an earlier demo (default: vidfeat-demo)",
-    )
-    flags.quiet(parser)
-    flags.debug(parser)
-    parser.set_defaults(run=run, interrupted="interrupted; the folder is not finished, the same command begins anew")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Render, extract, and print and write what is found."""
+@click.command(
+    cls=options.Command,
+    interrupted="interrupted; the folder is not finished, run the same command again",
+    short_help="Show all of it on rendered clips.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=Path,
+    default=Path("vidfeat-demo"),
+    metavar="FOLDER",
+    help="A new folder, or that of an earlier demo (default: vidfeat-demo).",
+)
+@options.quiet()
+def demo(out: Path, quiet: bool) -> int:
+    """Render short clips of moving shapes, extract their features with a small model that is included, and show which
+    clips it finds alike, here and on a page. Takes less than a minute; nothing is downloaded.
+    """
+    import vidfeat
+    from vidfeat.tools.demo import CONFIG, weights
     from vidfeat.tools.demo.folder import claim
 
-    folder = claim(options.out)
-
+    folder = claim(out)
+    ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.tools.demo.clips import demo_clips, write_clips
     from vidfeat.tools.demo.findings import find, in_words
     from vidfeat.tools.report import build
 
     clips = demo_clips()
-    write_clips(clips, folder, progress=not options.quiet)
-    code = _extract(folder, quiet=options.quiet)
-    if code:
-        return code
+    write_clips(clips, folder, progress=not quiet)
+    encoder = vidfeat.encoder(CONFIG, checkpoint=weights())
+    job = vidfeat.Job(videos=folder.listed, encoders=[encoder], out=folder.features, video_root=folder.clips)
+    summary = vidfeat.run(job, restart=True, quiet=quiet)
+    if summary is None or summary.failed:
+        return EXIT_SOME_FAILED
     findings = find(clips, folder)
     build(folder.features, video_root=folder.clips, labels=None, page=folder.page)
-    if not options.quiet:
-        print("\n".join(in_words(findings)))
-        print(f"Open {folder.page} to look around. Your own videos: see `vidfeat models` and `vidfeat extract --help`.")
+    if not quiet:
+        echo("\n".join(in_words(findings)))
+        echo(f"Open {folder.page} to look around. Your own videos: see `vidfeat models` and `vidfeat extract --help`.")
     return 0
-
-
-def _extract(folder: DemoFolder, *, quiet: bool) -> int:
-    """What anybody types for videos of their own; returns its exit code."""
-    from vidfeat.tools.demo import CONFIG, weights
-
-    words = ["extract", CONFIG, "--checkpoint", weights(), "--video-list", folder.listed, "--video-root", folder.clips]
-    words += ["-o", folder.features, "--restart", *(["--quiet"] if quiet else [])]
-    parser = Parser(prog="vidfeat")
-    extract.add(parser.add_subparsers())
-    return extract.run(parser.parse_args([str(word) for word in words]))

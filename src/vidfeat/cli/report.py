@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
-from vidfeat.cli import flags
-from vidfeat.cli.parser import Commands
+import click
 
-
-def add(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "report",
-        help="show the features of an output on one page",
-        description="Write one self-contained HTML page: a map of the features, neighbours, frames, and what is wrong.",
-        epilog="OUT may be finished, in the making, or of another program. The page opens without a network.",
-    )
-    flags.extracted(parser, others=", or features of any origin")
-    parser.add_argument("-o", "--page", type=Path, metavar="HTML", help="the page to write (default: OUT.report.html)")
-    flags.video_root(parser, "folder of the videos, for pictures of them")
-    parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="colours: lines 'name label', or a .csv or .tsv, names first"
-    )
-    parser.add_argument(
-        "--map", choices=("pca", "umap"), default="pca", help="how the map is made; umap needs 'vidfeat[umap]'"
-    )
-    flags.quiet(parser)
-    flags.debug(parser)
-    parser.set_defaults(run=run, interrupted="interrupted; the page is not written, the same command begins anew")
+from vidfeat.cli import options
+from vidfeat.cli.process import ctrl_c, echo
 
 
-def run(options: argparse.Namespace) -> int:
-    """Write the page, and print what is on it."""
-    from vidfeat.store import open_format
+@click.command(
+    cls=options.Command,
+    interrupted="interrupted; the page is not written, run the same command again",
+    short_help="Show the features of an output on one page.",
+    epilog="The page opens without a network.",
+)
+@click.argument("out")
+@click.option("-o", "--page", type=Path, metavar="HTML", help="The page to write (default: OUT.report.html).")
+@click.option("--video-root", type=Path, metavar="DIR", help="Folder of the videos, for pictures of them.")
+@click.option(
+    "--labels", type=Path, metavar="FILE", help="Colours: lines 'name label', or a .csv or .tsv, names first."
+)
+@click.option(
+    "--map",
+    "method",
+    type=click.Choice(("pca", "umap")),
+    default="pca",
+    help="How the map is computed (default: pca); umap needs 'vidfeat[umap]'.",
+)
+@options.quiet()
+def report(
+    out: str,
+    page: Path | None,
+    video_root: Path | None,
+    labels: Path | None,
+    method: Literal["pca", "umap"],
+    quiet: bool,
+) -> None:
+    """Write one self-contained HTML page: a map of the features, neighbours, frames, and what is wrong.
+
+    OUT is an output of vidfeat extract, finished or not, or features of any other program.
+    """
+    from vidfeat.formats import open_sink
+
+    named = open_sink(out).out
+    ctrl_c.begin_work("numpy", "av", "cv2")
     from vidfeat.tools.report import build
 
-    out = open_format(options.out).out
     summary = build(
-        options.out,
-        video_root=options.video_root,
-        labels=options.labels,
-        page=options.page or out.with_name(f"{out.name}.report.html"),
-        method=options.map,
-        progress=not options.quiet and sys.stderr.isatty(),
+        Path(out),
+        video_root=video_root,
+        labels=labels,
+        page=page or named.with_name(f"{named.name}.report.html"),
+        method=method,
+        progress=not quiet and sys.stderr.isatty(),
     )
-    if not options.quiet:
+    if not quiet:
         for note in summary.notes:
-            print(f"vidfeat: note: {note}", file=sys.stderr)
-        print(
+            echo(f"vidfeat: note: {note}", err=True)
+        echo(
             f"{summary.page}: {summary.videos} videos, {summary.shown} on the map, {summary.failed} failed, "
             f"{summary.pictured} with pictures"
         )
-    return 0

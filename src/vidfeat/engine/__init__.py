@@ -1,13 +1,14 @@
-"""Runs: decode processes, batches across videos, progress, and this process's share of the work.
+"""The engine: decode processes, batches across videos, and the loop that turns videos into features.
 
-local             a run on one machine: what is read goes to the networks, what is computed to the store
-readers           the videos, each given to a decode process, and what becomes of the processes
-events, budget    what the readers tell, and how far they may be ahead
+executor          where tasks are executed: `LocalExecutor` is one `Worker` in this process
+worker            the loop: what is decoded goes to the networks, and their rows become outcomes
+decode_pool       the videos, each given to a decode process, and what happens to the processes
+events, budget    what the pool delivers, and how far it may be ahead
 worker_handle     one decode process as its parent holds it
-decode_worker    the same from within
-channel           what the two say to each other
-children, faults  how processes end; what an unforeseen error means
-writing           results, committed many at once in a thread of its own
-progress          what the person at the terminal sees
-launch, torchrun  one process of several that share a list
+decode_worker     the same from within
+channel           the messages between the two
+subprocesses, faults  how processes end; what an unforeseen error means
+committing        outcomes, committed many at once in a thread of its own
+progress          what a person at the terminal sees
+launch            one process of several that share a list
 """

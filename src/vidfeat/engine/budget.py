@@ -1,4 +1,4 @@
-"""What may be outstanding between those who read and those who compute: it bounds the memory of a run."""
+"""How far decoding may be ahead of the network: it bounds the memory of a run."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import threading
 import time
 
 MOST_OUTSTANDING = 64
-"""Chunks that are sent and not yet released, at most, however small; each holds a file descriptor."""
+"""Chunks that are delivered and not yet released, at most, however small; each holds a file descriptor."""
 
 
 class ClosingError(Exception):
-    """The readers are being closed."""
+    """The decode pool is being closed."""
 
 
-class Budget:
-    """Bytes that may be outstanding.
+class MemoryBudget:
+    """Bytes that may be outstanding: pixels that wait for the network, and rows of videos that are not complete.
 
     Args:
-        limit: how many at once. A single holder may have more, so that nothing is too large for ever. A small taking
-            counts as a `MOST_OUTSTANDING`th of the limit.
+        limit: how many at once. Where nothing else is taken, more is granted, so that nothing is too large for ever.
+            A small amount counts as the limit's `MOST_OUTSTANDING`th part.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._least = limit // MOST_OUTSTANDING
-        self._held = 0
+        self._taken = 0
+        self._rows = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._turn = threading.Lock()  # one waits at a time, so that small takings do not overtake a large one for ever
+        self._turn = threading.Lock()  # one waits at a time, so that small amounts do not overtake a large one for ever
 
     def take(self, size: int) -> float:
         """Wait until there is room for `size` bytes, and take it.
@@ -41,20 +42,28 @@ class Budget:
         size = max(size, self._least)
         start = time.monotonic()
         with self._turn, self._changed:
-            self._changed.wait_for(lambda: self._closed or self._held == 0 or self._held + size <= self._limit)
+            self._changed.wait_for(
+                lambda: self._closed or self._taken == 0 or self._taken + self._rows + size <= self._limit
+            )
             if self._closed:
                 raise ClosingError
-            self._held += size
+            self._taken += size
         return time.monotonic() - start
 
     def give_back(self, size: int) -> None:
         """Return what was taken."""
         with self._changed:
-            self._held -= max(size, self._least)
+            self._taken -= max(size, self._least)
+            self._changed.notify_all()
+
+    def add_rows(self, size: int) -> None:
+        """Count `size` more bytes of rows, fewer where it is below 0. Never waits: rows are there already."""
+        with self._changed:
+            self._rows += size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Send away all who wait."""
+        """Have all who wait raise `ClosingError`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

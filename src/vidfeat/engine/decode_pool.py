@@ -1,37 +1,40 @@
-"""Videos read in processes that can be killed: what hangs or crashes in a decoder fails one video, and not the run.
+"""Videos decoded in processes that can be killed: what hangs or crashes in a decoder fails one video, and not the run.
 
-Each process has a keeper here, a thread that gives it one video after the other, watches the clock, and replaces it
-when it dies or has to be killed. The video that it was at is then read once more, from its start and in a new process.
-What is handed on comes in any order across videos, and in the order of its plan within one.
+Each process has a supervisor thread here, which gives it one video after the other, watches the clock, and replaces it
+when it dies or has to be killed. The video that it was at is then decoded once more, from its start and in a new
+process. Events come in any order across videos, and in the order of its plan within one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import mmap
-import os
 import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from vidfeat.engine.budget import Budget, ClosingError
+from vidfeat.engine.budget import ClosingError, MemoryBudget
 from vidfeat.engine.channel import ClosedError
-from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event, Failed
+from vidfeat.engine.decode_worker import Assignment
+from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
-from vidfeat.engine.worker_handle import PrewarmedWorkers, WorkerHandle, worker_command
+from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, Workers
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
+from vidfeat.hardware import memory_bytes
 from vidfeat.inference.stopwatch import Stopwatch
-from vidfeat.preprocessing.clips import PreprocessSpec, Views
+from vidfeat.preprocessing.clips import ClipBatch, OnCorrupt
 from vidfeat.video import VideoInfo
+from vidfeat.videos import VideoRef
 
 MOST_FAILURES_AHEAD = 64
-"""Failures that are told and not yet taken note of, at most: a list of nothing but broken files fails faster than a
+"""Failures that are delivered and not yet recorded, at most: a list of nothing but broken files fails faster than a
 disk can commit it."""
 
 MOST_PROCESSES = {"cpu": 16, "cuda": 64}
@@ -41,7 +44,11 @@ MOST_NVDEC_PROCESSES = 8
 """The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
 
 FIRST_ALONE_SECONDS = 3.0
-"""So long no second video is begun, unless `Readers.go_on` is called: on few cores it would delay the first feature."""
+"""So long no second video is begun, unless `DecodePool.go_on` is called: on few cores it would delay the first
+feature."""
+
+LEAST_MEMORY, MOST_MEMORY = 1 << 30, 8 << 30
+"""Of the address space of a decode process, in bytes. Its libraries alone take some hundred million."""
 
 _START_ATTEMPTS = 3
 _START_SECONDS = 60.0
@@ -52,151 +59,180 @@ def processes_for(cores: int, device: str = "cpu") -> int:
     """Decode processes for a run, on a machine or a share of one with so many cores.
 
     As many as cores, also where the network runs on the same ones or a GPU has to be fed in time: they yield to both,
-    and what they have read ahead is bounded. Some memory each is what they cost, so there is an end.
+    and what they decode ahead is bounded. Each costs memory, so there is an end.
     """
     return max(1, min(cores, MOST_PROCESSES[device]))
 
 
 @dataclass(frozen=True)
-class ReaderOptions:
-    """How videos are read.
+class Task:
+    """One video to decode.
+
+    Attributes:
+        video: which.
+        encoders: the positions of the encoders that are to get its clips, rising.
+    """
+
+    video: VideoRef
+    encoders: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """How videos are decoded.
 
     Attributes:
         processes: how many decode at once, at least 1.
         timeout_seconds: the time that any video may take; more is added by the size of its file, and by its length and
             frame size once these are known. Waiting for the network does not count.
-        budget_bytes: bound on the pixels that are sent and not yet released. One chunk may exceed it, alone.
-        memory_bytes: address space of a process; its data, where it decodes on a GPU.
-        command: starts a process that speaks as `vidfeat.engine.decode_worker` does, on the socket that is its
-            standard input.
+        budget_bytes: bound on the pixels that are delivered and not yet released, together with the rows of videos
+            under way. One chunk may exceed it, alone.
+        memory_bytes: address space of a process; its data, where it decodes on a GPU. None shares half of the memory
+            that there is among the processes, with `LEAST_MEMORY` and `MOST_MEMORY` each.
+        on_corrupt: as in `ReadOptions`.
+        command: as for `WorkerHandle.spawn`.
     """
 
     processes: int
     timeout_seconds: float = 60.0
     budget_bytes: int = 512 << 20
-    memory_bytes: int = 8 << 30
-    command: Sequence[str] = field(default_factory=worker_command)
+    memory_bytes: int | None = None
+    on_corrupt: OnCorrupt = "fail"
+    command: Sequence[str] | None = None
 
 
-class Readers:
-    """Reads videos in other processes, from `with` on; leaving it kills them.
+class DecodePool:
+    """Decodes videos in other processes, from `with` on; leaving it ends that.
 
     Args:
-        spec: what to read of each video; None only probes them.
-        paths: the videos.
+        assignment: what to make of each video; None only probes them: of each the `VideoInfo` is delivered.
+        tasks: the videos.
         deliver: called with every event, by several threads.
-        options: how to read.
-        early: processes to take first.
-        first_alone: whether the first video is read alone, for `FIRST_ALONE_SECONDS` at most or until `go_on`.
+        options: how to decode.
+        idle: processes that have this assignment already, to be used first; those that are fit for more are put there
+            at the end. Where None, they are killed at the end.
+        first_alone: whether the first video is decoded alone, for `FIRST_ALONE_SECONDS` at most or until `go_on`.
 
     Attributes:
-        reading: the time that processes spend on videos, apart from waiting until what they read is taken.
+        decoding: the time that processes spend on videos, apart from waiting until what they decoded is taken.
         processes: how many there are.
+        budget: the memory that may be outstanding.
     """
 
     def __init__(
         self,
-        spec: PreprocessSpec | None,
-        paths: Sequence[str | os.PathLike[str]],
+        assignment: Assignment | None,
+        tasks: Sequence[Task],
         deliver: Callable[[Event], object],
-        options: ReaderOptions,
-        early: PrewarmedWorkers | None = None,
+        options: PoolOptions,
+        idle: Workers | None = None,
         *,
         first_alone: bool = False,
     ) -> None:
-        self._early = early
-        self._spec, self._probes = pickle.dumps(spec), spec is None
-        self._jobs = _Jobs(paths, FIRST_ALONE_SECONDS if first_alone else 0.0)
+        self._idle = idle
+        self._probes = assignment is None
+        assignment = assignment or Assignment()
+        self._assignment = pickle.dumps(assignment)
+        self._queue = _Queue(tasks, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
-        self._budget = Budget(options.budget_bytes)
-        self._failures = Budget(MOST_FAILURES_AHEAD)
+        self.budget = MemoryBudget(options.budget_bytes)
+        self._failures = MemoryBudget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
         self._alive: set[WorkerHandle] = set()
         self._closed = False
-        self._on_gpu = spec is not None and spec.nvdec is not None
+        self._on_gpu = assignment.nvdec is not None
         self._start_seconds = _START_SECONDS_ON_GPU if self._on_gpu else _START_SECONDS
         most = MOST_NVDEC_PROCESSES if self._on_gpu else options.processes
-        count = max(1, min(options.processes, most, len(paths)))
-        self.reading = Stopwatch()
-        self.processes = count
-        self._keepers = [threading.Thread(target=self._keep, name=f"keeper-{i}", daemon=True) for i in range(count)]
+        self.processes = max(1, min(options.processes, most, len(tasks)))
+        self._memory_bytes = options.memory_bytes or min(
+            MOST_MEMORY, max(LEAST_MEMORY, memory_bytes() // 2 // self.processes)
+        )
+        self.decoding = Stopwatch()
+        self._supervisors = [
+            threading.Thread(target=self._supervise, name=f"supervisor-{i}", daemon=True) for i in range(self.processes)
+        ]
 
-    def __enter__(self) -> Readers:
-        for keeper in self._keepers:
-            keeper.start()
+    def __enter__(self) -> DecodePool:
+        for supervisor in self._supervisors:
+            supervisor.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._budget.close()
+        self.budget.close()
         self._failures.close()
         self.go_on()
         with self._lock:
             self._closed = True
-            for reader in self._alive:
-                reader.process.kill()
-                reader.channel.wake()  # one that hangs in the system, as on a dead disk, lives on and says nothing
-        for keeper in self._keepers:
-            keeper.join()
-        for reader in tuple(self._alive):  # which their keepers were at work with
-            self._end(reader)
+            for worker in self._alive:
+                worker.process.kill()
+                worker.channel.wake()  # one that hangs in the system, as on a dead disk, lives on and sends nothing
+        for supervisor in self._supervisors:
+            supervisor.join()
+        for worker in tuple(self._alive):  # that their supervisors were at work with
+            self._end(worker)
 
     def go_on(self) -> None:
-        """Read further videos beside the first one."""
-        self._jobs.more.set()
+        """Decode further videos beside the first one."""
+        self._queue.more.set()
 
-    def _keep(self) -> None:
-        """The life of a keeper."""
-        reader: WorkerHandle | None = None
+    def _supervise(self) -> None:
+        """The life of a supervisor thread."""
+        worker: WorkerHandle | None = None
         try:
-            for index, path in self._jobs:
-                reader = self._read(index, path, reader or self._start())
+            for index, task in self._queue:
+                worker = self._decode(index, task, worker or self._start())
+            if worker is not None:
+                self._retire(worker)
         except ClosingError:
             pass
         except Exception as error:
-            self._deliver(Broken(error))
-        finally:
-            if reader is not None:
-                self._end(reader)
+            self._deliver(PoolFailed(error))
 
-    def _read(self, index: int, path: str, reader: WorkerHandle) -> WorkerHandle | None:
-        """Read one video, twice if need be; returns the process, if it is fit for another."""
+    def _decode(self, index: int, task: Task, worker: WorkerHandle) -> WorkerHandle | None:
+        """Decode one video, twice if need be; returns the process, if it is fit for another."""
         try:
-            self._try(index, path, reader)
-            return reader
+            self._try(index, task, worker)
+            return worker
         except _LostError:
-            self._end(reader)
+            self._end(worker)
         # Once more in a process that has seen no other video, should one of those have harmed the first.
-        reader = self._start()
+        worker = self._start(fresh=True)
         try:
-            self._try(index, path, reader)
-            return reader
+            self._try(index, task, worker)
+            return worker
         except _LostError as lost:
-            self._end(reader)
+            self._end(worker)
             self._fail(index, lost.error)
             return None
 
-    def _try(self, index: int, path: str, reader: WorkerHandle) -> None:
-        start, allowed, clips = time.monotonic(), self._options.timeout_seconds, 0
-        self.reading.start()
+    def _try(self, index: int, task: Task, worker: WorkerHandle) -> None:
+        path = task.video.uri
+        start, allowed = time.monotonic(), self._options.timeout_seconds
+        received: dict[int, int] | None = None  # until the video is planned
+        self.decoding.start()
         try:
-            reader.channel.send({"path": path}, start + allowed)
+            worker.channel.send(self._request(task), start + allowed)
             while True:
-                message = reader.channel.receive(start + allowed)
+                message = worker.channel.receive(start + allowed)
                 if "allow" in message:
                     allowed += _seconds(message["allow"])
-                elif "views" in message:
-                    size = _size(message["size"], self._options.memory_bytes)
-                    self.reading.stop()
+                elif "info" in message:
+                    self._deliver(VideoPlanned(index, _info(message["info"])))
+                    received = dict.fromkeys(task.encoders, 0)
+                elif "clips" in message:
+                    size = _size(message["size"], self._memory_bytes)
+                    self.decoding.stop()
                     try:
-                        start += self._budget.take(size)
+                        start += self.budget.take(size)
                     finally:
-                        self.reading.start()
-                    piece = self._receive(index, message, size, clips, reader, start + allowed)
-                    clips = piece.views.first_clip + len(piece.views.clips)
-                    self._deliver(piece)
+                        self.decoding.start()
+                    received = received or {}
+                    chunk = self._receive(index, message, size, received, worker, start + allowed)
+                    received[chunk.encoder] = chunk.clips.first_clip + len(chunk.clips.clips)
+                    self._deliver(chunk)
                 elif "unfit" in message and self._on_gpu:
                     raise DeviceError(**message["unfit"])
                 elif "failed" in message:
@@ -206,55 +242,73 @@ class Readers:
                     self._fail(index, error)
                     return
                 else:
-                    complete = _complete(index, message["done"])
-                    if complete.info is None if self._probes else clips == 0:
-                        raise ValueError(f"nothing was told of a video that is done; {message = }")
-                    self._deliver(complete)
+                    done = message["done"]
+                    if received is None or not (self._probes or all(received.values())):
+                        raise ValueError(f"a process has sent no clips of a video that is done; {message = }")
+                    self._deliver(VideoDecoded(index, done["cpu_seconds"], done["fallback"]))
                     return
         except TimeoutError:
             raise _LostError(_timeout(path, allowed)) from None
         except ClosedError:
             self._refuse_when_closed()
-            raise _LostError(_crashed(path, reader.exit_cause())) from None
+            raise _LostError(_crashed(path, worker.exit_cause())) from None
         except (_LostError, ClosingError, DeviceError):
             raise
-        except Exception as error:  # no message of ours: the process is out of its mind, or this one out of memory
+        except Exception as error:  # no message of the protocol: the process is hijacked, or this one out of memory
             raise _LostError(as_video_error(path, "decode", error)) from error
         finally:
-            self.reading.stop()
+            self.decoding.stop()
+
+    def _request(self, task: Task) -> dict[str, Any]:
+        video = dataclasses.asdict(task.video)
+        return {
+            "video": video,
+            "specs": task.encoders,
+            "on_corrupt": self._options.on_corrupt,
+            "probe": self._probes,
+        }
 
     def _fail(self, index: int, error: VideoError) -> None:
         self._failures.take(1)
-        self._deliver(Failed(index, error, lambda: self._failures.give_back(1)))
+        self._deliver(VideoFailed(index, error, lambda: self._failures.give_back(1)))
 
     def _receive(
-        self, index: int, message: dict[str, Any], size: int, first_clip: int, reader: WorkerHandle, deadline: float
+        self,
+        index: int,
+        message: dict[str, Any],
+        size: int,
+        received: dict[int, int],
+        worker: WorkerHandle,
+        deadline: float,
     ) -> ChunkDecoded:
-        """The views that a message announces, for which `size` bytes of the budget are taken."""
+        """The clips that a message announces, for which `size` bytes of the budget are taken."""
         try:
-            reader.channel.send({"go": True}, deadline)
-            views = _views(message["views"], reader.channel.receive_pixels(size, deadline), first_clip)
+            worker.channel.send({"go": True}, deadline)
+            pixels = worker.channel.receive_pixels(size, deadline)
+            encoder, clips = _clips(message["clips"], pixels, received)
         except BaseException:
-            self._budget.give_back(size)
+            self.budget.give_back(size)
             raise
-        return ChunkDecoded(index, views, lambda: self._budget.give_back(size), message["cpu_seconds"])
+        return ChunkDecoded(index, encoder, clips, lambda: self.budget.give_back(size), message["cpu_seconds"])
 
-    def _start(self) -> WorkerHandle:
+    def _start(self, *, fresh: bool = False) -> WorkerHandle:
+        if not fresh and self._idle and (worker := self._idle.take()):
+            return self._adopt(worker)
         found = ""
         for attempt in range(_START_ATTEMPTS):
             time.sleep(attempt)
             try:
-                reader = self._spawn()
+                worker = self._adopt(PREWARMED.take() or WorkerHandle.spawn(self._options.command))
             except OSError as error:  # no memory or no place for a process, which may be so for a moment only
                 found = f"the last one was refused: {error.strerror or error}"
                 continue
             try:
-                reader.handshake(self._spec, self._options.memory_bytes, self._start_seconds)
-                return reader
+                worker.handshake(self._assignment, self._memory_bytes, self._start_seconds)
+                return worker
             except (ClosedError, TimeoutError):
-                self._end(reader)
+                self._end(worker)
                 self._refuse_when_closed()
-                found = f"the last one {reader.exit_cause()}"
+                found = f"the last one {worker.exit_cause()}"
         raise VidfeatError(
             "decode processes",
             expected="a process that starts",
@@ -262,26 +316,34 @@ class Readers:
             hint="See what it wrote above, and whether the machine is out of memory or processes.",
         )
 
-    def _spawn(self) -> WorkerHandle:
+    def _adopt(self, worker: WorkerHandle) -> WorkerHandle:
         with self._lock:
+            self._alive.add(worker)
             if self._closed:
                 raise ClosingError
-            reader = (self._early.take() if self._early else None) or WorkerHandle.spawn(self._options.command)
-            self._alive.add(reader)
-            return reader
+        return worker
 
-    def _end(self, reader: WorkerHandle) -> None:
-        reader.kill()
+    def _retire(self, worker: WorkerHandle) -> None:
+        """Keep a process that has nothing left to do for the next pool, where there may be one."""
         with self._lock:
-            self._alive.discard(reader)
+            if self._idle is not None and not self._closed:
+                self._alive.discard(worker)
+                self._idle.put(worker)
+                return
+        self._end(worker)
+
+    def _end(self, worker: WorkerHandle) -> None:
+        worker.kill()
+        with self._lock:
+            self._alive.discard(worker)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise ClosingError
 
 
-# A video may have taken over the process that says these things. What cannot be is taken for a crash: a number that is
-# none would upset the budget, which all share, and a wrong shape the batches.
+# A video may have taken over the process that sends these messages. What cannot be is taken for a crash: a wrong number
+# would upset the budget, which all share, and a wrong shape the batches.
 
 
 def _size(size: Any, most: int) -> int:
@@ -296,58 +358,55 @@ def _seconds(allowance: Any) -> float:
     return allowance
 
 
-def _views(about: dict[str, Any], pixels: mmap.mmap | bytearray, first_clip: int) -> Views:
-    views = Views(
+def _info(data: dict[str, Any]) -> VideoInfo:
+    info = VideoInfo.from_json(data)
+    if len(info.timeline) != info.frames:
+        raise ValueError(f"a video of {info.frames} frames has as many times; {len(info.timeline) = }")
+    return info
+
+
+def _clips(about: dict[str, Any], pixels: mmap.mmap | bytearray, received: dict[int, int]) -> tuple[int, ClipBatch]:
+    encoder, first_clip = about["encoder"], about["first_clip"]
+    batch = ClipBatch(
         np.frombuffer(pixels, np.uint8).reshape(about["shape"]),
         np.array(about["clips"], np.int64),
-        about["frames"],
-        about["fps"],
-        salvaged=about["salvaged"],
-        frames_declared=about["frames_declared"],
-        first_clip=about["first_clip"],
+        first_clip,
+        np.array(about["start_seconds"], np.float64),
+        np.array(about["end_seconds"], np.float64),
     )
-    if views.pixels.ndim != 5 or views.pixels.shape[-1] != 3 or views.clips.ndim != 2 or views.clips.size == 0:
-        raise ValueError(f"no views have the shapes {views.pixels.shape} and {views.clips.shape}")
-    if views.clips.min() < 0 or views.clips.max() >= len(views.pixels) or views.first_clip not in (0, first_clip):
-        found = f"{views.clips.min()} to {views.clips.max()}, from clip {views.first_clip} on"
-        raise ValueError(f"no clips of {len(views.pixels)} frames that follow {first_clip} others: {found}")
-    if not (
-        isinstance(views.frames, int)
-        and isinstance(views.fps, float | int | None)
-        and isinstance(views.frames_declared, int | None)
-    ):
-        raise ValueError(f"no numbers; {views.frames = }, {views.fps = }, {views.frames_declared = }")
-    return views
+    if batch.pixels.ndim != 5 or batch.pixels.shape[-1] != 3 or batch.clips.ndim != 2 or batch.clips.size == 0:
+        raise ValueError(f"no clips have the shapes {batch.pixels.shape} and {batch.clips.shape}")
+    if not batch.start_seconds.shape == batch.end_seconds.shape == batch.clips.shape[:1]:
+        raise ValueError(f"{len(batch.clips)} clips have a start and an end each; {batch.start_seconds.shape = }")
+    if batch.clips.min() < 0 or batch.clips.max() >= len(batch.pixels) or first_clip != received.get(encoder):
+        found = f"{batch.clips.min()} to {batch.clips.max()}, from clip {first_clip} of encoder {encoder} on"
+        raise ValueError(f"no clips of {len(batch.pixels)} frames that follow {received}: {found}")
+    return encoder, batch
 
 
-def _complete(index: int, about: dict[str, Any]) -> Complete:
-    info = None if about["info"] is None else VideoInfo(**about["info"])
-    return Complete(index, about["cpu_seconds"], info, about["doubt"])
-
-
-class _Jobs:
-    """The videos with their positions, each to one of several threads.
+class _Queue:
+    """The tasks with their positions, each to one of several threads.
 
     Args:
-        paths: the videos.
+        tasks: the videos.
         first_alone: seconds until the second is given away, if `more` is not set before.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], first_alone: float) -> None:
-        self._left = enumerate(paths)
+    def __init__(self, tasks: Sequence[Task], first_alone: float) -> None:
+        self._left = enumerate(tasks)
         self._lock = threading.Lock()
         self._hold_until = time.monotonic() + first_alone
         self.more = threading.Event()
 
-    def __iter__(self) -> Iterator[tuple[int, str]]:
+    def __iter__(self) -> Iterator[tuple[int, Task]]:
         while True:
             with self._lock:
-                job = next(self._left, None)
-            if job is None:
+                item = next(self._left, None)
+            if item is None:
                 return
-            if job[0] > 0:
+            if item[0] > 0:
                 self.more.wait(max(0.0, self._hold_until - time.monotonic()))
-            yield job[0], os.fspath(job[1])
+            yield item
 
 
 class _LostError(Exception):
@@ -363,18 +422,18 @@ def _timeout(path: str, seconds: float) -> VideoError:
         path,
         stage="decode",
         kind="timeout",
-        expected=f"a video that is read within {seconds:.1f} s",
+        expected=f"a video that is decoded within {seconds:.1f} s",
         found="a decoder that was not done, twice",
-        hint="See whether it plays. If only the disk or the machine is slow, give more time with --timeout.",
+        hint="Check that it plays. If only the disk or the machine is slow, allow more time with `timeout_seconds`.",
     )
 
 
-def _crashed(path: str, death: str) -> VideoError:
+def _crashed(path: str, exit_cause: str) -> VideoError:
     return VideoError(
         path,
         stage="decode",
         kind="crashed",
         expected="a video that can be decoded",
-        found=f"a decode process that {death}, twice",
+        found=f"a decode process that {exit_cause}, twice",
         hint="Leave the video out, or encode it again.",
     )

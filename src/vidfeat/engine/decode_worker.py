@@ -1,22 +1,21 @@
-"""A process that reads videos: jobs come in and pixels go out over the Unix socket that is its standard input.
+"""A process that decodes videos: requests come in and clips go out over the Unix socket that is its standard input.
 
 Whatever happens in here, a crash or a hang in a decoder, ends with this process, which its parent kills and replaces.
 It never imports torch, and so starts quickly and stays small.
 
-After a first message with the limits and a pickled `PreprocessSpec`, each job is one message, `{"path": ...}`,
-answered by any number of
+After a first message with the limits and the pickled `PreprocessSpec`s and NVDEC decoder, each request is one message,
+`{"video": {...}, "specs": [positions], "on_corrupt": ..., "probe": bool}`, answered by any number of
 
     {"allow": seconds}                 this much more time is justified: the file is large, the video long
-    {"views": {...}, "size": bytes, "cpu_seconds": so far}
-                                       the next views; their pixels follow once the parent says `{"go": true}`
+    {"info": {...}}                    the video is planned: a `VideoInfo`. Clips that were sent before are void
+    {"clips": {...}, "size": bytes, "cpu_seconds": so far}
+                                       the next clips; their pixels follow once the parent says `{"go": true}`
 
 and then by one of
 
-    {"done": {"cpu_seconds": in all, "info": null, "doubt": why PyAV took over from NVDEC, or ""}}
+    {"done": {"cpu_seconds": in all, "fallback": why PyAV took over from NVDEC, or ""}}
     {"failed": {...}}                  the fields of a `VideoError`
     {"unfit": {...}}                   those of a `DeviceError`: this machine can decode no video so
-
-Where None stands for the `PreprocessSpec`, videos are only probed: `info` then has the fields of a `VideoInfo`.
 """
 
 from __future__ import annotations
@@ -35,15 +34,29 @@ from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.subprocesses import die_with_parent
 from vidfeat.errors import DeviceError, VidfeatError
-from vidfeat.preprocessing.clips import PreprocessSpec, Views, read_chunks
-from vidfeat.video import VideoInfo, probe
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
+from vidfeat.video import Nvdec, VideoInfo, probe
+from vidfeat.videos import VideoRef
 
 BYTES_PER_SECOND = 1e6
-"""A file of this size is allowed one more second; an nth of the speed of the slowest disks and networks in use."""
+"""A file of this size is allowed one more second: a fraction of the speed of the slowest disks and networks in use."""
 
 PIXELS_PER_SECOND = 20e6
 """So much video is allowed one more second: a tenth of what one core decodes, as cores are shared and some videos have
 to be decoded twice, once to count their frames."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Assignment:
+    """What a decode process does with every video. Trusted: it comes from the parent, pickled.
+
+    Attributes:
+        specs: one for each encoder.
+        nvdec: decodes what it can; None leaves everything to PyAV.
+    """
+
+    specs: tuple[PreprocessSpec, ...] = ()
+    nvdec: Nvdec | None = None
 
 
 def main() -> None:
@@ -53,45 +66,54 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=os.dup(0)))
     with contextlib.suppress(ClosedError):
         limits = channel.receive()
-        # Trusted: it comes from the parent. In the other direction nothing is unpickled.
-        spec: PreprocessSpec | None = pickle.loads(channel.receive_bytes())
-        nvdec = None if spec is None else spec.nvdec
+        assignment: Assignment = pickle.loads(channel.receive_bytes())  # in the other direction nothing is unpickled
         # CUDA reserves more addresses than there is memory, and has to; what it fills counts as before.
-        limit_memory(limits["memory_bytes"], resource.RLIMIT_AS if nvdec is None else resource.RLIMIT_DATA)
+        kind = resource.RLIMIT_AS if assignment.nvdec is None else resource.RLIMIT_DATA
+        limit_memory(limits["memory_bytes"], kind)
         try:
-            if nvdec is not None:
-                nvdec.start()
+            if assignment.nvdec is not None:
+                assignment.nvdec.start()
             channel.send({"ready": True})
         except DeviceError as error:
             channel.send({"unfit": _fields(error)})
         while True:
-            answer(channel, spec, channel.receive()["path"])
+            answer(channel, assignment, channel.receive())
 
 
-def answer(channel: Channel, spec: PreprocessSpec | None, path: str) -> None:
-    """Read or probe one video, and tell the parent all about it.
+def answer(channel: Channel, assignment: Assignment, request: dict[str, Any]) -> None:
+    """Decode or probe one video, and send the parent all of it.
 
     Raises:
         ClosedError: the parent is gone.
     """
-    start, info = time.process_time(), None
+    start, video = time.process_time(), VideoRef(**request["video"])
     try:
-        channel.send({"allow": size_of(path) / BYTES_PER_SECOND})
-        if spec is None:
-            info = _info(probe(path))
+        channel.send({"allow": size_of(video.path) / BYTES_PER_SECOND})
+        if request["probe"]:
+            channel.send({"info": probe(video.path).to_json()})
         else:
-            for views in read_chunks(spec, path, on_info=lambda info: channel.send({"allow": _seconds(info)})):
-                _send_views(channel, views, time.process_time() - start)
+            for position, clips in _clips_of(channel, assignment, video, request):
+                _send_clips(channel, request["specs"][position], clips, time.process_time() - start)
     except ClosedError:
         raise
     except DeviceError as error:
         channel.send({"unfit": _fields(error)})
     except Exception as error:
-        failure = as_video_error(path, "decode", error)
+        failure = as_video_error(video.path, "decode", error)
         channel.send({"failed": {**_fields(failure), "stage": failure.stage, "kind": failure.kind}})
     else:
-        doubt = spec.nvdec.doubt if spec is not None and spec.nvdec is not None else ""
-        channel.send({"done": {"cpu_seconds": time.process_time() - start, "info": info, "doubt": doubt}})
+        fallback = assignment.nvdec.fallback_reason if assignment.nvdec is not None else ""
+        channel.send({"done": {"cpu_seconds": time.process_time() - start, "fallback": fallback}})
+
+
+def _clips_of(channel: Channel, assignment: Assignment, video: VideoRef, request: dict[str, Any]) -> Any:
+    return read_clips(
+        [assignment.specs[position] for position in request["specs"]],
+        video,
+        options=ReadOptions(request["on_corrupt"], assignment.nvdec),
+        on_info=lambda info: channel.send({"allow": _seconds(info)}),
+        on_plan=lambda info, plans: channel.send({"info": info.to_json()}),
+    )
 
 
 def limit_memory(limit: int, kind: int = resource.RLIMIT_AS) -> None:
@@ -101,36 +123,30 @@ def limit_memory(limit: int, kind: int = resource.RLIMIT_AS) -> None:
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
-    """Bytes of a video's file; 0 where there is none."""
+    """Bytes of a video's file that lie on the disk, which of a sparse one are few; 0 where there is none."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
-        return 0  # the reader will say what is wrong, better
+        return 0  # the decoder reports what is wrong, better
+    return min(status.st_size, 512 * status.st_blocks)
 
 
 def _seconds(info: VideoInfo) -> float:
     return float(info.frames * info.width * info.height / PIXELS_PER_SECOND)
 
 
-def _send_views(channel: Channel, views: Views, cpu_seconds: float) -> None:
+def _send_clips(channel: Channel, encoder: int, batch: ClipBatch, cpu_seconds: float) -> None:
     about = {
-        "shape": views.pixels.shape,
-        "clips": views.clips.tolist(),
-        "frames": views.frames,
-        "fps": views.fps,
-        "salvaged": views.salvaged,
-        "frames_declared": views.frames_declared,
-        "first_clip": views.first_clip,
+        "encoder": encoder,
+        "shape": batch.pixels.shape,
+        "clips": batch.clips.tolist(),
+        "first_clip": batch.first_clip,
+        "start_seconds": batch.start_seconds.tolist(),
+        "end_seconds": batch.end_seconds.tolist(),
     }
-    channel.send({"views": about, "size": views.pixels.nbytes, "cpu_seconds": cpu_seconds})
+    channel.send({"clips": about, "size": batch.pixels.nbytes, "cpu_seconds": cpu_seconds})
     channel.receive()  # go: there is room for them
-    channel.send_pixels(views.pixels.data)
-
-
-def _info(info: VideoInfo) -> dict[str, Any]:
-    """All that a probe tells, save the packets, which only this process could use."""
-    names = [field.name for field in dataclasses.fields(info) if field.name != "packets"]
-    return {name: getattr(info, name) for name in names}
+    channel.send_pixels(batch.pixels.data)
 
 
 def _fields(error: VidfeatError) -> dict[str, str]:

@@ -1,58 +1,71 @@
-"""What the readers of videos tell: any of their threads delivers an event, and the one that computes takes it."""
+"""What the decode pool delivers: any of its threads delivers an event, and the worker takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Union
+from typing import TypeAlias, Union
 
 from vidfeat.errors import VideoError
-from vidfeat.preprocessing.clips import Views
+from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.video import VideoInfo
+
+
+@dataclass(frozen=True)
+class VideoPlanned:
+    """It is known what a video is, and which frames are wanted of it. Clips of it that were delivered before are void.
+
+    Attributes:
+        index: the position of its task.
+        info: the video.
+    """
+
+    index: int
+    info: VideoInfo
 
 
 @dataclass(frozen=True, eq=False)
 class ChunkDecoded:
-    """Some views of a video.
+    """Some clips of a video for one encoder.
 
     Attributes:
-        index: the video's position in the list.
-        views: its next views; with `first_clip` 0 those that came before are void.
+        index: the position of the video's task.
+        encoder: the position of the encoder.
+        clips: the next ones of its plan.
         release: to be called once the pixels are no longer needed.
         cpu_seconds: processor time that the video has taken so far.
     """
 
     index: int
-    views: Views
+    encoder: int
+    clips: ClipBatch
     release: Callable[[], None]
     cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
-class Complete:
-    """All views of a video have been handed on.
+class VideoDecoded:
+    """All clips of a video have been delivered.
 
     Attributes:
-        index: the video's position in the list.
+        index: the position of its task.
         cpu_seconds: processor time that it took.
-        info: what the video is, where that is all that was asked for.
-        doubt: why PyAV decoded it, or the rest of it, where NVDEC was asked to; else empty.
+        fallback: why PyAV decoded it, or the rest of it, where NVDEC was asked to; else empty.
     """
 
     index: int
     cpu_seconds: float = field(default=0.0, compare=False)
-    info: VideoInfo | None = None
-    doubt: str = field(default="", compare=False)
+    fallback: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
-class Failed:
-    """Video `index` cannot be read; what was handed on of it is void.
+class VideoFailed:
+    """A video cannot be decoded; clips of it that were delivered are void.
 
     Attributes:
-        index: the video's position in the list.
+        index: the position of its task.
         error: why.
-        release: to be called once that is taken note of.
+        release: to be called once the failure is recorded.
     """
 
     index: int
@@ -61,10 +74,10 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """No video can be read any more, by at least one of the keepers."""
+class PoolFailed:
+    """No video can be decoded any more, by at least one of the supervisor threads."""
 
     error: Exception
 
 
-Event = Union[ChunkDecoded, Complete, Failed, Broken]
+Event: TypeAlias = Union[VideoPlanned, ChunkDecoded, VideoDecoded, VideoFailed, PoolFailed]

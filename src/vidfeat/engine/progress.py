@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
+from vidfeat.errors import printable
+from vidfeat.features import Outcome, VideoFailure
+
 if TYPE_CHECKING:
-    from vidfeat.engine.decode_pool import Readers
-    from vidfeat.inference.runner import Network
+    from vidfeat.engine.worker import Worker
 
 LOG_EVERY_SECONDS = 10.0
 """Distance of log lines where the output is not a terminal."""
 
 LOAD_EVERY_SECONDS = 2.0
-"""How often the line on a terminal says anew where the time goes."""
+"""How often the line on a terminal is updated with where the time goes."""
 
 
 class Load:
-    """Which half of the work the other one waits for.
+    """Which stage of the work the other one waits for.
 
     Args:
-        networks: all that compute.
-        readers: all that decode.
+        worker: what works.
     """
 
-    def __init__(self, networks: Sequence[Network], readers: Readers) -> None:
-        self._networks, self._readers = networks, readers
-        self._last = self._now()
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._last = (time.monotonic(), 0.0, 0.0)
 
     def describe(self) -> str:
         """Where the time went since the last call, such as "model-bound (network 98 % busy, decoding 21 %)"."""
-        now = self._now()
+        pool, runners = self._worker.pool, [runner for device in self._worker.runners for runner in device]
+        if pool is None:
+            return ""
+        now = (time.monotonic(), sum(runner.busy.seconds for runner in runners), pool.decoding.seconds)
         seconds, *busy = (after - before for after, before in zip(now, self._last, strict=True))
         self._last = now
-        places = (sum(network.lanes for network in self._networks), self._readers.processes)
-        network, decoding = (100 * b / max(seconds, 1e-9) / places for b, places in zip(busy, places, strict=True))
+        slots = (sum(runner.slots for runner in runners), pool.processes)
+        network, decoding = (100 * b / max(seconds, 1e-9) / count for b, count in zip(busy, slots, strict=True))
         bound = "model" if network >= decoding else "decode"
         return f"{bound}-bound (network {network:.0f} % busy, decoding {decoding:.0f} %)"
-
-    def _now(self) -> tuple[float, float, float]:
-        network = sum(network.busy.seconds for network in self._networks)
-        return time.monotonic(), network, self._readers.reading.seconds
 
 
 class Progress:
@@ -60,7 +60,7 @@ class Progress:
         stream: where to write.
 
     Attributes:
-        load: asked where the time goes, once there is something that works.
+        load: says where the time goes, once there is a worker.
     """
 
     def __init__(self, total: int, *, already: int = 0, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -84,18 +84,28 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
         elif not self._quiet and self._done > self._logged:
             self._log()
 
-    def done(self) -> None:
-        """One more video has its features."""
-        self._advance()
-
-    def failed(self, message: str) -> None:
-        """One more video failed; its message is shown even when quiet."""
-        self._failed += 1
-        self.say(message)
-        self._advance()
+    def count(self, outcome: Outcome) -> None:
+        """One more outcome is committed. The message of a failure is shown even when quiet."""
+        if isinstance(outcome, VideoFailure):
+            self._failed += 1
+            self.say(str(outcome.error))
+        elif outcome.info is not None and outcome.info.salvaged:
+            declared = f" of {outcome.info.frames_declared}" if outcome.info.frames_declared is not None else ""
+            frames = f"{outcome.info.frames}{declared} frames that decode"
+            self.say(f"{outcome.info.path}: broken, and salvaged: features of the {frames}")
+        self._done += 1
+        if self._bar is not None:
+            if time.monotonic() - self._last_log >= LOAD_EVERY_SECONDS:
+                self._last_log = time.monotonic()
+                self._bar.set_postfix_str(self._more(), refresh=False)
+            with _unless_closed():
+                self._bar.update()
+        elif not self._quiet and time.monotonic() - self._last_log >= LOG_EVERY_SECONDS:
+            self._log()
 
     def note(self, message: str) -> None:
         """A line of its own, unless quiet."""
@@ -103,28 +113,25 @@ class Progress:
             self.say(message)
 
     def say(self, message: str) -> None:
-        """A line of its own, which does not break the progress line."""
-        if self._bar is not None:
-            self._bar.write(message, file=self._stream)
-        else:
-            print(message, file=self._stream, flush=True)
-
-    def _advance(self) -> None:
-        self._done += 1
-        if self._bar is not None:
-            if time.monotonic() - self._last_log >= LOAD_EVERY_SECONDS:
-                self._last_log = time.monotonic()
-                self._bar.set_postfix_str(self._more(), refresh=False)
-            self._bar.update()
-        elif not self._quiet and time.monotonic() - self._last_log >= LOG_EVERY_SECONDS:
-            self._log()
+        """A line of its own, which does not break the progress line. Control characters in it are escaped."""
+        with _unless_closed():
+            if self._bar is not None:
+                self._bar.write(printable(message), file=self._stream)
+            else:
+                print(printable(message), file=self._stream, flush=True)
 
     def _more(self) -> str:
         failed = [f"{self._failed} failed"] if self._failed or self._bar is None else []
-        return ", ".join([*failed, *([self.load.describe()] if self.load else [])])
+        load = self.load.describe() if self.load else ""
+        return ", ".join([*failed, *([load] if load else [])])
 
     def _log(self) -> None:
         self._last_log, self._logged = time.monotonic(), self._done
         rate = (self._done - self._already) / max(self._last_log - self._start, 1e-9)
         left = tqdm.format_interval((self._total - self._done) / rate)
         self.say(f"{self._done}/{self._total} videos, {rate:.2f} videos/s, {left} left, {self._more()}")
+
+
+def _unless_closed() -> contextlib.suppress:
+    """A terminal that is gone, or a log on a full disk, does not end the work."""
+    return contextlib.suppress(OSError, ValueError)

@@ -1,15 +1,18 @@
-"""One decode process as its parent holds it: started, greeted, heard, killed. `decode_worker` is its other end."""
+"""One decode process as its parent holds it: start, handshake, kill. `decode_worker` is its other end."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vidfeat.engine.channel import Channel
@@ -17,7 +20,7 @@ from vidfeat.engine.subprocesses import block_sigint, describe_exit
 from vidfeat.errors import DeviceError
 
 NICENESS = 5
-"""Of decode processes, from their first import on: the network should not wait for what is read ahead of it."""
+"""Of decode processes, from their first import on: the network should not wait for what is decoded ahead of it."""
 
 _END_SECONDS = 5.0
 
@@ -43,33 +46,35 @@ class WorkerHandle:
     channel: Channel
 
     @classmethod
-    def spawn(cls, command: Sequence[str]) -> WorkerHandle:
-        """Start a process, which is deaf to Ctrl-C from its birth on.
+    def spawn(cls, command: Sequence[str] | None = None) -> WorkerHandle:
+        """Start a process, in which SIGINT is blocked from its start on.
 
         Args:
-            command: as `ReaderOptions.command`.
+            command: starts a process that speaks as `vidfeat.engine.decode_worker` does; that module where None.
 
         Raises:
             OSError: the system starts none.
         """
+        # Linux kills a process with the thread that started it: this one lives as long as the process.
+        return _spawner().submit(cls._spawn, command or worker_command()).result()
+
+    @classmethod
+    def _spawn(cls, command: Sequence[str]) -> WorkerHandle:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         # One thread in NumPy's linear algebra, which is not used: it would start one for each core.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, theirs, block_sigint():
             undo.callback(ours.close)
-            with theirs, block_sigint():
-                process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment)
-                reader = cls(process, Channel(ours))
-                undo.callback(reader.kill)
-            undo.pop_all()  # not where Ctrl-C had to wait until the process was there
-        return reader
+            process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment)
+            undo.pop_all()
+        return cls(process, Channel(ours))
 
-    def handshake(self, spec: bytes, memory_bytes: int, seconds: float) -> None:
-        """Tell a new process what it is for, and wait until it is ready.
+    def handshake(self, assignment: bytes, memory_bytes: int, seconds: float) -> None:
+        """Send a new process its assignment, and wait until it is ready.
 
         Args:
-            spec: what to read of each video, pickled.
-            memory_bytes: as `ReaderOptions.memory_bytes`.
+            assignment: a pickled `decode_worker.Assignment`.
+            memory_bytes: as `PoolOptions.memory_bytes`.
             seconds: how long to wait.
 
         Raises:
@@ -77,7 +82,7 @@ class WorkerHandle:
         """
         deadline = time.monotonic() + seconds
         self.channel.send({"memory_bytes": memory_bytes}, deadline)
-        self.channel.send_bytes(spec, deadline)
+        self.channel.send_bytes(assignment, deadline)
         answer = self.channel.receive(deadline)
         if "unfit" in answer:
             raise DeviceError(**answer["unfit"])
@@ -102,36 +107,59 @@ class WorkerHandle:
             return None
 
 
-class PrewarmedWorkers:
-    """Decode processes that start up, from `with` on, while nobody knows yet what is to be read; leaving it kills those
-    that nobody took.
+class Workers:
+    """Decode processes that wait for work. Several threads may use it; what is left at the end is killed by `close`."""
 
-    Args:
-        count: how many.
-        command: as `ReaderOptions.command`.
-    """
-
-    def __init__(self, count: int, command: Sequence[str] | None = None) -> None:
-        self._count, self._command = count, command or worker_command()
+    def __init__(self) -> None:
         self._waiting: deque[WorkerHandle] = deque()
 
-    def __enter__(self) -> PrewarmedWorkers:
-        try:
-            for _ in range(self._count):
-                self._waiting.append(WorkerHandle.spawn(self._command))
-        except OSError:
-            pass  # what cannot be started now will be tried again, and told, when it is needed
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def __len__(self) -> int:
+        return len(self._waiting)
 
-    def __exit__(self, *error: object) -> None:
-        while (reader := self.take()) is not None:
-            reader.kill()
+    def __iter__(self) -> Iterator[WorkerHandle]:
+        return iter(tuple(self._waiting))
+
+    def put(self, worker: WorkerHandle) -> None:
+        """Keep a process for whoever takes it next."""
+        self._waiting.append(worker)
 
     def take(self) -> WorkerHandle | None:
         """One of them, the caller's own from here on; None if there is none left."""
         with contextlib.suppress(IndexError):
             return self._waiting.popleft()
         return None
+
+    def close(self) -> None:
+        """Kill those that nobody took."""
+        while (worker := self.take()) is not None:
+            worker.kill()
+
+
+PREWARMED = Workers()
+"""Processes that were started before it is known what they are to decode."""
+
+
+def prewarm(count: int, command: Sequence[str] | None = None) -> None:
+    """Start decode processes, so that they import while this process imports; they are used first, and end with it.
+
+    Args:
+        count: how many should wait.
+        command: as for `WorkerHandle.spawn`.
+    """
+    atexit.register(PREWARMED.close)
+    with contextlib.suppress(OSError):  # what cannot be started now is tried again, and reported, when it is needed
+        for _ in range(count - len(PREWARMED)):
+            PREWARMED.put(WorkerHandle.spawn(command))
+
+
+_spawners: dict[int, ThreadPoolExecutor] = {}
+_lock = threading.Lock()
+
+
+def _spawner() -> ThreadPoolExecutor:
+    """The thread that starts processes; one for each process that this one is forked into."""
+    with _lock:
+        if os.getpid() not in _spawners:
+            _spawners.clear()
+            _spawners[os.getpid()] = ThreadPoolExecutor(1, "spawner")
+        return _spawners[os.getpid()]

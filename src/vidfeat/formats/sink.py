@@ -67,7 +67,7 @@ class Sink(ABC):
         """
         return {}
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> None:  # noqa: B027 - an option, as `write` is
         """Remove what is there of one video. Only where `in_place`.
 
         Raises:

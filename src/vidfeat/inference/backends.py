@@ -1,4 +1,4 @@
-"""Who runs the network, and in which number format: decided on the first batch, and checked against plain fp32."""
+"""The backend that runs the network, selected on the first batch and checked against plain fp32."""
 
 from __future__ import annotations
 
@@ -10,129 +10,123 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Union, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from vidfeat.errors import DeviceError
-from vidfeat.inference.normalize import Normalizer
+from vidfeat.inference.network import FeatureNetwork
 from vidfeat.inference.out_of_memory import first_line, is_out_of_memory
-from vidfeat.inference.pooling import pool_views
 from vidfeat.inference.stopwatch import Stopwatch
-from vidfeat.models import Recognizer, pack
-from vidfeat.recipe import Recipe
+from vidfeat.models import pack
 
 Precision = Literal["fp32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-Kernels = Literal["eager", "compiled"]
-"""Who runs the network: PyTorch layer by layer, or what `torch.compile` makes of it."""
+Backend = Literal["eager", "compiled"]
+"""PyTorch layer by layer, or the code that `torch.compile` generates."""
 
-LEAST_COSINE = 0.9995
-"""Of every row of a first batch to the same row in eager fp32. Less is no rounding, but a wrong kernel, or a network
+MIN_COSINE = 0.9995
+"""Of every row of a first batch to the same row in eager fp32. Less is not rounding, but a wrong kernel, or a network
 whose numbers do not fit the format."""
 
 COMPILE_PAYS_AFTER_SECONDS = 300.0
 """Of eager work ahead: compiling takes 10 to 60 s, and where it is worth while it saves a tenth to a third of that."""
 
-WORTH_COMPILING = 1.05
-"""Compiled kernels are used from this gain in speed on; it leaves room for the noise of the measurement."""
+MIN_COMPILE_GAIN = 1.05
+"""Compiled code is used from this gain in speed on; it leaves room for the noise of the measurement."""
 
-Agree = Callable[[str | None], str | None]
-"""Asks what all processes of a run agree on about kernels; the first proposal, other than None, is what they do."""
-
-Features = Callable[[torch.Tensor], Union[torch.Tensor, tuple[torch.Tensor, ...]]]
-"""A network's `forward_features`."""
+PinBackend = Callable[[str | None], str | None]
+"""Fixes one backend for all processes and sessions of a run. Called with a proposal, returns the backend that is fixed:
+the first proposal other than None, or None before there is one."""
 
 Pixels = npt.NDArray[np.uint8]
-"""Of a batch, `[units, frames, H, W, 3]`."""
+"""Of a batch, `[samples, frames, H, W, 3]`."""
 
-Rows = Callable[[torch.Tensor], torch.Tensor]
-"""From uint8 `[units, frames, H, W, 3]` to float32 `[units * rows per unit, C]`, plus the axes that are kept."""
+ComputeRows = Callable[[torch.Tensor], torch.Tensor]
+"""From uint8 `[samples, frames, H, W, 3]` to float32 `[samples * rows per sample, C]`, plus the axes that are kept."""
 
 
 @dataclass
-class Choice:
-    """What is decided on the first batch.
+class BackendSelection:
+    """How the backend is selected.
 
     Attributes:
-        network: with its weights, in plain fp32, on the device; converted, packed or compiled by the decision.
+        network: in plain fp32, on the device; converted, and packed or compiled, by the selection.
         device: where.
         precision: its number format.
-        kernels: who runs it; None decides that by measurement, where there is enough work ahead.
-        agree: asked and told about that decision, since kernels decide the last bits of a row.
-        say: told in one line what was decided.
+        backend: None selects by measurement, where there is enough work ahead.
+        pin_backend: see `PinBackend`. The last bits of a row depend on the backend.
+        say: called with one line for people about the selection.
         run: computes the rows of a batch on the device; they come back on the host.
-        lanes_busy: the same at once in all lanes.
+        run_in_all_slots: the same at once in all slots.
         compiling: the time that `torch.compile` takes.
         cosine: the least one of a row to the same row in plain fp32; None where there was nothing to check.
     """
 
-    network: PixelsToRows
+    network: FeatureNetwork
     device: torch.device
     precision: Precision
-    kernels: Kernels | None
-    agree: Agree
+    backend: Backend | None
+    pin_backend: PinBackend
     say: Callable[[str], object]
-    run: Callable[[Rows, Pixels], torch.Tensor]
-    lanes_busy: Callable[[Rows, Pixels], object]
+    run: Callable[[ComputeRows, Pixels], torch.Tensor]
+    run_in_all_slots: Callable[[ComputeRows, Pixels], object]
     compiling: Stopwatch = field(default_factory=Stopwatch)
     cosine: float | None = None
     _reference: torch.Tensor | None = None
 
-    def settle(self, pixels: Pixels, *, rounds_ahead: float, worth_measuring: bool) -> Rows:
-        """Decide who runs the network, and check that this gives the rows of plain fp32.
+    def select_backend(self, pixels: Pixels, *, rounds_ahead: float, worth_measuring: bool) -> ComputeRows:
+        """Select the backend, and check that its rows are those of plain fp32.
 
-        The check comes before the first row is handed on: kernels that are silently wrong exist.
+        The check comes before the first row is used: kernels that are wrong without an error exist.
 
         Args:
             pixels: the first batch, or as much of it as there is memory for; may be called again with less.
-            rounds_ahead: how often every lane will compute a batch.
+            rounds_ahead: how often every slot will compute a batch.
             worth_measuring: whether that is so often that compiling may pay.
 
         Raises:
-            DeviceError: the precision, or compiled kernels, do not work for this network on this device.
+            DeviceError: the precision, or compiled code, does not work for this network on this device.
         """
         plain = self.precision == "fp32" and self.device.type == "cpu"
-        self.kernels = self.kernels or _as_kernels(self.agree(None))
-        if self.kernels is None and not worth_measuring:
-            self.kernels = _as_kernels(self.agree("eager"))
-        if plain and self.kernels == "eager":
+        self.backend = self.backend or _as_backend(self.pin_backend(None))
+        if self.backend is None and not worth_measuring:
+            self.backend = _as_backend(self.pin_backend("eager"))
+        if plain and self.backend == "eager":
             return self._packed()
         if self._reference is None:
             self._reference = self._in_plain_fp32(pixels)
         # In place, so that the network is not in memory twice.
         self.network.convert(_DTYPES[self.precision])
-        rows = self._choose(pixels, rounds_ahead)
-        if not (plain and self.kernels == "eager"):
-            self.cosine = self._checked(self.run(rows, pixels), self._reference)
-        return rows
+        compute = self._selected(pixels, rounds_ahead)
+        if not (plain and self.backend == "eager"):
+            self.cosine = self._checked(self.run(compute, pixels), self._reference)
+        return compute
 
     def _in_plain_fp32(self, pixels: Pixels) -> torch.Tensor:
-        """The rows in eager fp32 on the CPU; of a GPU's large batch those of the first unit."""
+        """The rows in eager fp32 on the CPU; of a GPU's large batch those of the first sample."""
         if self.device.type == "cpu":
             return self.run(self.network, pixels)
         with torch.inference_mode():
             return copy.deepcopy(self.network).cpu()(torch.from_numpy(pixels[:1]))
 
-    def _choose(self, pixels: Pixels, rounds_ahead: float) -> Rows:
-        """Who runs the network: as was asked for, or agreed on, or is faster."""
+    def _selected(self, pixels: Pixels, rounds_ahead: float) -> ComputeRows:
+        """The backend that was asked for, or pinned, or is faster."""
         compiled, line = None, ""
-        if self.kernels is None:
+        if self.backend is None:
             compiled, line = self._compiled_if_faster(pixels, rounds_ahead)
-            proposal: Kernels = "compiled" if compiled else "eager"
-            self.kernels = _as_kernels(self.agree(proposal)) or proposal
+            proposal: Backend = "compiled" if compiled else "eager"
+            self.backend = _as_backend(self.pin_backend(proposal)) or proposal
         if line:
             self.say(line)
-        return self._packed() if self.kernels == "eager" else compiled or self._compiled(pixels)
+        return self._packed() if self.backend == "eager" else compiled or self._compiled(pixels)
 
-    def _compiled_if_faster(self, pixels: Pixels, rounds_ahead: float) -> tuple[Rows | None, str]:
-        """Compiled kernels, if they are faster and pay; a line about it where they were tried."""
-        eager = self._seconds(self._as_it_would_run(), pixels)
+    def _compiled_if_faster(self, pixels: Pixels, rounds_ahead: float) -> tuple[ComputeRows | None, str]:
+        """Compiled code, if it is faster and pays; a line about it where it was tried."""
+        eager = self._seconds(self._packed_copy(), pixels)
         if eager * rounds_ahead < COMPILE_PAYS_AFTER_SECONDS:
             return None, ""
         began = time.perf_counter()
@@ -142,28 +136,27 @@ class Choice:
             return None, f"not compiled: {error.found}"
         took, gain = time.perf_counter() - began, eager / self._seconds(compiled, pixels)
         line = f"torch.compile took {took:.0f} s and makes the network {gain:.2f} times as fast"
-        return (compiled, f"compiled: {line}") if gain >= WORTH_COMPILING else (None, f"not compiled: {line}")
+        return (compiled, f"compiled: {line}") if gain >= MIN_COMPILE_GAIN else (None, f"not compiled: {line}")
 
-    def _packed(self) -> PixelsToRows:
+    def _packed(self) -> FeatureNetwork:
         """The network for PyTorch to run layer by layer; it is in memory once, and cannot be compiled any more."""
         self._pack(self.network)
         return self.network
 
-    def _as_it_would_run(self) -> PixelsToRows:
-        """`_packed`, of a copy."""
-        one = copy.deepcopy(self.network)
-        self._pack(one)
-        return one
+    def _packed_copy(self) -> FeatureNetwork:
+        network = copy.deepcopy(self.network)
+        self._pack(network)
+        return network
 
-    def _pack(self, network: PixelsToRows) -> None:
+    def _pack(self, network: FeatureNetwork) -> None:
         if self.device.type == "cpu":
             pack(network, _DTYPES[self.precision], one_shape=network.recipe.frames_are_alike)
 
-    def _compiled(self, pixels: Pixels) -> Rows:
+    def _compiled(self, pixels: Pixels) -> ComputeRows:
         try:
             with self.compiling, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's own modules use what PyTorch has deprecated
-                compiled = compile_rows(self.network)
+                compiled = compile_network(self.network)
                 with compiler_options():
                     self.run(compiled, pixels)
         except Exception as error:
@@ -172,12 +165,12 @@ class Choice:
             raise _cannot_compile(error) from error
         return compiled
 
-    def _seconds(self, rows: Rows, pixels: Pixels) -> float:
-        """How long a batch takes, at its best, while all lanes are busy: they share caches and memory."""
+    def _seconds(self, compute: ComputeRows, pixels: Pixels) -> float:
+        """How long a batch takes, at its best, while all slots are busy: they share caches and memory."""
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            self.lanes_busy(rows, pixels)
+            self.run_in_all_slots(compute, pixels)
             times.append(time.perf_counter() - began)
         return min(times)
 
@@ -189,58 +182,38 @@ class Choice:
         """
         pairs = zip(rows.flatten(1).double(), reference.flatten(1).double(), strict=False)
         least = min(cosine(row, right) for row, right in pairs)
-        if least >= LEAST_COSINE:
+        if least >= MIN_COSINE:
             return least
         raise DeviceError(
-            f"{self.precision} on {self.device}, {self.kernels}",
-            expected=f"rows with a cosine of at least {LEAST_COSINE} to those of plain fp32",
+            f"{self.precision} on {self.device}, {self.backend}",
+            expected=f"rows with a cosine of at least {MIN_COSINE} to those of plain fp32",
             found=f"{least:.6f} in the first batch",
-            hint="Use --precision fp32 and --no-compile; if that is what you did, PyTorch computes wrongly here.",
+            hint="Use precision fp32 without compiling; if that is what you did, PyTorch computes wrongly here.",
         )
 
 
-class PixelsToRows(nn.Module):
-    """From the pixels of a batch to its rows."""
-
-    def __init__(self, model: Recognizer, recipe: Recipe) -> None:
-        super().__init__()
-        self.model = model
-        self.recipe = recipe
-        self.normalize = Normalizer(recipe.normalize, recipe.model.dims)
-        self.dtype = torch.float32
-
-    def convert(self, dtype: torch.dtype) -> None:
-        self.model.to(dtype)
-        self.dtype = dtype
-
-    def forward(self, pixels: torch.Tensor, features: Features | None = None) -> torch.Tensor:
-        inputs = self.normalize(pixels.flatten(0, 1) if self.recipe.model.dims == 2 else pixels)
-        maps = (features or self.model.forward_features)(inputs.to(self.dtype))
-        return pool_views(maps, self.recipe.pooling)
-
-
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Of two vectors; 1 for two zeros, NaN where a value is none."""
+    """Of two vectors; 1 for two zeros, NaN where a value is not a number."""
     if not (a.any() or b.any()):
         return 1.0
     return float(a @ b / (a.norm() * b.norm()).clamp_min(torch.finfo(a.dtype).tiny))
 
 
-def _as_kernels(word: str | None) -> Kernels | None:
-    return next((kernels for kernels in get_args(Kernels) if kernels == word), None)
+def _as_backend(name: str | None) -> Backend | None:
+    return next((backend for backend in get_args(Backend) if backend == name), None)
 
 
-def compile_rows(rows: PixelsToRows) -> Rows:
-    """What `torch.compile` makes of a network. It compiles at the first call for each shape, and caches on disk.
+def compile_network(network: FeatureNetwork) -> ComputeRows:
+    """The network through `torch.compile`, which compiles at the first call for each shape, and caches on disk.
 
-    Only the network is compiled: normalisation and pooling take next to no time, and its input keeps channels last.
+    Only the model is compiled: normalisation and pooling take next to no time, and its input keeps channels last.
     """
     # PyTorch's own default lies in the folder for temporary files, where others could put code for us to load.
     own = Path(torch.hub.get_dir()).parent / "vidfeat-kernels"
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own))
-    compiled = torch.compile(rows.model.forward_features, dynamic=False)
-    return lambda pixels: rows(pixels, compiled)
+    compiled = torch.compile(network.model.forward_features, dynamic=False)
+    return lambda pixels: network(pixels, compiled)
 
 
 @contextlib.contextmanager
@@ -258,8 +231,8 @@ def compiler_options() -> Iterator[None]:
 
 def _cannot_compile(error: Exception) -> DeviceError:
     return DeviceError(
-        "--compile",
+        "backend",
         expected="a network that torch.compile can compile",
         found=first_line(error),
-        hint="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or leave --compile out.",
+        hint="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or do not ask for compiled code.",
     )

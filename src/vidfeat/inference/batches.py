@@ -1,107 +1,135 @@
-"""Views of many videos into batches of one fixed shape, and the rows of each video out of them again."""
+"""Samples of many videos into batches of one fixed shape, and the rows of each video out of them again."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
 
-from vidfeat.inference.runner import Batch, Network
-from vidfeat.preprocessing.clips import Unit, Views
-from vidfeat.recipe import ModelSpec
+from vidfeat.inference.runner import Batch, InferenceRunner
+from vidfeat.preprocessing.clips import ClipBatch, Sample, samples_per_video
 
-MOST_OPEN_BATCHES = 4
-"""Batches that are being filled at once, one for each shape of unit: without a crop, videos differ in theirs."""
+MAX_OPEN_BATCHES = 4
+"""Batches that are being filled at once, one for each shape of sample: without a crop, videos differ in theirs."""
 
 
-@dataclass(frozen=True, eq=False)
-class Span:
-    """Where the neighbouring units of one video are in a batch: `[start, stop)`."""
+class BatchSlice:
+    """The rows of neighbouring samples of one video, out of a batch that other videos may share.
 
-    batch: Batch
-    start: int
-    stop: int
+    It copies its rows once they are computed, and keeps neither the batch nor the rows of others in memory.
+
+    Args:
+        batch: not submitted yet.
+        place: of the first sample in it.
+
+    Attributes:
+        rows: to come: float32 `[samples * rows per sample, C]`, plus the axes that are kept. Its exception is what
+            kept the network from computing them.
+    """
+
+    def __init__(self, batch: Batch, place: int) -> None:
+        self._start, self._stop, self._samples = place, place + 1, len(batch.pixels)
+        self.rows: Future[torch.Tensor] = Future()
+        batch.rows.add_done_callback(self._copy)
+
+    def extend(self) -> None:
+        """Add the batch's next sample."""
+        self._stop += 1
 
     @property
-    def done(self) -> bool:
-        """Whether its rows are there."""
-        return self.batch.rows.done()
+    def available(self) -> bool:
+        """Whether its rows are there, and not an exception."""
+        return self.rows.done() and not self.rows.cancelled() and self.rows.exception() is None
 
-    def result(self) -> torch.Tensor:
-        """Its rows, float32 `[N, C]` plus the axes that are kept; raises what kept the network from computing them."""
-        rows = self.batch.rows.result()
-        per_unit = len(rows) // len(self.batch.pixels)
-        return rows[self.start * per_unit : self.stop * per_unit]
+    def _copy(self, batch_rows: Future[torch.Tensor]) -> None:
+        if batch_rows.cancelled():
+            self.rows.cancel()
+            return
+        try:
+            rows = batch_rows.result()
+            per_sample = len(rows) // self._samples
+            self.rows.set_result(rows[self._start * per_sample : self._stop * per_sample].clone())
+        except BaseException as error:
+            self.rows.set_exception(error)
 
 
 class Batcher:
-    """Fills batches with the units of one video after the other. Not for use by several threads.
+    """Fills batches with the samples of one video after the other. Not for use by several threads.
 
     Args:
-        network: computes them.
-        model: what a unit is.
-        work_ahead: units that are to come, roughly; see `Network.submit`.
+        runner: computes them.
+        videos: how many are to come, roughly; it decides whether compiling pays.
     """
 
-    def __init__(self, network: Network, model: ModelSpec, work_ahead: int = 0) -> None:
-        self._network = network
-        self._model = model
-        self._work_ahead = work_ahead
-        self._open: dict[tuple[int, ...], _Filling] = {}
+    def __init__(self, runner: InferenceRunner, videos: int = 0) -> None:
+        self.runner = runner
+        # Of videos whose length decides, nothing is known yet: a sample at least.
+        self._samples_ahead = videos * (samples_per_video(runner.recipe) or 1)
+        self._open: dict[tuple[int, ...], BatchBuilder] = {}
 
-    def add(self, views: Views) -> list[Span]:
-        """Put the units of some views into batches, of which every full one is submitted; this may wait for room.
+    def add(self, clips: ClipBatch) -> list[BatchSlice]:
+        """Put the samples of some clips into batches, and submit every full one; this may wait for a slot.
 
-        The pixels are copied: they are no longer needed when this returns.
+        The pixels are copied: the caller may reuse their memory.
         """
-        spans: list[Span] = []
-        for unit in views.units(self._model):
-            filling = self._filling((len(unit.frames), *views.pixels.shape[2:]))
-            start = filling.add(views, unit)
-            if spans and spans[-1].batch is filling.batch:
-                spans[-1] = Span(filling.batch, spans[-1].start, start + 1)
+        slices: list[BatchSlice] = []
+        last: BatchBuilder | None = None
+        for sample in clips.samples(self.runner.recipe.model):
+            builder = self._builder((len(sample.frames), *clips.pixels.shape[2:]))
+            place = builder.add(clips, sample)
+            if builder is last:
+                slices[-1].extend()
             else:
-                spans.append(Span(filling.batch, start, start + 1))
-            if filling.full:
-                self._submit(filling)
-        return spans
+                slices.append(BatchSlice(builder.batch, place))
+            last = builder
+            if builder.full:
+                self._submit(builder)
+        return slices
 
     def flush(self) -> None:
-        """Submit what is begun, padded."""
-        for filling in list(self._open.values()):
-            self._submit(filling)
+        """Submit the batches that are not full, padded."""
+        for builder in list(self._open.values()):
+            self._submit(builder)
 
-    def _filling(self, shape: tuple[int, ...]) -> _Filling:
+    def _builder(self, shape: tuple[int, ...]) -> BatchBuilder:
         if shape not in self._open:
-            if len(self._open) == MOST_OPEN_BATCHES:
+            if len(self._open) == MAX_OPEN_BATCHES:
                 self._submit(next(iter(self._open.values())))
-            self._open[shape] = _Filling(shape, self._network.new_batch(shape))
+            self._open[shape] = BatchBuilder(shape, self.runner.new_batch(shape))
         return self._open[shape]
 
-    def _submit(self, filling: _Filling) -> None:
-        del self._open[filling.shape]
-        filling.pad()
-        self._network.submit(filling.batch, work_ahead=self._work_ahead)
+    def _submit(self, builder: BatchBuilder) -> None:
+        del self._open[builder.shape]
+        builder.pad()
+        self.runner.submit(builder.batch, samples_ahead=self._samples_ahead)
 
 
-@dataclass
-class _Filling:
-    """A batch that is not full yet."""
+@dataclass(eq=False)
+class BatchBuilder:
+    """A batch that is being filled.
+
+    Attributes:
+        shape: of a sample, `(frames, H, W, 3)`.
+        batch: from `InferenceRunner.new_batch`.
+        samples: how many are in it.
+    """
 
     shape: tuple[int, ...]
     batch: Batch
-    units: int = 0
+    samples: int = 0
 
     @property
     def full(self) -> bool:
-        return self.units == len(self.batch.pixels)
+        """Whether no sample has room in it."""
+        return self.samples == len(self.batch.pixels)
 
-    def add(self, views: Views, unit: Unit) -> int:
-        """Copy a unit in; returns its place."""
-        views.gather(unit, self.batch.pixels[self.units])
-        self.units += 1
-        return self.units - 1
+    def add(self, clips: ClipBatch, sample: Sample) -> int:
+        """Copy a sample in; returns its place."""
+        clips.gather(sample, self.batch.pixels[self.samples])
+        self.samples += 1
+        return self.samples - 1
 
     def pad(self) -> None:
-        """Fill the rest, so that the batch is the same in every run."""
-        self.batch.pixels[self.units :] = 0
+        """Fill the rest with zeros, so that the batch is the same in every run."""
+        self.batch.pixels[self.samples :] = 0

@@ -1,4 +1,4 @@
-"""Memory that runs out, as PyTorch and its libraries tell it."""
+"""Which errors of PyTorch and its libraries mean that memory ran out."""
 
 from __future__ import annotations
 

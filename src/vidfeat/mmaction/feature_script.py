@@ -1,7 +1,7 @@
 """The switches of MMAction2's feature script (`tools/misc/clip_feature_extraction.py`), as changes to a recipe.
 
-A compiled recipe takes all views of its config's test pipeline and their mean. The script of 1.x takes fewer views
-unless told otherwise, and has a mode for long videos; both are made here, from one recipe to another.
+A compiled recipe takes all views of its config's test pipeline and their mean. The script of 1.x takes fewer views by
+default, and has a mode for long videos; `apply_request` derives the recipes of both.
 
 | the script's switch                | here                                                |
 |------------------------------------|-----------------------------------------------------|
@@ -34,7 +34,7 @@ from vidfeat.recipe import (
 
 @dataclass(frozen=True)
 class LongVideo:
-    """A row for every window of a long video, in place of one vector.
+    """One row per window of a long video, instead of one vector.
 
     Attributes:
         clip_interval: distance between the centres of neighbouring windows, in frames.
@@ -47,13 +47,13 @@ class LongVideo:
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """What is wanted of a config, beside what it says itself.
+    """What is wanted from a config beyond its own settings.
 
     Attributes:
-        pooling: what becomes of space, time and views.
+        pooling: the reduction over space, time and views.
         views: all views of the test pipeline, or few, as the script of 1.x takes by default: one clip for clip
-            networks, no `twice_sample`, the middle in place of ten crops. Dense and uniform sampling and three crops
-            stay as they are.
+            networks, no `twice_sample`, the center crop in place of ten crops. Dense and uniform sampling and three
+            crops are not changed.
         long_video: windows instead of clips.
     """
 
@@ -63,15 +63,15 @@ class FeatureRequest:
 
 
 def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
-    """The recipe that gives what is requested.
+    """The recipe with the requested changes.
 
     Args:
         recipe: as compiled from a config.
         request: the changes.
 
     Raises:
-        UsageError: windows are wanted of a config that does not say how far apart their frames are, or whose network
-            needs another number of frames.
+        UsageError: windows are requested, and neither the request nor the config has the distance between their
+            frames, or the network takes another number of frames.
     """
     sampling, transforms, model = recipe.sampling, recipe.transforms, recipe.model
     if request.views == "few":
@@ -79,8 +79,8 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
         transforms = tuple(_one_crop(step) for step in transforms)
     if request.long_video is not None:
         sampling = _windows(sampling, model, request.long_video)
-        model = replace(model, neck_joins_video=False)  # A neck takes window by window.
-    # A config's own layout of rows stands as long as nothing else is asked for.
+        model = replace(model, neck_joins_video=False)  # a neck takes each window by itself
+    # A config's own layout of rows is kept as long as nothing else is requested.
     pooling = recipe.pooling if request == FeatureRequest() else request.pooling
     return replace(recipe, sampling=sampling, transforms=transforms, model=model, pooling=pooling)
 
@@ -88,7 +88,7 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
 def _fewer_clips(sampling: Sampling, model: ModelSpec) -> Sampling:
     if not isinstance(sampling, SegmentSampling | SpreadSampling):
         return sampling
-    # The clips of an image network are its frames: they stay.
+    # The clips of an image network are its frames: their number does not change.
     fewer = replace(sampling, twice_sample=False, num_clips=1 if model.dims == 3 else sampling.num_clips)
     if model.dims == 2 and fewer.num_clips * fewer.clip_len % model.segments:
         # The released 16-segment TSM takes its 16 frames from both samplings; the script fails there.
@@ -101,26 +101,25 @@ def _one_crop(step: FrameTransform) -> FrameTransform:
 
 
 def _windows(sampling: Sampling, model: ModelSpec, wanted: LongVideo) -> WindowSampling:
-    if isinstance(sampling, WindowSampling):  # The config has its own windows, which the script leaves alone.
+    if isinstance(sampling, WindowSampling):  # the script does not change a config's own windows
         return sampling
-    # An image network sees as many frames of a window as the config takes of a whole video.
+    # An image network takes as many frames of a window as the config takes of a whole video.
     clip_len = sampling.clip_len if model.dims == 3 else sampling.clip_len * sampling.num_clips
     frame_interval = wanted.frame_interval
     if frame_interval is None and model.dims == 3 and not isinstance(sampling, UniformSampling):
         frame_interval = sampling.frame_interval
     if frame_interval is None:
         raise UsageError(
-            "--frame-interval",
-            expected="the distance between the frames of a window, since the config gives none",
-            found="nothing",
-            hint="Give --frame-interval.",
+            "long_video.frame_interval",
+            expected="the distance between the frames of a window, which the config does not have",
+            found="None",
         )
-    for flag, value in (("--clip-interval", wanted.clip_interval), ("--frame-interval", frame_interval)):
+    for name, value in (("clip_interval", wanted.clip_interval), ("frame_interval", frame_interval)):
         if value < 1:
-            raise UsageError(flag, expected="a number of frames above 0", found=f"{value}")
+            raise UsageError(f"long_video.{name}", expected="a number of frames above 0", found=f"{value}")
     if clip_len % model.segments:
         raise UsageError(
-            "--long-video-mode",
+            "long_video",
             expected=f"windows of a multiple of the network's {model.segments} segments",
             found=f"{clip_len} frames",
         )

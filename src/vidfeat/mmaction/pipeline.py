@@ -1,17 +1,16 @@
-"""Test pipelines: what the two dialects share, step by step.
+"""Test pipelines of both generations of configs, compiled into sampling, frame transforms and normalisation.
 
-A pipeline is sorted into sampling, frame transforms and normalisation. Every option of every step is read; random
-ones are refused, since the same video would give another feature each time.
+Every option of every step is read. Random ones are refused: the same video would give different features every time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from vidfeat.errors import ConfigError
-from vidfeat.mmaction.node import Node
+from vidfeat.mmaction.config import Node
 from vidfeat.recipe import (
     CenterCrop,
     DenseSampling,
@@ -24,9 +23,11 @@ from vidfeat.recipe import (
     ResizeTo,
     ResizeWithin,
     Sampling,
+    SegmentSampling,
     SpreadSampling,
     TenCrop,
     ThreeCrop,
+    UniformSampling,
     WindowSampling,
 )
 
@@ -35,12 +36,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a generation of configs calls the steps that the other one does not have.
+    """The steps that one generation of configs has.
 
     Attributes:
-        samplings: the steps that choose frames.
-        passive: steps that every vidfeat run carries out anyway, each with its options that do not change a feature.
-        checks: for passive steps, what their options must say.
+        samplings: the steps that select frames.
+        passive: steps that vidfeat always performs, each with its options that do not affect features.
+        checks: for passive steps, the checks of their other options.
     """
 
     samplings: Mapping[str, Callable[[Node], Sampling]]
@@ -53,9 +54,9 @@ class Pipeline:
     """A compiled pipeline.
 
     Attributes:
-        sampling: which frames make which clip.
-        transforms: what is done to each frame, in order.
-        normalize: the step from uint8 to float32.
+        sampling: which frames form which clip.
+        transforms: the frame transforms, in order.
+        normalize: the conversion from uint8 to float32.
     """
 
     sampling: Sampling
@@ -66,17 +67,17 @@ class Pipeline:
 def compile_pipeline(
     steps: list[Node], dialect: Dialect, model: ModelSpec, normalized_by_model: Normalize | None = None
 ) -> Pipeline:
-    """Sort the steps into sampling, frame transforms and normalisation, each checked for its place.
+    """Compile the steps of a test pipeline.
 
     Args:
         steps: the dicts of the pipeline; at least one.
-        dialect: the generation that they are written for.
-        model: the network, which wants frames of some layout and number.
-        normalized_by_model: in 1.x, where the model normalises and its pipelines have no step for it.
+        dialect: the generation of the config.
+        model: the network, which determines the layout of its input and the multiple of frames that it takes.
+        normalized_by_model: the normalisation of 1.x, where the model normalises and pipelines have no step for it.
 
     Raises:
-        ConfigError: an unknown step or option, a random one, one in a place where it would mean something else, or
-            frames that do not fit the network.
+        ConfigError: an unknown step or option, a random one, steps in an unsupported order, or frames that do not fit
+            the network.
     """
     sampling: list[Sampling] = []
     transforms: list[FrameTransform] = []
@@ -92,10 +93,10 @@ def compile_pipeline(
             sampling.append(dialect.samplings[name](step))
             _check_segments(step, sampling[-1], model.segments)
         elif name in _TRANSFORMS:
-            made = _TRANSFORMS[name](step)
-            if normalize and not isinstance(made, Flip):
+            transform = _TRANSFORMS[name](step)
+            if normalize and not isinstance(transform, Flip):
                 raise step.error("type", expected="resizing and cropping before Normalize", found=f"{name} after it")
-            transforms += [made] if made is not None else []
+            transforms += [transform] if transform is not None else []
         elif name in can_normalize:
             normalize.append(can_normalize[name](step))
         elif name == "FormatShape":
@@ -121,10 +122,53 @@ def _only(found: list[T], what: str, steps: list[Node]) -> T:
 # --- sampling ---------------------------------------------------------------------------------------------------------
 
 
-def dense_sample_frames(step: Node) -> DenseSampling:
+def _sample_frames_v0(step: Node) -> SegmentSampling:
+    return SegmentSampling(**_sample_frames(step))
+
+
+def _sample_frames_v1(step: Node) -> SpreadSampling:
+    target_fps = float(step.positive("target_fps")) if step.value("target_fps", None) is not None else None
+    sampling = SpreadSampling(**_sample_frames(step), target_fps=target_fps)
+    if sampling.twice_sample and sampling.num_clips == 1 and sampling.clip_len > 1:
+        raise step.error(
+            "twice_sample",
+            expected="False for one clip of several frames",
+            found="True, for which MMAction2 divides by zero",
+            hint="Set num_clips=2 to have two clips.",
+        )
+    return sampling
+
+
+def _sample_frames(step: Node) -> dict[str, Any]:
+    """The options that `SampleFrames` has in both generations."""
+    _refuse_random(step)
+    step.ignore({"keep_tail_frames"})  # of random clips, in training
+    return {
+        "clip_len": step.positive("clip_len"),
+        "frame_interval": step.positive("frame_interval", 1),
+        "num_clips": step.positive("num_clips", 1),
+        "twice_sample": step.flag("twice_sample", False),
+        "out_of_bound": step.choice("out_of_bound_opt", _OUT_OF_BOUND, default="loop"),
+    }
+
+
+def _uniform_sample(step: Node) -> UniformSampling:
+    _refuse_random(step)
+    return UniformSampling(clip_len=step.positive("clip_len"), num_clips=step.positive("num_clips", 1))
+
+
+def _untrimmed_sample_frames(step: Node) -> WindowSampling:
+    return WindowSampling(
+        clip_len=step.positive("clip_len", 1),
+        clip_interval=step.positive("clip_interval", 16),
+        frame_interval=step.positive("frame_interval", 1),
+    )
+
+
+def _dense_sample_frames(step: Node) -> DenseSampling:
     """`DenseSampleFrames`, the same in both generations."""
-    refuse_random(step)
-    # `twice_sample` is accepted by the original's constructor and has no effect there.
+    _refuse_random(step)
+    # MMAction2 accepts `twice_sample` here, and it has no effect.
     step.ignore({"keep_tail_frames", "twice_sample"})
     return DenseSampling(
         clip_len=step.positive("clip_len"),
@@ -132,35 +176,36 @@ def dense_sample_frames(step: Node) -> DenseSampling:
         num_clips=step.positive("num_clips", 1),
         sample_range=step.positive("sample_range", 64),
         num_sample_positions=step.positive("num_sample_positions", 10),
-        out_of_bound=step.choice("out_of_bound_opt", OUT_OF_BOUND, default="loop"),
+        out_of_bound=step.choice("out_of_bound_opt", _OUT_OF_BOUND, default="loop"),
     )
 
 
-def refuse_random(step: Node) -> None:
-    """Sampling in training mode draws frames at random: the same video would give another feature each time."""
+def _refuse_random(step: Node) -> None:
+    """Refuse training mode, which draws frames at random: the same video would give different features every time."""
     for key, wanted, default in (("test_mode", True, False), ("temporal_jitter", False, False)):
         if step.flag(key, default) is not wanted:
             raise step.error(
                 key,
-                expected=f"{wanted}, since random frames give other features every time",
+                expected=f"{wanted}, since random frames give different features every time",
                 found=f"{not wanted}",
                 hint=f"Set {key}={wanted} in the test pipeline.",
             )
-    # Deprecated there: the dataset's own key took over, and videos start at 0.
+    # Deprecated in favour of the dataset's key; videos start at 0.
     step.ignore({"start_index"})
 
 
-OUT_OF_BOUND: dict[str, Literal["loop", "repeat_last"]] = {"loop": "loop", "repeat_last": "repeat_last"}
+_OUT_OF_BOUND: dict[str, Literal["loop", "repeat_last"]] = {"loop": "loop", "repeat_last": "repeat_last"}
 
 
 def _check_segments(step: Node, sampling: Sampling, segments: int) -> None:
-    """A network that looks across frames takes them in groups of so many."""
+    """A network that combines neighbouring frames takes them in groups of `segments`."""
     frames = sampling.clip_len
     if not isinstance(sampling, WindowSampling):
         frames *= sampling.num_clips
     if isinstance(sampling, DenseSampling):
         frames *= sampling.num_sample_positions
-    if isinstance(sampling, SpreadSampling) and sampling.twice_sample:  # That of 0.x takes short videos only once.
+    # SegmentSampling takes short videos only once.
+    if isinstance(sampling, SpreadSampling) and sampling.twice_sample:
         frames *= 2
     if frames % segments:
         raise step.error(
@@ -199,7 +244,7 @@ def _flip(step: Node) -> Flip | None:
     ratio = step.value("flip_ratio", 0.5)
     if ratio not in (0, 1):
         raise step.error(
-            "flip_ratio", expected="0 or 1, since a random flip gives other features every time", found=f"{ratio!r}"
+            "flip_ratio", expected="0 or 1, since a random flip gives different features every time", found=f"{ratio!r}"
         )
     return Flip(direction) if ratio == 1 else None
 
@@ -215,12 +260,12 @@ def _crop(make: Callable[[int, int], FrameTransform]) -> Callable[[Node], FrameT
 def _refuse_lazy(step: Node) -> None:
     if step.flag("lazy", False):
         raise step.error(
-            "lazy", expected="False", found="True", hint="Lazy steps resize other pixels; remove the option."
+            "lazy", expected="False", found="True", hint="Lazy steps resize different pixels; remove the option."
         )
 
 
 def _normalize(step: Node) -> Normalize:
-    step.ignore({"adjust_magnitude"})  # Of optical flow only.
+    step.ignore({"adjust_magnitude"})  # of optical flow only
     return Normalize(mean=step.triple("mean"), std=step.triple("std"), to_bgr=step.flag("to_bgr", False))
 
 
@@ -233,7 +278,7 @@ def _format_shape(step: Node, dims: Literal[2, 3]) -> None:
 
 
 LAYOUT: dict[int, str] = {2: "NCHW", 3: "NCTHW"}
-"""What a recognizer's inputs are called, by its dimensions."""
+"""Dimensions of a recognizer to the name of its input layout."""
 
 _INTERPOLATIONS: dict[str, Literal["bilinear", "nearest"]] = {"bilinear": "bilinear", "nearest": "nearest"}
 _DIRECTIONS: dict[str, Literal["horizontal", "vertical"]] = {"horizontal": "horizontal", "vertical": "vertical"}
@@ -247,15 +292,21 @@ _TRANSFORMS: dict[str, Callable[[Node], FrameTransform | None]] = {
 }
 
 
-# --- steps without effect ---------------------------------------------------------------------------------------------
+# --- the two generations ----------------------------------------------------------------------------------------------
 
 
-def accurate(step: Node) -> None:
-    """Decoding in a mode that returns the frames asked for, not neighbours of them."""
+def _accurate(step: Node) -> None:
+    """Require the decoding mode that returns the requested frames, not neighbours of them."""
     step.choice("mode", {"accurate": None}, default="accurate")
 
 
-DECODING: dict[str, frozenset[str]] = {
+def _inputs_are_frames(step: Node) -> None:
+    keys = step.value("collect_keys", None)
+    if keys is not None:
+        raise step.error("collect_keys", expected="no such key: the input is the frames", found=f"{keys!r}")
+
+
+_DECODING: dict[str, frozenset[str]] = {
     "DecordInit": frozenset({"io_backend", "num_threads"}),
     "PyAVInit": frozenset({"io_backend"}),
     "OpenCVInit": frozenset({"io_backend", "num_threads"}),
@@ -265,6 +316,36 @@ DECODING: dict[str, frozenset[str]] = {
     # The input is videos: a config for extracted frames is read as one for the videos that they came from.
     "RawFrameDecode": frozenset({"decoding_backend", "io_backend"}),
 }
-"""Decoding steps that both generations have, each with its options that do not change a feature."""
 
-DECODING_CHECKS: dict[str, Callable[[Node], None]] = {"DecordDecode": accurate, "PyAVDecode": accurate}
+V0 = Dialect(
+    samplings={"SampleFrames": _sample_frames_v0, "DenseSampleFrames": _dense_sample_frames},
+    passive={
+        **_DECODING,
+        "Collect": frozenset({"keys", "meta_keys", "meta_name", "nested"}),
+        "ToTensor": frozenset({"keys"}),
+    },
+    checks={"DecordDecode": _accurate, "PyAVDecode": _accurate},
+)
+"""MMAction2 0.x."""
+
+V1 = Dialect(
+    samplings={
+        "SampleFrames": _sample_frames_v1,
+        "DenseSampleFrames": _dense_sample_frames,
+        "UniformSample": _uniform_sample,
+        "UntrimmedSampleFrames": _untrimmed_sample_frames,
+    },
+    passive={
+        **_DECODING,
+        "PIMSInit": frozenset({"io_backend"}),
+        "PIMSDecode": frozenset(),
+        "PackActionInputs": frozenset({"algorithm_keys", "meta_keys"}),
+    },
+    checks={
+        "DecordDecode": _accurate,
+        "PyAVDecode": _accurate,
+        "PIMSInit": _accurate,
+        "PackActionInputs": _inputs_are_frames,
+    },
+)
+"""MMAction2 1.x."""

@@ -1,6 +1,6 @@
-"""The networks: one file per family, and the table that finds them.
+"""The networks: one file per family, and the table from config to module.
 
-A family's file holds its frozen config, its module with `forward_features`, and nothing about where weights come from.
+A family's file holds its frozen config and its module with `forward_features`, and nothing about the origin of weights.
 Parameter names below `backbone.` are MMAction2's, so that released checkpoints load by name.
 """
 
@@ -19,19 +19,20 @@ from vidfeat.models.layers import channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
 from vidfeat.models.mvit import MViT, MViTConfig
+from vidfeat.models.nonlocal3d import NonLocalConfig
 from vidfeat.models.omni_resnet import OmniResNet, OmniResNetConfig
 from vidfeat.models.packed import pack
 from vidfeat.models.r2plus1d import ResNet2Plus1d, ResNet2Plus1dConfig
 from vidfeat.models.resnet import ResNet, ResNetConfig
 from vidfeat.models.resnet3d import ResNet3d, ResNet3dConfig
 from vidfeat.models.resnext import ResNeXt, ResNeXtConfig
-from vidfeat.models.slowfast import SlowFast, SlowFastConfig
+from vidfeat.models.slowfast import LateralConfig, SlowFast, SlowFastConfig
 from vidfeat.models.swin3d import Swin3d, SwinConfig
-from vidfeat.models.tanet import TANet, TANetConfig
+from vidfeat.models.tanet import TAMConfig, TANet, TANetConfig
 from vidfeat.models.timesformer import TimeSformer, TimeSformerConfig
 from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import ResNetTIN, TINConfig
-from vidfeat.models.tpn import TPN, TPNConfig
+from vidfeat.models.tpn import TPN, FusionConfig, TPNConfig
 from vidfeat.models.tsm import ResNetTSM, TSMConfig
 from vidfeat.models.uniformer import UniFormer, UniFormerConfig
 from vidfeat.models.uniformerv2 import UniFormerV2, UniFormerV2Config
@@ -39,7 +40,7 @@ from vidfeat.models.vit import VisionTransformer, VisionTransformerConfig
 from vidfeat.models.x3d import X3D, X3DConfig
 from vidfeat.recipe import ModelSpec
 
-__all__ = ["BACKBONES", "Recognizer", "build", "channels_last", "fold_norms", "pack"]
+__all__ = ["BACKBONES", "CONFIGS", "Recognizer", "build", "channels_last", "fold_norms", "pack"]
 
 BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     ResNetConfig: ResNet,
@@ -70,7 +71,10 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
 """Config class to module class, for every family."""
 
 NECKS: dict[type, Callable[[Any], nn.Module]] = {TPNConfig: TPN}
-"""The same for what stands between backbone and pooling."""
+"""Config class to module class, for the networks between backbone and pooling."""
+
+CONFIGS: tuple[type, ...] = (*BACKBONES, *NECKS, FusionConfig, LateralConfig, NonLocalConfig, TAMConfig)
+"""Every config class that a recipe may hold: of families, necks, and parts of both."""
 
 
 class _Backbone(Protocol):
@@ -78,11 +82,11 @@ class _Backbone(Protocol):
 
 
 class Recognizer(nn.Module):
-    """A backbone, and a neck where there is one, under the names that checkpoints give them.
+    """A backbone and an optional neck, under the names that checkpoints use.
 
     Attributes:
-        spec: what it was built from.
-        computed: names of buffers that the network fills by itself; checkpoints may lack them.
+        spec: the specification that it was built from.
+        computed: names of buffers that the network computes; checkpoints need not have them.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -110,9 +114,9 @@ class Recognizer(nn.Module):
 def build(spec: ModelSpec) -> Recognizer:
     """The network of a recipe, without weights, in eval mode, on the CPU.
 
-    Weights are left uninitialised memory: drawing random ones costs as much time as loading the real ones, and the
-    strict loader refuses a checkpoint that does not fill them all. Tensors that a network computes for itself must be
-    made with `device="cpu"` and are kept.
+    Weights are uninitialised memory: initialising them would take as long as loading them, and the strict loader
+    refuses a checkpoint that does not fill them all. Tensors that a network computes must be created with
+    `device="cpu"`, and are kept.
     """
     with torch.device("meta"):
         model = Recognizer(spec)
@@ -127,5 +131,5 @@ def build(spec: ModelSpec) -> Recognizer:
 
 
 def _memory_for(tensor: torch.Tensor) -> torch.Tensor:
-    # `empty_like` does the same, but for a tensor without memory it imports a library for algebra first: half a second.
+    # `empty_like` of a meta tensor imports sympy first, which takes half a second.
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")

@@ -1,4 +1,4 @@
-"""Softmax attention: PyTorch's fused kernel, or, where that is slow, the same in tiles."""
+"""Softmax attention: PyTorch's fused kernel, or the same in tiles where that is faster."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch.nn import functional
 from vidfeat.hardware import cpu_flags
 
 TILE_BYTES = 1 << 20
-"""Of the products of queries and keys that are held at once, so that they stay in a core's cache. Of 0.125 to 2 MiB
-this was the fastest, or within a tenth of it, for the layers of every transformer of the zoo."""
+"""Size of the products of queries and keys that are held at once, so that they stay in a core's cache. Of 0.125 to
+2 MiB this was the fastest, or within 10 % of it, for the layers of every transformer among the released models."""
 
 
 def attention(
@@ -20,12 +20,12 @@ def attention(
     scale: float | None = None,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Every query becomes a weighted sum over the values; the weights are the softmax of its products with the keys.
+    """For each query, a weighted sum over the values; the weights are the softmax of its products with the keys.
 
     Args:
         query: `[N, heads, L, C]`.
         key, value: `[N, heads, K, C]`.
-        scale: factor on the products; one over the root of C where None.
+        scale: factor on the products; 1 / sqrt(C) if None.
         mask: added to the products, `[N or 1, heads or 1, L, K]`.
 
     Returns:
@@ -41,8 +41,8 @@ def attend(qkv: torch.Tensor, heads: int, scale: float | None = None) -> torch.T
 
     Args:
         qkv: `[N, L, 3 * C]`: queries, keys and values, side by side.
-        heads: parts into which C is cut; each attends on its own.
-        scale: factor on the products of queries and keys; one over the root of the part's length where None.
+        heads: number of parts of C; each attends separately.
+        scale: factor on the products of queries and keys; 1 / sqrt(C / heads) if None.
 
     Returns:
         `[N, L, C]`.
@@ -52,10 +52,10 @@ def attend(qkv: torch.Tensor, heads: int, scale: float | None = None) -> torch.T
 
 
 def _in_tiles(query: torch.Tensor) -> bool:
-    """Whether PyTorch's kernel is the slower one.
+    """Whether PyTorch's kernel is slower than tiles.
 
-    It makes small products in bf16 on the CPU, whose way into and out of vectors costs more than they save: it is no
-    faster than in fp32. With AMX it packs them for the tile registers. A compiler does not want our loops.
+    In bf16 on the CPU it multiplies small matrices, whose conversion costs more than it saves: it is no faster than in
+    fp32. With AMX it packs them for the tile registers. A compiler generates better code without the loops here.
     """
     if torch.compiler.is_compiling() or query.dtype != torch.bfloat16 or query.device.type != "cpu":
         return False
@@ -67,7 +67,7 @@ def _tiled(
 ) -> torch.Tensor:
     """`attention`, some rows, heads and clips at a time.
 
-    The result lies in memory as `[N, L, heads, C]`, as PyTorch leaves it too: heads are then joined without a copy.
+    The result is in memory as `[N, L, heads, C]`, as PyTorch's is: heads are then joined without a copy.
     """
     clips, heads, rows, size = query.shape
     clips_at_once, heads_at_once, rows_at_once = tile(clips, heads, rows, key.shape[2] * query.element_size())

@@ -16,7 +16,7 @@ from vidfeat.models.resnet import ResNet, ResNetConfig
 
 @dataclass(frozen=True)
 class C2DConfig:
-    """What makes a C2D.
+    """Configuration of a C2D.
 
     Attributes:
         net: the ResNet for images; it returns its last stage.
@@ -39,7 +39,7 @@ class C2D(ResNet):
 
     def __init__(self, config: C2DConfig) -> None:
         super().__init__(config.net)
-        # Without the padding that a ResNet has here.
+        # without the padding of a ResNet
         self.maxpool = nn.MaxPool2d(3, stride=2)
 
     def forward_features(self, clips: torch.Tensor) -> torch.Tensor:
@@ -61,6 +61,6 @@ class C2D(ResNet):
 
 
 def _pool_pairs(frames: torch.Tensor) -> torch.Tensor:
-    """The larger of each two neighbours in time; `[N, T, C, H, W]` to `[N, T // 2, C, H, W]`."""
+    """The maximum of each two neighbours in time; `[N, T, C, H, W]` to `[N, T // 2, C, H, W]`."""
     pairs = frames.shape[1] // 2
     return torch.maximum(frames[:, 0 : 2 * pairs : 2], frames[:, 1 : 2 * pairs : 2])

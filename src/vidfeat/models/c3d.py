@@ -16,11 +16,11 @@ from vidfeat.models.layers import ConvNorm
 
 @dataclass(frozen=True)
 class C3DConfig:
-    """What makes a C3D.
+    """Configuration of a C3D.
 
     Attributes:
         flat_size: values of a clip's last feature map, `512 * T' * H' * W'`; 8192 for clips of 16x112x112.
-        norm_eps: epsilon of batch normalisations after the convolutions; None leaves them out.
+        norm_eps: epsilon of batch normalisations after the convolutions; None means that there are none.
     """
 
     flat_size: int = 8192

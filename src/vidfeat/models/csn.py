@@ -1,4 +1,4 @@
-"""Channel-separated networks: ResNets for clips whose 3x3x3 convolutions see one channel each.
+"""Channel-separated networks: ResNets for clips whose 3x3x3 convolutions are depthwise.
 
 Paper: Tran et al., "Video Classification with Channel-Separated Convolutional Networks" (arXiv:1904.02811). Layout and
 parameter names are those of MMAction2's `ResNet3dCSN` (0.x and 1.x).
@@ -21,7 +21,7 @@ Mode = Literal["ip", "ir"]
 
 @dataclass(frozen=True)
 class CSNConfig:
-    """What makes a channel-separated network.
+    """Configuration of a channel-separated network.
 
     Attributes:
         net: the ResNet whose middle convolutions are separated; of bottlenecks, so at least 50 deep.
@@ -52,7 +52,7 @@ class CSNBottleneck(Bottleneck3d):
         super().__init__(config)
 
     def middle(self, config: BlockConfig, **shape: Any) -> nn.Module:
-        """A convolution that sees one channel each, after one that sees one position each where `mode` is "ip"."""
+        """A depthwise convolution; after a pointwise one if `mode` is "ip"."""
         width, eps = config.width, config.norm_eps
         separated = ConvNorm(width, width, groups=width, dims=3, norm_eps=eps, **shape)
         if self.mode == "ir":

@@ -13,14 +13,14 @@ Size = Union[int, tuple[int, ...]]
 
 
 class ConvNorm(nn.Module):
-    """Convolution, then batch normalisation, then ReLU; the last two where wanted.
+    """Convolution, then optional batch normalisation, then optional ReLU.
 
     Parameters are named as MMAction2 names them: `conv.weight`, `bn.weight`, `bn.running_mean`, and so on.
 
     Args:
         in_channels, out_channels, kernel, stride, padding, dilation, groups: of the convolution.
         dims: 2 for images, 3 for clips.
-        norm_eps: epsilon of the normalisation; None leaves it out.
+        norm_eps: epsilon of the normalisation; None means that there is none.
         relu: whether the output passes through a ReLU.
         bias: whether the convolution has a bias.
     """
@@ -64,16 +64,16 @@ class ConvNorm(nn.Module):
     def fold_norm(self) -> None:
         """Move the normalisation into the convolution's weights, for inference; idempotent."""
         if isinstance(self.bn, nn.BatchNorm2d | nn.BatchNorm3d):
-            # TSM and TIN put a step of their own before the convolution and wrap both: look inside.
+            # TSM and TIN wrap the convolution together with a step before it
             (conv,) = (module for module in self.conv.modules() if isinstance(module, nn.Conv2d | nn.Conv3d))
             fold(conv, self.bn)
             self.bn = nn.Identity()
 
 
 class Pointwise(nn.Conv3d):
-    """A 1x1x1 convolution with a bias, carried out as the linear layer that it is.
+    """A 1x1x1 convolution with a bias, computed as a linear layer.
 
-    On CPUs this spares the copies that convolutions make for small batches; maps should be in channels-last order.
+    On CPUs this avoids the copies that convolutions make for small batches; maps should be in channels-last order.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -92,9 +92,9 @@ class Foldable(Protocol):
 
 
 def fold(conv: nn.Module, norm: nn.Module) -> None:
-    """Give `conv` the weight and bias with which it does the work of `norm` too.
+    """Fold `norm` into the weight and bias of `conv`.
 
-    Computed in double precision: in single precision the products would add an error of their own to every layer.
+    Computed in double precision: in single precision the products would add a rounding error to every layer.
     """
     assert isinstance(conv, nn.Conv2d | nn.Conv3d)
     assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)
@@ -114,10 +114,10 @@ def fold(conv: nn.Module, norm: nn.Module) -> None:
 
 
 def fold_before(norm: nn.Module, conv: nn.Module) -> nn.Module:
-    """Give a pointwise `conv` the work of the `norm` before it, in double precision as `fold` does.
+    """Fold the `norm` before a pointwise `conv` into it, in double precision as `fold` does.
 
     Returns:
-        What is left to do in the place of `norm`: nothing.
+        The replacement of `norm`: an identity.
     """
     if isinstance(norm, nn.BatchNorm3d):
         assert isinstance(conv, Pointwise)
@@ -134,20 +134,20 @@ def fold_before(norm: nn.Module, conv: nn.Module) -> nn.Module:
 
 
 def fold_norms(model: nn.Module) -> None:
-    """Fold every batch normalisation that a convolution can take over; the model must be in eval mode."""
+    """Fold every batch normalisation that can be folded into a convolution; the model must be in eval mode."""
     for module in list(model.modules()):
         if isinstance(module, Foldable):
             module.fold_norm()
 
 
 def channels_last(model: nn.Module) -> None:
-    """Lay out the weights of all convolutions with channels last, which is faster; those of images and clips alike.
+    """Convert the weights of all convolutions, of images and clips, to channels-last layout, which is faster.
 
-    `Module.to(memory_format=...)` knows one layout for all and refuses image networks with a step over clips.
+    `Module.to(memory_format=...)` has one layout for all and refuses image networks with a layer over clips.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             layout = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
-            # `contiguous` would leave depthwise weights as they are: with one channel any layout passes for the other,
-            # but the kernels choose by strides.
+            # `contiguous` does not change depthwise weights, since with one channel both layouts are the same,
+            # but kernels are selected by strides
             module.weight.data = module.weight.data.to(memory_format=layout)

@@ -38,7 +38,7 @@ def divisible(channels: float, divisor: int = 8) -> int:
 
 @dataclass(frozen=True)
 class MobileNetV2Config:
-    """What makes a MobileNetV2.
+    """Configuration of a MobileNetV2.
 
     Attributes:
         widen_factor: factor on the number of channels.
@@ -68,7 +68,7 @@ class MobileNetV2Config:
 
     @property
     def layer_channels(self) -> tuple[int, ...]:
-        """Output channels of each layer, the last convolution among them."""
+        """Output channels of each layer, including the last convolution."""
         return (*self.channels[1:], self.last_channels)
 
     @property
@@ -79,10 +79,10 @@ class MobileNetV2Config:
 
 @dataclass(frozen=True)
 class MobileNetV2TSMConfig:
-    """What makes a MobileNetV2 with temporal shifts.
+    """Configuration of a MobileNetV2 with temporal shifts.
 
     Attributes:
-        mobilenet: the network into which shifts are put.
+        mobilenet: the network without shifts.
         segments, is_shift, shift_div: as in `TSMConfig`.
     """
 
@@ -102,7 +102,7 @@ class MobileNetV2TSMConfig:
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel by itself, project; with a shortcut where shapes allow it."""
+    """Expand, depthwise convolution, project; with a shortcut if input and output have the same shape."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, norm_eps: float) -> None:
         super().__init__()
@@ -146,10 +146,10 @@ class MobileNetV2(nn.Module):
         """Feature maps of images.
 
         Args:
-            images: float32 `[N, 3, H, W]`, normalised; `[N * segments, 3, H, W]` in order of time where shifts are in.
+            images: float32 `[N, 3, H, W]`, normalised; `[N * segments, 3, H, W]` in order of time if there are shifts.
 
         Returns:
-            `[N, C, H / 32, W / 32]`, or a tuple of maps where several layers are returned.
+            `[N, C, H / 32, W / 32]`, or a tuple of maps if several layers are returned.
         """
         x = functional.hardtanh_(self.conv1(images), 0.0, 6.0)
         outputs = []

@@ -21,13 +21,13 @@ BASE_CHANNELS = (64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class MobileOneConfig:
-    """What makes a MobileOne. The defaults are those of S0; `ARCHS` has the others.
+    """Configuration of a MobileOne. The defaults are those of S0; `ARCHS` has the others.
 
     Attributes:
         num_blocks: blocks in each of the four stages, each a convolution over space and one over channels.
         width_factor: factor on the channels of each stage.
         num_conv_branches: parallel convolutions in each block.
-        num_se_blocks: how many blocks, the last ones of each stage, squeeze and excite.
+        num_se_blocks: number of blocks, the last ones of each stage, with squeeze and excitation.
         se_ratio: channels over squeezed channels.
         out_indices: the stages whose output is returned, counted from 0.
         deploy: whether the checkpoint has one convolution for each block, its branches already merged.
@@ -79,10 +79,10 @@ ARCHS: dict[str, MobileOneConfig] = {
 
 @dataclass(frozen=True)
 class MobileOneTSMConfig:
-    """What makes a MobileOne with temporal shifts.
+    """Configuration of a MobileOne with temporal shifts.
 
     Attributes:
-        mobileone: the network into which shifts are put.
+        mobileone: the network without shifts.
         segments, is_shift, shift_div: as in `TSMConfig`.
     """
 
@@ -102,7 +102,7 @@ class MobileOneTSMConfig:
 
 
 class SqueezeExcite(nn.Module):
-    """Weight the channels of each image by what is in it; `[N, C, H, W]` to the same."""
+    """Squeeze and excitation: weight the channels of each image by its content; `[N, C, H, W]` to the same."""
 
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class MobileOneBlock(nn.Module):
             parts.append(_folded(self.branch_scale.conv, self.branch_scale.norm))
         weight, bias = torch.zeros_like(parts[0][0]), torch.zeros_like(parts[0][1])
         for part_weight, part_bias in parts:
-            # Small kernels stand in the middle of large ones.
+            # small kernels are padded to the size of large ones
             weight += functional.pad(part_weight, [middle if part_weight.shape[-1] == 1 else 0] * 4)
             bias += part_bias
         merged.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
@@ -199,7 +199,7 @@ class MobileOneBlock(nn.Module):
 
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias, in double precision, with which a convolution does the work of a normalisation too."""
+    """Weight and bias, in double precision, of a convolution with a normalisation folded in."""
     conv, norm = conv.double(), norm.double()
     fold(conv, norm)
     assert conv.bias is not None
@@ -207,7 +207,7 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.
 
 
 def _unit_conv(like: nn.Conv2d) -> nn.Conv2d:
-    """A 1x1 convolution that changes nothing, with the groups of another."""
+    """A 1x1 identity convolution with the groups of another."""
     conv = nn.Conv2d(like.in_channels, like.out_channels, 1, groups=like.groups, bias=False)
     per_group = like.in_channels // like.groups
     weight = torch.eye(per_group, dtype=torch.float64).repeat(like.groups, 1)
@@ -231,10 +231,10 @@ class MobileOne(nn.Module):
         """Feature maps of images.
 
         Args:
-            images: float32 `[N, 3, H, W]`, normalised; `[N * segments, 3, H, W]` in order of time where shifts are in.
+            images: float32 `[N, 3, H, W]`, normalised; `[N * segments, 3, H, W]` in order of time if there are shifts.
 
         Returns:
-            `[N, C, H / 32, W / 32]`, or a tuple of maps where several stages are returned.
+            `[N, C, H / 32, W / 32]`, or a tuple of maps if several stages are returned.
         """
         x = self.stage0(images)
         outputs = []
@@ -246,7 +246,7 @@ class MobileOne(nn.Module):
 
 
 def _stage(config: MobileOneConfig, number: int) -> nn.Sequential:
-    """Blocks over space and over channels by turns; the first has the stride."""
+    """Alternating blocks over space and over channels; the first has the stride."""
     channels, after = config.channels[number : number + 2]
     branches, first_squeeze = (
         config.num_conv_branches[number],
@@ -279,7 +279,7 @@ class MobileOneTSM(MobileOne):
         super().__init__(config.mobileone)
         if not config.is_shift:
             return
-        # The first of these has three channels, too few to shift any; its name changes all the same.
+        # the first of these has three channels, too few to shift; its name changes nevertheless
         self.stage0 = TemporalShift(self.stage0, config.segments, config.shift_div)
         for name in self.stages:
             stage = self.get_submodule(name)

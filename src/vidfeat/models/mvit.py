@@ -26,26 +26,26 @@ ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
     "base": {"embed_dims": 96, "num_layers": 24, "num_heads": 1, "downscale_indices": (2, 5, 21)},
     "large": {"embed_dims": 144, "num_layers": 48, "num_heads": 2, "downscale_indices": (2, 8, 44)},
 }
-"""The options that a size stands for (table 1 of the paper)."""
+"""The options of each size (table 1 of the paper)."""
 
 _ALIGNMENT = 8
-"""Fused attention kernels want vectors of a multiple of so many numbers."""
+"""Fused attention kernels need vectors whose length is a multiple of this."""
 
 
 @dataclass(frozen=True)
 class MViTConfig:
-    """What makes an MViT. The defaults are MViTv2-B's for 16 frames.
+    """Configuration of an MViT. The defaults are MViTv2-B's for 16 frames.
 
     Attributes:
         embed_dims: length of a token in the first stage.
         num_layers: number of blocks.
         num_heads: attention heads per block in the first stage.
         downscale_indices: the blocks, counted from 0, that halve height and width, and begin a stage.
-        dim_mul_indices: the blocks at which tokens get longer; `downscale_indices` where None.
+        dim_mul_indices: the blocks at which tokens get longer; `downscale_indices` if None.
         spatial_size, temporal_size: edge of the square frames, in pixels, and frames per clip, that the position
-            embeddings are made for; they are stretched for others.
+            embeddings are made for; they are interpolated for others.
         in_channels: channels of the input.
-        patch_kernel, patch_stride, patch_padding: of the convolution that makes tokens.
+        patch_kernel, patch_stride, patch_padding: of the patch embedding.
         pool_kernel: kernel of the convolutions that pool queries, keys and values.
         adaptive_kv_stride: strides with which the first stage pools keys and values; halved, where above 1, by each
             block of `downscale_indices`.
@@ -53,9 +53,9 @@ class MViTConfig:
         dim_mul_in_attention: whether the attention of the block itself makes tokens longer, or the perceptron of the
             block before.
         use_abs_pos_embed: whether an absolute position embedding is added to the first tokens.
-        interpolate_mode: how that one is stretched.
+        interpolate_mode: how that one is interpolated.
         rel_pos_embed: whether attention adds a relative position embedding.
-        residual_pooling: whether the pooled queries are added to what attention gives.
+        residual_pooling: whether the pooled queries are added to the output of attention.
         with_cls_token: whether there is a class token.
         output_cls_token: whether the feature is the class token; otherwise it is the mean over all patches.
         mlp_ratio: length of the hidden layer of a block's perceptron over that of its input.
@@ -126,7 +126,7 @@ class MViTConfig:
 
     @property
     def blocks(self) -> tuple[BlockConfig, ...]:
-        """The blocks in order, spelled out."""
+        """The options of each block, in order."""
         grows = self.downscale_indices if self.dim_mul_indices is None else self.dim_mul_indices
         blocks: list[BlockConfig] = []
         dims, heads, kv_stride, size = self.embed_dims, self.num_heads, self.adaptive_kv_stride, self.patches
@@ -173,15 +173,15 @@ class BlockConfig:
 
     @property
     def query_size(self) -> Shape:
-        """Tokens left over time, height and width, rounded down.
+        """Tokens over time, height and width after the pooling, rounded down.
 
-        That is how the original reckons when it sizes its embeddings, although its convolutions round up.
+        MMAction2 computes the sizes of its embeddings in this way, although its convolutions round up.
         """
         return _divided(self.size, self.stride_q)
 
     @property
     def key_size(self) -> Shape:
-        """Keys over time, height and width, reckoned alike."""
+        """Keys over time, height and width, computed in the same way."""
         return _divided(self.size, self.stride_kv)
 
 
@@ -193,13 +193,13 @@ class MViT(nn.Module):
     """An MViT.
 
     Args:
-        config: what to build.
+        config: its configuration.
     """
 
     def __init__(self, config: MViTConfig) -> None:
         super().__init__()
         self.config = config
-        # There in any case: the original makes it even where it takes it out again.
+        # MMAction2 creates it even if it is not used.
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dims))
         if config.use_abs_pos_embed:
             time, height, width = config.patches
@@ -234,7 +234,7 @@ class MViT(nn.Module):
         return norm(tokens[:, first:]).transpose(1, 2).reshape(len(x), -1, *shape)
 
     def _positions(self, shape: Shape) -> torch.Tensor:
-        """The absolute position embedding, `[1, 1 + tokens, C]`, stretched to `shape`."""
+        """The absolute position embedding, `[1, 1 + tokens, C]`, interpolated to `shape`."""
         if shape == self.config.patches:
             return self.pos_embed
         maps = self.pos_embed[:, 1:].reshape(1, *self.config.patches, -1).permute(0, 4, 1, 2, 3)
@@ -322,18 +322,18 @@ class Attention(nn.Module):
     def _attend_relative(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, query_shape: Shape, key_shape: Shape
     ) -> torch.Tensor:
-        """Attention in which a product also counts how far apart the two tokens lie in time, height and width.
+        """Attention with a relative position embedding over time, height and width.
 
-        The embedding of those distances is a sum over the three axes, so it fits into the product itself: the query
-        gets appended what each place on each axis is worth to it, the key a one at each of its own three places.
-        Nothing of the size queries x keys is ever held in memory.
+        The embedding is a sum over the three axes, so it can be part of the product: the query is extended by the
+        embedding of every position on each axis, the key by a one at each of its three positions. No tensor of the
+        size queries x keys is needed.
         """
         size = query.shape[3]
         width = -(-sum(key_shape) // _ALIGNMENT) * _ALIGNMENT
         query = torch.cat((query, self._worth(query, query_shape, key_shape, width)), 3)
         places = _places(key_shape, width, self.first, key)
         key = torch.cat((key * size**-0.5, places.expand(*key.shape[:2], -1, -1)), 3)
-        value = functional.pad(value, (0, width))  # fused kernels want all three of one length
+        value = functional.pad(value, (0, width))  # fused kernels need all three of one length
         return attention(query, key, value, scale=1.0)[..., :size]
 
     def _worth(self, query: torch.Tensor, query_shape: Shape, key_shape: Shape, width: int) -> torch.Tensor:
@@ -346,24 +346,24 @@ class Attention(nn.Module):
             torch.einsum("nathwc,hkc->nathwk", grid, over_height),
             torch.einsum("nathwc,wkc->nathwk", grid, over_width),
         )
-        # The class token stands nowhere: no place is worth anything to it.
+        # the class token has no position: its embedding is zero
         return functional.pad(torch.cat(worth, 5).flatten(2, 4), (0, width - sum(key_shape), self.first, 0))
 
 
 def _pool(x: torch.Tensor, pool: nn.Module, shape: Shape, first: int) -> tuple[torch.Tensor, Shape]:
-    """Pool tokens as the map that they make; the class token, where there is one, stays.
+    """Pool tokens as a map; the class token, if there is one, is not changed.
 
     Args:
         x: `[N, heads, first + time * height * width, C]`.
-        pool: takes and gives `[N * heads, C, ...]`.
+        pool: `[N * heads, C, ...]` to the same.
         shape: time, height and width.
-        first: 1 where the class token comes first, else 0.
+        first: 1 if the class token comes first, else 0.
 
     Returns:
         `[N, heads, first + L', C]`, and the pooled shape.
     """
     count, heads, _, size = x.shape
-    # Channels lie last in memory, as convolution and pooling are fastest with.
+    # channels-last, with which convolution and pooling are fastest
     maps = pool(x[:, :, first:].reshape(count * heads, *shape, size).permute(0, 4, 1, 2, 3))
     tokens = maps.permute(0, 2, 3, 4, 1).reshape(count, heads, -1, size)
     time, height, width = maps.shape[2:]
@@ -374,8 +374,8 @@ def _by_distance(table: torch.Tensor, queries: int, keys: int) -> torch.Tensor:
     """The embedding of the distance between each query and each key on one axis.
 
     Args:
-        table: `[distances, C]`; stretched to `2 * max(queries, keys) - 1` distances.
-        queries, keys: their number on this axis; the fewer are spread over the length of the more.
+        table: `[distances, C]`; interpolated to `2 * max(queries, keys) - 1` distances.
+        queries, keys: their number on this axis; the smaller number is spread over the larger.
 
     Returns:
         `[queries, keys, C]`.

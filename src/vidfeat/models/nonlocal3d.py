@@ -18,15 +18,15 @@ from vidfeat.models.layers import ConvNorm
 
 @dataclass(frozen=True)
 class NonLocalConfig:
-    """What makes a non-local block.
+    """Configuration of a non-local block.
 
     Attributes:
         mode: how two positions are compared: softmax over embedded features, over the features themselves, or a plain
             product divided by the number of positions.
         sub_sample: whether keys and values are max-pooled 2x2 in space first.
-        use_scale: whether products of embedded features are divided by the root of their length.
+        use_scale: whether products of embedded features are divided by the square root of their length.
         reduction: channels over embedded channels.
-        norm_eps: epsilon of the batch normalisation after the output convolution; None leaves that out.
+        norm_eps: epsilon of the batch normalisation after the output convolution; None means that there is none.
     """
 
     mode: Literal["embedded_gaussian", "gaussian", "dot_product"] = "embedded_gaussian"
@@ -67,10 +67,10 @@ class NonLocal3d(nn.Module):
             self.phi = sub_sampled(embed())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every position becomes itself plus a weighted sum over all positions."""
+        """Each position plus a weighted sum over all positions."""
         query, key, value = (_positions(layer(x)) for layer in (self.theta, self.phi, self.g))
         if self.mode == "dot_product":
-            # Divided by the number of keys; associative, so the small product is formed first.
+            # divided by the number of keys; the product is associative, so the small factor is computed first
             summed = query @ (key.transpose(1, 2) @ value) / key.shape[1]
         else:
             scaled = self.mode == "embedded_gaussian" and self.use_scale

@@ -1,4 +1,4 @@
-"""OmniResNet: a ResNet for images and clips alike; here its way for clips.
+"""OmniResNet: a ResNet for images and clips; here its path for clips.
 
 Trained as in Duan et al., "Omni-sourced Webly-supervised Learning for Video Recognition" (arXiv:2003.13042). Layout and
 parameter names are those of MMAction2's `OmniResNet` (1.x).
@@ -19,7 +19,7 @@ TEMPORAL_KERNELS = (1, 1, 3, 3)
 
 @dataclass(frozen=True)
 class OmniResNetConfig:
-    """What makes an OmniResNet.
+    """Configuration of an OmniResNet.
 
     Attributes:
         layers: blocks per stage.
@@ -38,7 +38,7 @@ class OmniResNetConfig:
 
 
 class OmniBottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions, the first one perhaps over time, and a shortcut."""
+    """1x1, 3x3, 1x1 convolutions, the first one optionally over time, and a shortcut."""
 
     def __init__(self, in_channels: int, width: int, temporal_kernel: int, stride: int) -> None:
         super().__init__()

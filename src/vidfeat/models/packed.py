@@ -1,8 +1,8 @@
-"""Layers in the layout in which oneDNN computes, where that is faster than what PyTorch does by itself.
+"""Layers with weights packed for oneDNN, where that is faster than PyTorch's default.
 
-In fp32 PyTorch multiplies with Intel's MKL, which on processors of other makers is a fifth slower than oneDNN; small
-convolutions it does not give to oneDNN either. What it does give, it lays out anew at every call. `torch.compile` packs
-layers in the same way, with the same operators of PyTorch, but takes a C++ compiler and half a minute for it.
+In fp32 PyTorch multiplies with Intel's MKL, which is a fifth slower than oneDNN on processors of other vendors, and
+does not use oneDNN for small convolutions. Where it uses oneDNN, it packs the weights at every call. `torch.compile`
+packs layers in the same way, with the same PyTorch operators, but needs a C++ compiler and half a minute.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
         self._in_features = weight.shape[1]
-        # These two are what torch.compile itself uses for weights that are constant.
+        # torch.compile uses these two for constant weights
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self._bias = None if bias is None else bias.detach()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[..., in]` to `[..., out]`; raises `ValueError` for rows of another length, in clearer words than oneDNN."""
+        """`[..., in]` to `[..., out]`; `ValueError`, clearer than oneDNN's error, for rows of another length."""
         if x.shape[-1] != self._in_features:
             raise ValueError(f"a layer of {self._in_features} inputs got {x.shape[-1]}")
         rows: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
@@ -45,12 +45,12 @@ class PackedPointwise(PackedLinear):
     """The same over the channels of maps, `[N, in, T, H, W]` to `[N, out, T, H, W]`."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every position on its own."""
+        """Every position separately."""
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class PackedConv(nn.Module):
-    """A convolution for inference on the CPU, made for inputs of one shape; for another one it is packed anew.
+    """A convolution for inference on the CPU, packed for inputs of one shape; for another shape it is packed again.
 
     Args:
         conv: of two or three dimensions, fp32 or bf16.
@@ -59,7 +59,7 @@ class PackedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d, *, relu: bool = False) -> None:
         super().__init__()
-        self._weight = conv.weight.detach()  # plain until the first call, which tells the shape
+        self._weight = conv.weight.detach()  # not packed until the first call, when the shape is known
         self._bias = None if conv.bias is None else conv.bias.detach()
         self._how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         self._then = "relu" if relu else "none"
@@ -76,7 +76,7 @@ class PackedConv(nn.Module):
         return maps
 
     def _pack_for(self, shape: torch.Size) -> None:
-        with self._packing:  # of several lanes
+        with self._packing:  # by several inference threads
             if shape != self._shape:
                 plain = self._weight.to_dense() if self._weight.is_mkldnn else self._weight
                 self._weight = torch.ops.mkldnn._reorder_convolution_weight(plain, *self._how, list(shape))
@@ -85,20 +85,19 @@ class PackedConv(nn.Module):
 
 @runtime_checkable
 class Packable(Protocol):
-    """A module that has weights of linear layers which are no `nn.Linear`, and can make them a `PackedLinear`."""
+    """A module with the weights of linear layers that are not `nn.Linear`, which can convert them to `PackedLinear`."""
 
     def pack(self) -> None: ...
 
 
 def pack(model: nn.Module, dtype: torch.dtype, *, one_shape: bool) -> None:
-    """Put packed layers in the place of those that are slower. Their weights are gone then: it is the last step.
+    """Replace layers by packed ones where those are faster. The original weights are dropped: this is the last step.
 
-    What is packed follows from the processor and is not measured, so that the last bits of a feature do not depend on
-    chance.
+    The choice depends on the processor and not on measurements, so that the last bits of a feature are reproducible.
 
     Args:
         model: on the CPU, with its weights, normalisations folded.
-        dtype: of its numbers.
+        dtype: the dtype of its weights.
         one_shape: whether all its inputs have one shape.
     """
     convolutions = one_shape and _convolutions_pay(dtype)
@@ -139,7 +138,7 @@ def _computes_in(dtype: torch.dtype) -> bool:
 
 
 def _has_operators() -> bool:
-    """Whether PyTorch has oneDNN, and the operators by which `torch.compile` uses it; measured on x86 alone."""
+    """Whether PyTorch has oneDNN and the operators with which `torch.compile` uses it; measured on x86 only."""
     names = ("_linear_pointwise", "_reorder_linear_weight", "_convolution_pointwise", "_reorder_convolution_weight")
     built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     x86 = platform.machine() in ("x86_64", "AMD64")

@@ -16,12 +16,12 @@ from vidfeat.models.layers import ConvNorm, Size, fold
 from vidfeat.models.resnet3d import ResNet3d, ResNet3dConfig
 
 INNER_NORM_EPS = 1e-5
-"""Of the normalisation between the two halves, which MMAction2 leaves at the default whatever the config says."""
+"""Epsilon of the normalisation between the two halves; MMAction2 uses the default, whatever the config."""
 
 
 @dataclass(frozen=True)
 class ResNet2Plus1dConfig:
-    """What makes an R(2+1)D.
+    """Configuration of an R(2+1)D.
 
     Attributes:
         net: the ResNet whose convolutions are split. It has no pooling over time and returns its last stage.
@@ -55,7 +55,7 @@ class SplitConv(nn.Module):
     ) -> None:
         super().__init__()
         area = in_channels * kernel[1] * kernel[2]
-        # As many weights as one kernel of depth 3 would have (section 3.5 of the paper), also where it is flat.
+        # As many weights as one kernel of depth 3 would have (section 3.5 of the paper), even if it is flat.
         middle = int(3 * area * out_channels / (area + 3 * out_channels))
         self.conv_s = nn.Conv3d(
             in_channels, middle, (1, *kernel[1:]), stride=(1, *stride[1:]), padding=(0, *padding[1:]), bias=False

@@ -1,4 +1,4 @@
-"""Made-up weights: the time that a network takes does not depend on them."""
+"""Random weights, for measurements: the time that a network takes does not depend on its weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vidfeat.recipe import ModelSpec
 SEED = 0
 
 
-def write_made_up_weights(spec: ModelSpec, path: Path) -> Path:
-    """Write a checkpoint that fits a network and is good for nothing but measuring; returns its path.
+def write_random_weights(spec: ModelSpec, path: Path) -> Path:
+    """Write a checkpoint with random weights for a network; returns its path.
 
-    Numbers keep a sane size from layer to layer: those next to nothing would be slow to compute with, and only so do
-    rounded formats stay as close to fp32 as they do with trained weights. Weights of convolutions and linear layers are
-    drawn after He et al. (arXiv:1502.01852, fan-in); weights of norms are 1 and biases 0; norms have seen data with
+    Activations keep their magnitude from layer to layer: denormal numbers would be slow, and lower precisions would
+    differ from fp32 more than they do with trained weights. Weights of convolutions and linear layers are initialised
+    after He et al. (arXiv:1502.01852, fan-in); weights of norms are 1 and biases 0; running statistics of norms are
     mean 0 and variance 1.
 
     Args:

@@ -26,16 +26,16 @@ BLOCKS: dict[int, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """What makes a ResNet.
+    """Configuration of a ResNet.
 
     Attributes:
         depth: 18, 34, 50, 101 or 152.
         in_channels: channels of the input.
-        num_stages: how many of the four stages are built.
+        num_stages: number of stages that are built, 1 to 4.
         out_indices: the stages whose output is returned, counted from 0.
         strides: stride of the first block of each stage.
         dilations: dilation of each stage.
-        style: where a bottleneck's stride is: "pytorch" in its 3x3, "caffe" in its first 1x1.
+        style: the convolution with a bottleneck's stride: "pytorch" its 3x3, "caffe" in its first 1x1.
         norm_eps: epsilon of the batch normalisations.
     """
 
@@ -67,7 +67,7 @@ class ResNetConfig:
 
 
 def check_resnet_shape(depth: int, num_stages: int, out_indices: tuple[int, ...]) -> None:
-    """Raise ValueError where depth, stages and outputs do not make a network."""
+    """Raise ValueError if depth, stages and outputs do not fit together."""
     if depth not in BLOCKS:
         raise ValueError(f"depth must be one of {sorted(BLOCKS)}; {depth = }")
     if not 1 <= num_stages <= 4:
@@ -151,7 +151,7 @@ class ResNet(nn.Module):
             images: float32 `[N, in_channels, H, W]`, normalised.
 
         Returns:
-            `[N, C, H / 32, W / 32]`, or a tuple of such maps where several stages are returned.
+            `[N, C, H / 32, W / 32]`, or a tuple of such maps if several stages are returned.
         """
         x = self.maxpool(self.conv1(images))
         outputs = []

@@ -24,11 +24,11 @@ PerBlock = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class ResNet3dConfig:
-    """What makes a ResNet for clips. The defaults are SlowOnly's.
+    """Configuration of a ResNet for clips. The defaults are SlowOnly's.
 
     Attributes:
         depth: 18, 34, 50, 101 or 152.
-        stage_blocks: blocks per stage; the depth's own where None.
+        stage_blocks: blocks per stage; those of the depth if None.
         in_channels, num_stages, out_indices, dilations, style, norm_eps: as in `ResNetConfig`.
         base_channels: channels after the first convolution.
         spatial_strides, temporal_strides: strides of the first block of each stage.
@@ -37,10 +37,10 @@ class ResNet3dConfig:
         pool1_stride_s, pool1_stride_t: strides of the first max pooling.
         with_pool1: whether there is a max pooling after the first convolution.
         with_pool2: whether there is one over time, (2, 1, 1), after the first stage.
-        inflate: for each stage, or each of its blocks, whether its kernels reach over time.
+        inflate: for each stage, or each of its blocks, whether its kernels extend over time.
         inflate_style: which kernels do: "3x1x1" the first of a bottleneck, "3x3x3" the middle one.
         non_local: for each stage, or each of its blocks, whether a non-local block follows.
-        non_local_block: what those are like.
+        non_local_block: its configuration.
     """
 
     depth: int
@@ -100,13 +100,13 @@ class ResNet3dConfig:
         return sum(self.stage_channels[stage] for stage in self.out_indices)
 
     def per_block(self, flags: tuple[int | tuple[int, ...], ...] | int, name: str) -> PerBlock:
-        """`flags`, given for the network, its stages or their blocks, spelled out for every block.
+        """`flags`, given for the network, its stages or their blocks, as one flag per block.
 
         Raises:
             ValueError: their number does not fit.
         """
         stages = (flags,) * self.num_stages if isinstance(flags, int) else flags
-        # The defaults have four entries, also where fewer stages are built: those left over belong to no stage.
+        # the defaults have four entries, even if fewer stages are built
         if len(stages) < self.num_stages:
             raise ValueError(f"{name} needs {self.num_stages = } entries; {stages = }")
         spelled = tuple(
@@ -143,7 +143,7 @@ class BlockConfig:
 
 
 class BasicBlock3d(nn.Module):
-    """Two 3x3 (inflated: 3x3x3) convolutions, a shortcut and perhaps a non-local block."""
+    """Two 3x3 (inflated: 3x3x3) convolutions, a shortcut and an optional non-local block."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class BasicBlock3d(nn.Module):
 
 
 class Bottleneck3d(nn.Module):
-    """1x1, 3x3, 1x1 convolutions, one of them inflated, a shortcut and perhaps a non-local block."""
+    """1x1, 3x3, 1x1 convolutions, one of them inflated, a shortcut and an optional non-local block."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Bottleneck3d(nn.Module):
         self.non_local_block = None if config.non_local is None else NonLocal3d(4 * config.width, config.non_local)
 
     def middle(self, config: BlockConfig, **shape: Any) -> nn.Module:
-        """The second convolution, of `config.width` channels; a family may have another one."""
+        """The second convolution, of `config.width` channels; a family may replace it."""
         return config.conv(config.width, config.width, dims=3, norm_eps=config.norm_eps, **shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -223,7 +223,7 @@ class Bottleneck3d(nn.Module):
 
 def _shortcut(config: BlockConfig, out_channels: int) -> ConvNorm | None:
     time, space = config.stride
-    # A stride in time alone adds no shortcut convolution: the original looks at space and channels only.
+    # A stride in time alone adds no shortcut convolution: MMAction2 checks space and channels only.
     if space == 1 and config.in_channels == out_channels:
         return None
     return config.conv(
@@ -232,7 +232,7 @@ def _shortcut(config: BlockConfig, out_channels: int) -> ConvNorm | None:
 
 
 BlockClass = Callable[[BlockConfig], nn.Module]
-"""What makes a residual block."""
+"""Builds a residual block."""
 
 
 class ResNet3d(nn.Module):
@@ -240,8 +240,8 @@ class ResNet3d(nn.Module):
 
     Args:
         config: depth, strides, inflation and so on.
-        block: what makes its residual blocks; the kind that the depth asks for where None.
-        conv: what makes its convolutions.
+        block: builds its residual blocks; None means the kind of the depth.
+        conv: builds its convolutions.
         joined_channels: for each stage, how many channels of another pathway are joined to its input.
     """
 
@@ -286,7 +286,7 @@ class ResNet3d(nn.Module):
             clips: float32 `[N, in_channels, T, H, W]`, normalised.
 
         Returns:
-            `[N, C, T', H / 32, W / 32]`, or a tuple of such maps where several stages are returned.
+            `[N, C, T', H / 32, W / 32]`, or a tuple of such maps if several stages are returned.
         """
         x = self.stem(clips)
         outputs = []

@@ -1,7 +1,7 @@
 """ResNeXt for images, as mmcls and mmpretrain name its parameters: a backbone of TSN.
 
 Paper: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks" (arXiv:1611.05431). Released TSN
-checkpoints hold mmcls's names (`conv1`, `bn1`), which differ from those of MMAction2's own ResNet (`conv1.conv`).
+checkpoints have mmcls's names (`conv1`, `bn1`), which differ from those of MMAction2's own ResNet (`conv1.conv`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vidfeat.models.resnet import BLOCKS, ResNetConfig, expansion
 
 @dataclass(frozen=True)
 class ResNeXtConfig:
-    """What makes a ResNeXt.
+    """Configuration of a ResNeXt.
 
     Attributes:
         resnet: depth (50 or more), stages, strides and so on.
@@ -42,7 +42,7 @@ class ResNeXtConfig:
 
     def width(self, stage: int) -> int:
         """Channels inside the blocks of a stage."""
-        # One group alone is an ordinary ResNet, whatever its width is said to be.
+        # one group is an ordinary ResNet, whatever `width_per_group`
         return 2**stage * (64 if self.groups == 1 else self.groups * self.width_per_group)
 
 
@@ -120,7 +120,7 @@ class ResNeXt(nn.Module):
             images: float32 `[N, in_channels, H, W]`, normalised.
 
         Returns:
-            `[N, C, H / 32, W / 32]`, or a tuple of such maps where several stages are returned.
+            `[N, C, H / 32, W / 32]`, or a tuple of such maps if several stages are returned.
         """
         x = self.maxpool(self.bn1(self.conv1(images)).relu_())
         outputs = []

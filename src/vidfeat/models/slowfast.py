@@ -1,4 +1,4 @@
-"""SlowFast: a wide pathway that sees few frames, and a narrow one that sees many and tells the first what moves.
+"""SlowFast: a wide pathway over few frames, and a narrow one over many, with connections into the first.
 
 Paper: Feichtenhofer et al., "SlowFast Networks for Video Recognition" (arXiv:1812.03982). Layout and parameter names
 are those of MMAction2's `ResNet3dSlowFast` (0.x and 1.x).
@@ -22,7 +22,7 @@ class LateralConfig:
     Attributes:
         kernel: their size in time.
         channel_factor: their output channels over their input channels.
-        norm_eps: epsilon of a batch normalisation (and a ReLU) after each; None leaves both out.
+        norm_eps: epsilon of a batch normalisation (and a ReLU) after each; None means neither.
     """
 
     kernel: int = 5
@@ -38,14 +38,14 @@ class LateralConfig:
 
 @dataclass(frozen=True)
 class SlowFastConfig:
-    """What makes a SlowFast.
+    """Configuration of a SlowFast.
 
     Attributes:
         slow, fast: the two pathways; each returns its last stage.
-        resample_rate: of the clip's frames, the slow pathway sees each `resample_rate`-th (tau in the paper).
-        speed_ratio: the fast pathway sees `speed_ratio` times as many (alpha in the paper).
+        resample_rate: of the clip's frames, the slow pathway takes every `resample_rate`-th (tau in the paper).
+        speed_ratio: the fast pathway takes `speed_ratio` times as many (alpha in the paper).
         channel_ratio: the slow pathway has `channel_ratio` times as many channels (1 / beta in the paper).
-        lateral: the connections between them; None leaves them out.
+        lateral: the connections between them; None means none.
     """
 
     slow: ResNet3dConfig
@@ -70,7 +70,7 @@ class SlowFastConfig:
             self._check_joints()
 
     def _check_joints(self) -> None:
-        """The maps that lateral connections join must be alike."""
+        """The maps that lateral connections join must have the same size."""
         wide, narrow = _into_stages(self.slow), _into_stages(self.fast)
         if wide != tuple(channels * self.channel_ratio for channels in narrow):
             raise ValueError(f"the slow pathway's channels must be {self.channel_ratio} times {narrow = }; {wide = }")
@@ -104,7 +104,7 @@ class SlowFast(nn.Module):
         self.slow_path = ResNet3d(config.slow, joined_channels=config.lateral_channels)
         self.laterals: list[str] = []
         if config.lateral is not None:
-            # Each stands before a stage and is named after what it follows.
+            # each is before a stage and named after the layer that it follows
             self.laterals = ["conv1_lateral", *(f"{stage}_lateral" for stage in self.slow_path.stages[:-1])]
             for name, channels in zip(self.laterals, _into_stages(config.fast), strict=True):
                 self.slow_path.add_module(name, _lateral(channels, config.speed_ratio, config.lateral))
@@ -131,7 +131,7 @@ class SlowFast(nn.Module):
 
 
 def _every(clips: torch.Tensor, step: int) -> torch.Tensor:
-    """Each `step`-th frame, from the first on; a rest shorter than `step` gives none."""
+    """Each `step`-th frame, from the first on; a remainder shorter than `step` is dropped."""
     return clips[:, :, : clips.shape[2] // step * step : step]
 
 

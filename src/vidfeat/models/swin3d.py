@@ -21,12 +21,12 @@ Size3d = tuple[int, int, int]
 """Time, height, width."""
 
 MASKED = -100.0
-"""Added to the logit of two tokens that only the shift brought into one window: the original's number, not -inf."""
+"""Added to the logit of two tokens that are in one window because of the shift only: MMAction2's number, not -inf."""
 
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """What makes a Video Swin. The defaults are the tiny one's.
+    """Configuration of a Video Swin. The defaults are the tiny one's.
 
     Attributes:
         embed_dims: channels after the patch embedding; doubled from stage to stage.
@@ -34,13 +34,13 @@ class SwinConfig:
         num_heads: attention heads of each stage.
         patch_size: pixels that become one token, (time, height, width).
         in_channels: channels of the input.
-        window_size: tokens of a window, (time, height, width); smaller where the map is.
+        window_size: tokens of a window, (time, height, width); smaller if the map is.
         mlp_ratio: hidden over outer channels of the MLPs.
         qkv_bias: whether queries, keys and values have a bias.
-        qk_scale: factor on the logits; one over the root of a head's channels where None.
+        qk_scale: factor on the logits; 1 / sqrt(channels of a head) if None.
         patch_norm: whether the patch embedding is normalised.
         out_indices: stages whose maps are returned.
-        out_after_downsample: whether they are returned as the next stage sees them, halved in size.
+        out_after_downsample: whether they are returned after the downsampling for the next stage.
         norm_eps: epsilon of the layer normalisations.
     """
 
@@ -92,11 +92,11 @@ class SwinConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """How a map is cut into windows.
+    """The partition of a map into windows.
 
     Attributes:
         size: tokens of a window.
-        shift: by how many tokens the map is rolled towards its start before the cut.
+        shift: number of tokens by which the map is rolled towards its start before the partition.
     """
 
     size: Size3d
@@ -106,7 +106,7 @@ class Windows:
     def fitted(cls, config: SwinConfig, shape: torch.Size) -> tuple[Windows, Windows]:
         """The plain and the shifted windows of a map `[N, D, H, W, C]`.
 
-        Along an axis that one window covers, it shrinks to the map and does not move.
+        Along an axis that one window covers, the window has the size of the map, and there is no shift.
         """
         axes = list(zip(shape[1:4], config.window_size, strict=True))
         d, h, w = (min(length, window) for length, window in axes)
@@ -139,7 +139,7 @@ class Windows:
         """The windows in groups that share a mask; `like` gives the masks' device and dtype.
 
         Rolling joins the map's end and its start in the last window along an axis, and only there; its tokens may then
-        only see those of their own side.
+        only attend to those of their side.
         """
         found = []
         for joined in itertools.product(*((False, True) if step else (False,) for step in self.shift)):
@@ -160,8 +160,8 @@ class Group:
     """Windows that share a mask.
 
     Attributes:
-        where: slices of the first four axes of what `Windows.cut` gives.
-        mask: `[tokens, tokens]`, added to the logits; None where all tokens see each other.
+        where: slices of the first four axes of the result of `Windows.cut`.
+        mask: `[tokens, tokens]`, added to the logits; None if all tokens attend to each other.
     """
 
     where: tuple[slice, ...]
@@ -189,7 +189,7 @@ class WindowAttention(nn.Module):
         qkv = torch.unflatten(self.qkv(x), -1, (3, self.heads, -1))
         attended = torch.empty_like(x)
         for group in groups:
-            # One mask for a whole group is broadcast by the kernel; one per window would fill the memory.
+            # One mask for a whole group is broadcast by the kernel; one per window would need too much memory.
             query, key, value = qkv[group.where].flatten(0, 3).permute(2, 0, 3, 1, 4)
             added = bias if group.mask is None else bias + group.mask
             out = attention(query, key, value, scale=self.scale, mask=added[None])
@@ -198,17 +198,17 @@ class WindowAttention(nn.Module):
         return self.proj(attended)
 
     def _bias(self, tokens: int) -> torch.Tensor:
-        """What relative positions add to the logits of a window, `[heads, tokens, tokens]`."""
-        # A window that was shrunk uses the first rows of the full window's table, even where they do not describe its
-        # own positions: the original does.
+        """The relative position bias of a window's logits, `[heads, tokens, tokens]`."""
+        # A smaller window uses the first rows of the full window's table, even where they describe other positions, as
+        # in MMAction2.
         index = self.relative_position_index[:tokens, :tokens].flatten()
         table = self.relative_position_bias_table.t().contiguous()
         return table.index_select(1, index).view(self.heads, tokens, tokens)
 
 
-@lru_cache(maxsize=1)  # All blocks of a network need the same; each keeps a copy that a checkpoint may fill.
+@lru_cache(maxsize=1)  # all blocks of a network have the same; each has a copy, which a checkpoint may fill
 def _relative_positions(window: Size3d) -> torch.Tensor:
-    """For each two tokens of a window, the row of the table that holds their bias; int64 `[tokens, tokens]`."""
+    """For every pair of tokens of a window, the row of their bias in the table; int64 `[tokens, tokens]`."""
     with torch.device("cpu"):
         axes = torch.meshgrid(*(torch.arange(size) for size in window), indexing="ij")
     index = torch.zeros((), dtype=torch.int64, device="cpu")
@@ -235,7 +235,7 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Each 2x2 tokens become one with twice the channels."""
+    """Merge 2x2 tokens into one with twice the channels."""
 
     def __init__(self, channels: int, norm_eps: float) -> None:
         super().__init__()
@@ -261,7 +261,7 @@ class Stage(nn.Module):
         self.downsample = None if last else PatchMerging(channels, config.norm_eps)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`[N, D, H, W, C]` to the same, and to what the next stage sees: the same again where there is none."""
+        """`[N, D, H, W, C]` to the same, and the input of the next stage: the same again if there is none."""
         alternating = [(windows, windows.groups(x)) for windows in Windows.fitted(self.config, x.shape)]
         for number, block in enumerate(self.blocks):
             x = block(x, *alternating[number % 2])
@@ -305,7 +305,7 @@ class Swin3d(nn.Module):
 
         Returns:
             `[N, C, T / 2, H / 32, W / 32]` (for patches of 2x4x4 pixels and 4 stages), rounded up, or a tuple of maps
-            where several stages are returned.
+            if several stages are returned.
         """
         x = self.patch_embed(clips)
         outputs = []

@@ -17,12 +17,12 @@ from vidfeat.models.tsm import by_clip
 
 @dataclass(frozen=True)
 class TAMConfig:
-    """What makes a temporal adaptive module.
+    """Configuration of a temporal adaptive module.
 
     Attributes:
-        alpha: hidden units over segments, in the branch that makes kernels.
+        alpha: hidden units over segments, in the branch that computes kernels.
         adaptive_kernel_size: length of those kernels, in frames; odd.
-        beta: channels over hidden channels, in the branch that makes weights.
+        beta: channels over hidden channels, in the branch that computes weights.
         conv1d_kernel_size: length of that branch's first kernel, in frames; odd.
     """
 
@@ -40,12 +40,12 @@ class TAMConfig:
 
 @dataclass(frozen=True)
 class TANetConfig:
-    """What makes a TANet.
+    """Configuration of a TANet.
 
     Attributes:
-        resnet: the network into whose bottlenecks modules are put; depth 50 or more.
-        segments: how many neighbouring frames are mixed among each other; at least 3.
-        tam: what the modules are like.
+        resnet: the network without modules; depth 50 or more.
+        segments: number of neighbouring frames that are mixed; at least 3.
+        tam: the configuration of the modules.
     """
 
     resnet: ResNetConfig
@@ -65,9 +65,9 @@ class TANetConfig:
 
 
 class TemporalAdaptive(nn.Module):
-    """Weight every frame, then mix neighbours with a kernel of each channel's own.
+    """Weight every frame, then mix neighbours with a separate kernel for each channel.
 
-    `G` makes kernels from a channel's course over all segments, `L` weights from all channels of neighbouring frames.
+    `G` computes kernels from a channel's values in all segments, `L` weights from all channels of neighbouring frames.
     """
 
     def __init__(self, channels: int, segments: int, config: TAMConfig) -> None:
@@ -104,13 +104,13 @@ def _mix_neighbours(frames: torch.Tensor, weights: torch.Tensor, kernels: torch.
     Args:
         frames: `[N, T, C, H, W]`.
         weights: of each frame, `[N, C, T]`.
-        kernels: `[N, C, K]`, K odd; zeros stand outside the T frames.
+        kernels: `[N, C, K]`, K odd; frames outside the T frames are zero.
 
     Returns:
         `[N, T, C, H, W]`.
     """
     segments, middle = frames.shape[1], kernels.shape[2] // 2
-    # What each frame gives to its neighbours: a small tensor, where weighted frames would be one of full size.
+    # the coefficients of the mix are a small tensor; weighted frames would be one of full size
     shares = (weights[..., None] * kernels[:, :, None]).transpose(1, 2)[..., None, None]
     mixed = frames * shares[:, :, :, middle]
     for offset in range(-middle, middle + 1):

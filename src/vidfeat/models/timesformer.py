@@ -16,12 +16,12 @@ from vidfeat.errors import ConfigError
 from vidfeat.models.transformer import FeedForward, MultiheadAttention, PatchEmbed
 
 _BLOCK_NORM_EPS = 1e-6
-"""Epsilon of the normalisations inside the blocks; the original lets only that of the last one be chosen."""
+"""Epsilon of the normalisations inside the blocks; only that of the last one is an option in MMAction2."""
 
 
 @dataclass(frozen=True)
 class TimeSformerConfig:
-    """What makes a TimeSformer.
+    """Configuration of a TimeSformer.
 
     Attributes:
         num_frames: frames per clip.
@@ -31,8 +31,8 @@ class TimeSformerConfig:
         embed_dims: length C of a token.
         num_heads: attention heads per block.
         num_transformer_layers: number of blocks.
-        attention_type: what a token sees in one block: the same place in all frames, then its own frame; all tokens
-            of the clip; or only its own frame.
+        attention_type: the tokens that a token attends to in one block: the same position in all frames, then its own
+            frame; all tokens of the clip; or only its own frame.
         norm_eps: epsilon of the last layer normalisation.
     """
 
@@ -72,7 +72,7 @@ class TimeSformer(nn.Module):
     """A TimeSformer; its feature is the class token.
 
     Args:
-        config: what to build.
+        config: its configuration.
     """
 
     def __init__(self, config: TimeSformerConfig) -> None:
@@ -103,7 +103,7 @@ class TimeSformer(nn.Module):
             tokens = torch.cat((token.expand(clips * frames, -1, -1), patches), 1)
             tokens = self.transformer_layers(tokens)[:, 0]
             return self.norm(tokens.reshape(clips, frames, -1).mean(1))
-        # Place by place and, within a place, frame by frame.
+        # ordered by position, then by frame
         patches = patches.reshape(clips, frames, -1, patches.shape[2]).transpose(1, 2) + self.time_embed[:, None]
         tokens = torch.cat((token.expand(clips, -1, -1), patches.flatten(1, 2)), 1)
         return self.norm(self.transformer_layers(tokens)[:, 0])
@@ -128,7 +128,7 @@ class TimeSformer(nn.Module):
 
 
 class Layers(nn.Module):
-    """All blocks, under the name that MMAction2 gives them."""
+    """All blocks, under their name in MMAction2."""
 
     def __init__(self, config: TimeSformerConfig) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Layers(nn.Module):
 class DividedBlock(nn.Module):
     """Attention over time, attention over space, then a perceptron; `[N, 1 + P * T, C]` to the same.
 
-    The class token comes first; after it patches, place by place, each with its T frames.
+    The class token comes first, then the patches, ordered by position, then by frame.
     """
 
     def __init__(self, config: TimeSformerConfig) -> None:
@@ -152,7 +152,7 @@ class DividedBlock(nn.Module):
         self.ffns = nn.ModuleList([NormedFeedForward(config.embed_dims)])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What each of the three steps gives is added to its input, in place."""
+        """The output of each of the three steps is added to its input, in place."""
         over_time, over_space = self.attentions
         x[:, 1:].add_(over_time(x[:, 1:]))
         x += over_space(x)
@@ -161,7 +161,7 @@ class DividedBlock(nn.Module):
 
 
 class TimeAttention(nn.Module):
-    """Attention among the T frames of each place; `[N, P * T, C]` to the same."""
+    """Attention among the T frames of each position; `[N, P * T, C]` to the same."""
 
     def __init__(self, config: TimeSformerConfig) -> None:
         super().__init__()
@@ -171,14 +171,14 @@ class TimeAttention(nn.Module):
         self.temporal_fc: nn.Module = nn.Linear(config.embed_dims, config.embed_dims)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """The class token takes no part."""
+        """The class token is not included."""
         places = self.norm(patches).reshape(-1, self.frames, patches.shape[2])
         return self.temporal_fc(self.attn(places)).reshape(patches.shape)
 
     def fold_norm(self) -> None:
         """Move the last linear layer into the one before it, for inference; idempotent.
 
-        Nothing stands between the two. Computed in double precision, as when normalisations are folded.
+        There is no layer between the two. Computed in double precision, as when normalisations are folded.
         """
         first, second = self.attn.out_proj, self.temporal_fc
         if isinstance(second, nn.Linear):
@@ -199,7 +199,7 @@ class SpaceAttention(nn.Module):
         self.attn = MultiheadAttention(config.embed_dims, config.num_heads)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The class token takes part in every frame and gets the mean of what the frames give it."""
+        """The class token is part of every frame; its output is the mean over the frames."""
         clips, _, size = x.shape
         normed = self.norm(x)
         token = normed[:, None, :1].expand(-1, self.frames, -1, -1)
@@ -210,14 +210,14 @@ class SpaceAttention(nn.Module):
 
 
 class NormedFeedForward(FeedForward):
-    """The perceptron of a divided block, which holds its own normalisation."""
+    """The perceptron of a divided block, which includes its normalisation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 4 * channels)
         self.norm = nn.LayerNorm(channels, eps=_BLOCK_NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every token on its own."""
+        """Every token separately."""
         return super().forward(self.norm(x))
 
 
@@ -232,13 +232,13 @@ class JointBlock(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(size, eps=_BLOCK_NORM_EPS) for _ in range(2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What each of the two steps gives is added to its input."""
+        """The output of each of the two steps is added to its input."""
         x = x + self.attentions[0](self.norms[0](x))
         return x + self.ffns[0](self.norms[1](x))
 
 
 class JointAttention(nn.Module):
-    """The attention of a joint block, under the name that mmcv gives it."""
+    """The attention of a joint block, under its name in mmcv."""
 
     def __init__(self, config: TimeSformerConfig) -> None:
         super().__init__()

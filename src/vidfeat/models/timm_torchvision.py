@@ -1,7 +1,7 @@
 """Image networks of timm and torchvision, built by those libraries, as backbones.
 
-MMAction2 takes any of them by name (`timm.NAME`, `torchvision.NAME`) and pools what they return to one vector per
-frame. Parameter names below `backbone.` are the library's own.
+MMAction2 accepts any of them by name (`timm.NAME`, `torchvision.NAME`) and pools their output to one vector per
+frame. Parameter names below `backbone.` are the library's.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Features = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class LibraryConfig:
-    """What makes a network of another library.
+    """Configuration of a network of timm or torchvision.
 
     Attributes:
-        library: which one; it must be installed.
-        name: the network's name there.
+        library: the library, which must be installed.
+        name: the network's name in the library.
         options: further arguments of its constructor, by name.
-        feature_shape: the axes of what it returns: maps, maps with channels last, or tokens. None finds it out: from
-            what timm says of the network, or from the number of axes.
+        feature_shape: the axes of its output: maps, maps with channels last, or tokens. None: timm's `output_fmt`, or
+            the number of axes, determines it.
     """
 
     library: Literal["timm", "torchvision"]
@@ -50,7 +50,7 @@ class LibraryConfig:
 
 @functools.lru_cache(maxsize=8)
 def _feature_size(config: LibraryConfig) -> int:
-    """What comes out for one image, found out by following the shapes alone."""
+    """The size of the output for one image, computed on the meta device."""
     network = library_network(config).eval().to("meta")
     with torch.inference_mode():
         return cast(Any, network).forward_features(torch.empty(1, 3, 224, 224, device="meta")).shape[1]
@@ -59,13 +59,13 @@ def _feature_size(config: LibraryConfig) -> int:
 def library_network(config: LibraryConfig) -> nn.Module:
     """The library's own network, without its classifier, with a `forward_features` that returns vectors.
 
-    It is the library's module itself, not one around it: its parameters must lie directly below `backbone.`.
+    It is the library's module itself, without a wrapper: its parameters must be directly below `backbone.`.
 
     Raises:
         ImportError: the library is not installed.
-        Exception: whatever the library says of a name or options that it does not know.
+        Exception: the library's error for an unknown name or option.
     """
-    # On the CPU also where the rest is built without memory: these networks compute tables while they are built.
+    # On the CPU even if the rest is built on the meta device: these networks compute tables when they are built.
     with torch.device("cpu"):
         network, features = _BUILDERS[config.library](config)
     shape = config.feature_shape or getattr(network, "output_fmt", None)
@@ -82,11 +82,11 @@ def _timm(config: LibraryConfig) -> tuple[nn.Module, Features]:
 def _torchvision(config: LibraryConfig) -> tuple[nn.Module, Features]:
     get_model = importlib.import_module("torchvision.models").get_model
     network = get_model(config.name, weights=None, **dict(config.options))
-    # Both names, whichever the network has: so does MMAction2, and checkpoints have neither.
+    # both names, whichever the network has, as in MMAction2; checkpoints have neither
     network.classifier = nn.Identity()
     network.fc = nn.Identity()
     if config.name.startswith("swin"):
-        # The one family there whose maps have their channels last; timm's say so themselves.
+        # the only family in torchvision with channels last; timm's networks have the attribute
         network.output_fmt = "NHWC"
     return network, getattr(network, "features", network)
 
@@ -101,8 +101,8 @@ def _pooled(features: Features, shape: str | None, images: torch.Tensor) -> torc
     """The mean over all positions.
 
     Args:
-        features: what makes maps or tokens of images.
-        shape: the order of their axes; None to go by their number.
+        features: from images to maps or tokens.
+        shape: the order of their axes; None means by their number.
         images: float32 `[N, 3, H, W]`, normalised.
 
     Returns:

@@ -1,4 +1,4 @@
-"""TIN: ResNets for images whose blocks look at other frames, by shifting channels in time by learned distances.
+"""TIN: ResNets for images whose blocks combine frames by shifting channels in time by learned distances.
 
 Paper: Shao et al., "Temporal Interlacing Network" (arXiv:2001.06499). Layout and parameter names are those of
 MMAction2's `ResNetTIN` (0.x and 1.x).
@@ -16,16 +16,16 @@ from vidfeat.models.resnet import ResNet, ResNetConfig
 from vidfeat.models.tsm import BlockFlags, add_non_local, by_clip, check_non_local
 
 GROUPS = 2
-"""Learned distances per layer; each serves one group of channels forward in time and one backward."""
+"""Learned distances per layer; each applies to one group of channels forward in time and one backward."""
 
 
 @dataclass(frozen=True)
 class TINConfig:
-    """What makes a TIN.
+    """Configuration of a TIN.
 
     Attributes:
-        resnet: the network into which shifts are put.
-        segments: how many neighbouring frames are shifted among each other.
+        resnet: the network without shifts.
+        segments: number of neighbouring frames in a group.
         is_tin: whether channels are shifted at all.
         shift_div: one channel in `shift_div` is shifted.
         non_local, non_local_block: as in `TSMConfig`.
@@ -41,7 +41,7 @@ class TINConfig:
     def __post_init__(self) -> None:
         if self.segments < 1:
             raise ValueError(f"segments must be at least 1; {self.segments = }")
-        # The narrowest blocks have 64 channels, and what is shifted of them falls into 2 * GROUPS equal groups.
+        # the narrowest blocks have 64 channels, whose shifted part is divided into 2 * GROUPS equal groups
         if self.shift_div < 1 or 64 % (self.shift_div * 2 * GROUPS):
             raise ValueError(f"shift_div must be 1, 2, 4, 8 or 16; {self.shift_div = }")
         if self.is_tin and self.resnet.num_stages != 4:
@@ -55,7 +55,7 @@ class TINConfig:
 
 
 class OffsetNet(nn.Module):
-    """How far each group of channels moves in time."""
+    """The distance by which each group of channels is shifted in time."""
 
     def __init__(self, channels: int, segments: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class OffsetNet(nn.Module):
 
 
 class WeightNet(nn.Module):
-    """How much each group of channels counts in each frame."""
+    """The weight of each group of channels in each frame."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class WeightNet(nn.Module):
 
 
 class TemporalInterlace(nn.Module):
-    """Move the first `channels` channels in time; `[N * segments, C, H, W]` to the same."""
+    """Shift the first `channels` channels in time; `[N * segments, C, H, W]` to the same."""
 
     def __init__(self, channels: int, segments: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class TemporalInterlace(nn.Module):
         self.weight_net = WeightNet(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Each group becomes a mix of the two frames that its distance falls between; zeros come from outside."""
+        """Each group becomes a linear interpolation between two frames; frames outside are zero."""
         moved = by_clip(x[:, : self.channels], self.segments)
         series = moved.mean((3, 4)).transpose(1, 2)
         offsets = self.offset_net(series)
@@ -106,7 +106,7 @@ class TemporalInterlace(nn.Module):
 
 
 def _mix(offsets: torch.Tensor, segments: int) -> torch.Tensor:
-    """How much frame s gives to frame t when moved by a distance between two whole numbers of frames.
+    """The coefficient of frame s in frame t, when shifted by a distance between two whole numbers of frames.
 
     Args:
         offsets: frames `[N, groups]`, positive towards later frames.
@@ -132,7 +132,7 @@ class InterlacedConv(nn.Module):
         self.net2 = conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N * segments, C, H, W]` to what the convolution makes of it."""
+        """`[N * segments, C, H, W]` to the output of the convolution."""
         return self.net2(self.net1(x))
 
 

@@ -1,4 +1,4 @@
-"""TPN: a neck that joins the last stages of a backbone, each seen at its own rate.
+"""TPN: a neck that joins the last stages of a backbone, each at its own temporal rate.
 
 Paper: Yang et al., "Temporal Pyramid Network for Action Recognition" (arXiv:2004.03548). Layout and parameter names
 below `neck.` are those of MMAction2's `TPN` (0.x and 1.x).
@@ -20,7 +20,7 @@ GROUPS = 32
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How the levels of a pyramid become one map.
+    """Configuration of the fusion of a pyramid's levels.
 
     Attributes:
         mid_channels: channels of each level before they are joined.
@@ -35,18 +35,19 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class TPNConfig:
-    """What makes a TPN.
+    """Configuration of a TPN.
 
     Attributes:
-        in_channels: channels of the maps that come in, one for each level.
+        in_channels: channels of the input maps, one for each level.
         out_channels: channels of each level inside the pyramid.
         temporal_scales: pooling of each level over time.
         fusion: how levels are joined, top down and bottom up.
-        upsample: factors over (time, height, width) from one level to the one below; None leaves the step out.
-        downsample: pooling from one level to the one above; None leaves the step out.
-        flow: whether the flow bottom up begins where the one top down ended ("cascade"), or beside it ("parallel").
-        aux_classes: classes of the auxiliary head, which only training uses; None where there is none. Its weights
-            are in released checkpoints, under the neck's own name, and are loaded with the rest.
+        upsample: factors over (time, height, width) from one level to the one below; None means no such step.
+        downsample: pooling from one level to the one above; None means no such step.
+        flow: whether the bottom-up flow begins at the result of the top-down flow ("cascade") or at its input
+            ("parallel").
+        aux_classes: classes of the auxiliary head, which is used in training only; None if there is none. Its
+            weights are in released checkpoints, under the neck's name, and are loaded with the rest.
     """
 
     in_channels: tuple[int, ...]
@@ -139,7 +140,7 @@ class Downsample(nn.Module):
 
 
 class PooledConv(nn.Module):
-    """Pooling, then a convolution: one level on its way into the fusion."""
+    """Pooling, then a convolution: one level, before the fusion."""
 
     def __init__(self, in_channels: int, out_channels: int, scale: tuple[int, int, int]) -> None:
         super().__init__()
@@ -217,7 +218,7 @@ class TPN(nn.Module):
         return self.pyramid_fusion(torch.cat([self.level_fusion_1(descended), self.level_fusion_2(ascended)], 1))
 
     def _descend(self, levels: list[torch.Tensor]) -> list[torch.Tensor]:
-        """To each level is added the one above it, from the top down."""
+        """Add to each level the one above it, from the top down."""
         levels = list(levels)
         if self.upsample is not None:
             for above in range(len(levels) - 1, 0, -1):
@@ -225,7 +226,7 @@ class TPN(nn.Module):
         return levels
 
     def _ascend(self, levels: list[torch.Tensor]) -> list[torch.Tensor]:
-        """To each level is added the one below it, from the bottom up."""
+        """Add to each level the one below it, from the bottom up."""
         levels = list(levels)
         for below, downsample in enumerate(self.downsample_ops):
             levels[below + 1] = levels[below + 1] + downsample(levels[below])

@@ -1,4 +1,4 @@
-"""What the plain transformers share: patches, attention among tokens, the two-layer perceptron."""
+"""Shared by the plain transformers: patches, attention among tokens, the two-layer perceptron."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MultiheadAttention(nn.Module):
 
     Args:
         size: length C of a token.
-        heads: parts into which C is cut; each attends on its own.
+        heads: number of parts of C; each attends separately.
     """
 
     def __init__(self, size: int, heads: int) -> None:
@@ -27,7 +27,7 @@ class MultiheadAttention(nn.Module):
         self.out_proj = nn.Linear(size, size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N, L, C]` to the same: every token becomes a weighted sum over all tokens of its row."""
+        """`[N, L, C]` to the same: for every token, a weighted sum over all tokens of its row."""
         if self.in_proj is not None:
             qkv = self.in_proj(x)
         else:
@@ -42,7 +42,7 @@ class MultiheadAttention(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """A convolution that makes a token of every patch, under the name that MMAction2 gives it.
+    """A convolution from every patch to a token, under its name in MMAction2.
 
     Args:
         projection: `[N, in_channels, ...]` to `[N, C, ...]`.
@@ -65,17 +65,17 @@ class FeedForward(nn.Module):
         self.layers = nn.Sequential(nn.Sequential(nn.Linear(channels, hidden), nn.GELU()), nn.Linear(hidden, channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every token on its own."""
+        """Every token separately."""
         return self.layers(x)
 
 
 class Mlp(nn.Module):
-    """The same with parameters named `fc1` and `fc2`, as the backbones that bring their own name them.
+    """The same with parameters named `fc1` and `fc2`, as in the backbones that do not use mmcv's.
 
     Args:
         channels: length of a token.
         hidden: length between the two layers.
-        out: length of the result; as long as a token where None.
+        out: length of the result; as long as a token if None.
     """
 
     def __init__(self, channels: int, hidden: int, out: int | None = None) -> None:
@@ -84,5 +84,5 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, channels if out is None else out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every token on its own."""
+        """Every token separately."""
         return self.fc2(functional.gelu(self.fc1(x)))

@@ -1,4 +1,4 @@
-"""TSM: ResNets for images whose blocks look at the frames before and after, by shifting some channels in time.
+"""TSM: ResNets for images whose blocks combine neighbouring frames by shifting some channels in time.
 
 Paper: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding" (arXiv:1811.08383). Layout and
 parameter names are those of MMAction2's `ResNetTSM` (0.x and 1.x).
@@ -21,18 +21,18 @@ BlockFlags = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class TSMConfig:
-    """What makes a TSM.
+    """Configuration of a TSM.
 
     Attributes:
-        resnet: the network into which shifts are put.
-        segments: how many neighbouring frames are shifted among each other; at least 2 with `temporal_pool`.
+        resnet: the network without shifts.
+        segments: number of neighbouring frames in a group; at least 2 with `temporal_pool`.
         is_shift: whether channels are shifted at all.
-        shift_div: one channel in `shift_div` moves forward in time, and one in `shift_div` backward.
+        shift_div: one channel in `shift_div` is shifted forward in time, and one in `shift_div` backward.
         shift_place: before a block's first convolution ("blockres"; in stages as deep as those of ResNet-101 in every
             other block), or before the whole block, shortcut included ("block").
         temporal_pool: whether the second stage begins by halving the number of frames.
         non_local: for each stage, one flag for each block: whether a non-local block follows; empty for none.
-        non_local_block: what those are like.
+        non_local_block: its configuration.
     """
 
     resnet: ResNetConfig
@@ -66,7 +66,7 @@ class TSMConfig:
 
 
 def check_non_local(flags: BlockFlags, resnet: ResNetConfig) -> None:
-    """Raise ValueError where the flags do not fit the network's blocks."""
+    """Raise ValueError if the flags do not fit the network's blocks."""
     if not flags:
         return
     blocks = BLOCKS[resnet.depth][: resnet.num_stages]
@@ -86,7 +86,7 @@ class TemporalShift(nn.Module):
         self.shift_div = shift_div
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N * segments, C, H, W]` in order of time to whatever `net` makes of the same shape."""
+        """`[N * segments, C, H, W]` in order of time to the output of `net` for the same shape."""
         return self.net(shift(x, self.segments, self.shift_div))
 
 
@@ -94,7 +94,7 @@ def by_clip(x: torch.Tensor, segments: int) -> torch.Tensor:
     """Frames `[N * segments, C, H, W]` as `[N, segments, C, H, W]`, without a copy.
 
     Raises:
-        RuntimeError: they are not whole groups.
+        RuntimeError: the number of frames is not a multiple of `segments`.
     """
     return x.view(-1, segments, *x.shape[1:])
 
@@ -104,8 +104,8 @@ def shift(x: torch.Tensor, segments: int, shift_div: int) -> torch.Tensor:
 
     Args:
         x: `[N * segments, C, H, W]`, each group of `segments` frames in order of time.
-        segments: frames that are shifted among each other; zeros come in from outside.
-        shift_div: see above.
+        segments: frames in a group; frames outside are zero.
+        shift_div: as in `TSMConfig`.
 
     Returns:
         A tensor of the same shape and memory format.
@@ -113,7 +113,7 @@ def shift(x: torch.Tensor, segments: int, shift_div: int) -> torch.Tensor:
     fold = x.shape[1] // shift_div
     if fold == 0:
         return x
-    # All of it at once, then the few channels that move: channel by channel, copies are several times slower.
+    # One copy of everything, then one of the few shifted channels: a copy per channel is several times slower.
     shifted = x.clone()
     source, target = by_clip(x, segments), by_clip(shifted, segments)
     target[:, :-1, :fold] = source[:, 1:, :fold]
@@ -132,9 +132,9 @@ class TemporalPool(nn.Module):
         self.segments = segments
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N * segments, C, H, W]` to what `net` makes of `[N * segments / 2, C, H, W]`."""
+        """`[N * segments, C, H, W]` to the output of `net` for `[N * segments / 2, C, H, W]`."""
         frames = by_clip(x, self.segments)
-        # Two frames at once: the window at frame 2k reaches from 2k - 1 to 2k + 1, and begins with the video.
+        # The window at frame 2k is from 2k - 1 to 2k + 1; the first one begins with the video.
         pooled = torch.maximum(frames[:, ::2], frames[:, 1::2])
         pooled[:, 1:] = torch.maximum(pooled[:, 1:], frames[:, 1:-1:2])
         return self.net(pooled.flatten(0, 1).contiguous(memory_format=torch.channels_last))
@@ -150,7 +150,7 @@ class NonLocalFrames(nn.Module):
         self.segments = segments
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N * segments, C, H, W]` to what the block makes of it."""
+        """`[N * segments, C, H, W]` to the output of the block."""
         clips = by_clip(self.block(x), self.segments).transpose(1, 2)
         return self.non_local_block(clips).transpose(1, 2).flatten(0, 1)
 
@@ -169,7 +169,7 @@ def add_non_local(net: ResNet, resnet: ResNetConfig, segments: int, flags: Block
 class ResNetTSM(ResNet):
     """A ResNet with shifts; `forward_features` takes `[N * segments, 3, H, W]`, in order of time.
 
-    With `temporal_pool` the maps of half as many frames come out.
+    With `temporal_pool` it returns the maps of half as many frames.
     """
 
     def __init__(self, config: TSMConfig) -> None:

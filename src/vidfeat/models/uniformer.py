@@ -1,4 +1,4 @@
-"""UniFormer: convolutions over near tokens in the early stages, attention over all tokens in the late ones.
+"""UniFormer: convolutions over neighbouring tokens in the early stages, attention over all tokens in the late ones.
 
 Paper: Li et al., "UniFormer: Unified Transformer for Efficient Spatiotemporal Representation Learning"
 (arXiv:2201.04676). Layout and parameter names are those of MMAction2's `UniFormer` (1.x).
@@ -21,7 +21,7 @@ STAGES = 4
 
 @dataclass(frozen=True)
 class UniFormerConfig:
-    """What makes a UniFormer. The defaults are the base one's.
+    """Configuration of a UniFormer. The defaults are the base one's.
 
     Attributes:
         depth: blocks of each of the four stages.
@@ -30,7 +30,7 @@ class UniFormerConfig:
         in_chans: channels of the input.
         mlp_ratio: hidden over outer channels of the MLPs.
         qkv_bias: whether queries, keys and values have a bias.
-        qk_scale: factor on the logits; one over the root of a head's channels where None.
+        qk_scale: factor on the logits; 1 / sqrt(channels of a head) if None.
     """
 
     depth: tuple[int, ...] = (5, 8, 20, 7)
@@ -80,7 +80,7 @@ class ConvMlp(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """A block of the early stages: what attention does there, a 5x5x5 convolution of each channel does as well."""
+    """A block of the early stages, with a depthwise 5x5x5 convolution in place of attention."""
 
     def __init__(self, channels: int, config: UniFormerConfig) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class AttentionBlock(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Patches to tokens: the step into a stage, with or without halving the number of frames."""
+    """Patch embedding at the begin of a stage, with or without halving the number of frames."""
 
     def __init__(self, in_channels: int, channels: int, patch: int, *, halve_time: bool) -> None:
         super().__init__()

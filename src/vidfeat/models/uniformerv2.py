@@ -1,4 +1,4 @@
-"""UniFormerV2: an image transformer for each frame, and a few blocks that gather a clip from its layers.
+"""UniFormerV2: an image transformer for each frame, and a few blocks that aggregate a clip from its layers.
 
 Paper: Li et al., "UniFormerV2: Spatiotemporal Learning by Arming Image ViTs with Video UniFormer" (arXiv:2211.09552).
 Layout and parameter names are those of MMAction2's `UniFormerV2` (1.x).
@@ -20,7 +20,7 @@ from vidfeat.models.transformer import MultiheadAttention
 
 @dataclass(frozen=True)
 class UniFormerV2Config:
-    """What makes a UniFormerV2. The defaults are the original's, a base one.
+    """Configuration of a UniFormerV2. The defaults are MMAction2's, a base one.
 
     Attributes:
         input_resolution: height and width of the input, in pixels.
@@ -29,12 +29,12 @@ class UniFormerV2Config:
         layers: its blocks.
         heads: its attention heads.
         t_size: frames of a clip.
-        kernel_size: frames that make one where `temporal_downsample` is set; odd.
+        kernel_size: frames per patch embedding with `temporal_downsample`; odd.
         dw_reduction: width over channels of the local blocks.
         temporal_downsample: whether the patch embedding halves the number of frames.
-        no_lmhra: whether the local blocks, which look at neighbouring frames, are left out.
+        no_lmhra: whether there are no local blocks, which combine neighbouring frames.
         double_lmhra: whether there are two for each layer, not one.
-        return_list: layers, counted from 0, that a global block gathers from.
+        return_list: layers, counted from 0, that a global block aggregates.
         n_layers: global blocks, one for each of those layers.
         n_dim: their channels; equal to `width`.
         n_head: their attention heads.
@@ -101,7 +101,7 @@ class QuickGelu(nn.Module):
 
 
 class GatheringAttention(nn.Module):
-    """One token sees all tokens of a clip; parameters as those of `MultiheadAttention`."""
+    """Attention of one token to all tokens of a clip; parameters as in `MultiheadAttention`."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class GatheringAttention(nn.Module):
     def forward(self, one: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """`[N, width]` and `[N, tokens, width]` to `[N, width]`.
 
-        With a single query it is cheaper to carry the query through the key's weights, and the weighted mean of the
-        tokens through the value's, than to carry every token through both: with h heads and width w, h instead of w
+        With a single query it is cheaper to multiply the query by the key's weights, and the weighted mean of the
+        tokens by the value's, than to multiply every token by both: with h heads and width w, h instead of w
         products per token and channel. The key's bias adds the same to all logits of a head, so softmax drops it.
         """
         query_weight, key_weight, value_weight = self.in_proj_weight.chunk(3)
@@ -134,7 +134,7 @@ def _mlp(width: int, hidden: int) -> nn.Sequential:
 
 
 class LocalBlock(nn.Module):
-    """Each token looks at its place in the frames before and after."""
+    """Combine each token with those at its position in the frames before and after."""
 
     def __init__(self, config: UniFormerV2Config) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class LocalBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> None:
-        """Change the tokens `[N * T, 1 + H * W, width]` in place; the first of each frame stays as it is."""
+        """Change the tokens `[N * T, 1 + H * W, width]` in place; the first of each frame is not changed."""
         places = x[:, 1:]
         places += _as_tokens(self.pos_embed(_as_maps(places, self.grid)))
 
@@ -168,7 +168,7 @@ def _as_tokens(maps: torch.Tensor) -> torch.Tensor:
 
 
 class Layer(nn.Module):
-    """A block of the image transformer, with the local blocks that make it look at other frames."""
+    """A block of the image transformer, with the local blocks that combine frames."""
 
     def __init__(self, config: UniFormerV2Config) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class Layer(nn.Module):
 
 
 class GlobalBlock(nn.Module):
-    """Gathers all tokens of a clip into one."""
+    """Aggregate all tokens of a clip into one."""
 
     def __init__(self, config: UniFormerV2Config) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class GlobalBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Layers over the frames, and global blocks over what some of them return."""
+    """Layers over the frames, and global blocks over the output of some of them."""
 
     def __init__(self, config: UniFormerV2Config) -> None:
         super().__init__()

@@ -21,22 +21,22 @@ from vidfeat.models.transformer import FeedForward, PatchEmbed
 
 @dataclass(frozen=True)
 class VisionTransformerConfig:
-    """What makes a vision transformer for clips. The defaults are ViT-B's.
+    """Configuration of a vision transformer for clips. The defaults are ViT-B's.
 
     Attributes:
-        img_size: height and width of the frames that the position embedding is made for, in pixels; it is stretched
-            for others.
+        img_size: height and width of the frames that the position embedding is made for, in pixels; it is
+            interpolated for others.
         patch_size: height and width of a patch, in pixels.
         num_frames: frames per clip.
-        tubelet_size: frames that a patch reaches over.
+        tubelet_size: frames per patch.
         in_channels: channels of the input.
         embed_dims: length C of a token.
         depth: number of blocks.
         num_heads: attention heads per block.
         mlp_ratio: length of the hidden layer of a block's perceptron over that of a token.
         qkv_bias: whether queries and values have a bias (keys have none).
-        qk_scale: factor on the products of queries and keys; one over the root of a head's length where None.
-        layer_scale: whether each block scales what it adds to a token, channel by channel.
+        qk_scale: factor on the products of queries and keys; 1 / sqrt(length of a head) if None.
+        layer_scale: whether each block scales its output channel by channel.
         use_learnable_pos_emb: whether the position embedding is a weight; it is a buffer of sines otherwise.
         use_mean_pooling: whether the feature is the mean over all tokens, then normalised; otherwise it is the first
             token of all tokens normalised.
@@ -86,7 +86,7 @@ class VisionTransformer(nn.Module):
     """A vision transformer over the patches of a clip.
 
     Args:
-        config: what to build.
+        config: its configuration.
     """
 
     def __init__(self, config: VisionTransformerConfig) -> None:
@@ -117,7 +117,7 @@ class VisionTransformer(nn.Module):
         return self.fc_norm(tokens.mean(1)) if self.config.use_mean_pooling else tokens[:, 0]
 
     def _positions(self, time: int, height: int, width: int) -> torch.Tensor:
-        """The position embedding, `[1, time * height * width, C]`, stretched where frames have another size."""
+        """The position embedding, `[1, time * height * width, C]`, interpolated if frames have another size."""
         grid = self.config.grid
         if time != grid[0]:
             raise ConfigError(
@@ -134,7 +134,7 @@ class VisionTransformer(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron; what each gives is added to its input."""
+    """Attention, then a perceptron; the output of each is added to its input."""
 
     def __init__(self, config: VisionTransformerConfig) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(size, size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Every token becomes a weighted sum over all tokens."""
+        """For every token, a weighted sum over all tokens."""
         if isinstance(self.qkv, PackedLinear):
             qkv = self.qkv(x)
         else:
@@ -183,7 +183,7 @@ class Attention(nn.Module):
             self.qkv = PackedLinear(self.qkv.weight, self._bias())
 
     def _bias(self) -> torch.Tensor | None:
-        # A bias of the keys would shift all products of a query alike, and the softmax would take it out again.
+        # a bias of the keys would add the same number to all products of a query, which the softmax cancels
         return torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias)) if self.has_bias else None
 
 

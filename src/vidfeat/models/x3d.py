@@ -1,4 +1,4 @@
-"""X3D: small networks for clips, grown from one tiny network by a few factors.
+"""X3D: small networks for clips, expanded from one tiny network by a few factors.
 
 Paper: Feichtenhofer, "X3D: Expanding Architectures for Efficient Video Recognition" (arXiv:2004.04730). Layout and
 parameter names are those of MMAction2's `X3D` (0.x and 1.x).
@@ -17,20 +17,20 @@ from vidfeat.models.layers import ConvNorm
 
 BASE_CHANNELS = 24
 BASE_BLOCKS = (1, 2, 5, 3)
-"""The network that is grown: channels of the first stage, and blocks per stage."""
+"""The network that is expanded: channels of the first stage, and blocks per stage."""
 
 
 @dataclass(frozen=True)
 class X3DConfig:
-    """What makes an X3D.
+    """Configuration of an X3D.
 
     Attributes:
         gamma_w, gamma_b, gamma_d: factors of the width, of the width inside blocks, and of the blocks per stage.
         in_channels: channels of the input.
-        num_stages: how many of the four stages are built.
+        num_stages: number of stages that are built, 1 to 4.
         spatial_strides: stride in space of the first block of each stage.
         se_style: whether every block has a squeeze-and-excitation, or every second one, from the first on.
-        se_ratio: channels inside of those over channels outside; None leaves all of them out.
+        se_ratio: channels inside of those over channels outside; None means none of them.
         norm_eps: epsilon of the batch normalisations.
     """
 
@@ -79,7 +79,7 @@ class X3DConfig:
 
 
 def round_width(channels: int, factor: float) -> int:
-    """`channels * factor` to the nearest multiple of 8 that is at least 8 and not more than a tenth too small."""
+    """`channels * factor` to the nearest multiple of 8 that is at least 8 and not more than 10 % too small."""
     exact = channels * factor
     rounded = max(8, int(exact + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * exact else rounded

@@ -1,4 +1,4 @@
-"""What makes two runs the same run: only then may one go on where the other stopped."""
+"""What decides the values of a video's features, apart from the video."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class RunIdentity:
-    """Everything that decides the bytes of an output.
+class WorkIdentity:
+    """Features that were computed with another identity do not count as finished.
 
     Attributes:
         recipe_digest: `Recipe.digest`, 64 hex digits.
         checkpoint_sha256: SHA-256 of the checkpoint file, 64 hex digits.
         precision: the arithmetic of the network, such as `"fp32"` or `"bf16"`.
-        list_digest: `vidfeat.store.list_digest` of the videos, 64 hex digits.
-        decoder: what decodes the videos, `"pyav"` or `"nvdec"`. Runs of before there was a choice do not say it.
+        decoder: what decodes the videos, `"pyav"` or `"nvdec"`. Manifests from before there was a choice lack it.
     """
 
     recipe_digest: str
     checkpoint_sha256: str
     precision: str
-    list_digest: str
     decoder: str = "pyav"
 
     def to_json(self) -> dict[str, str]:
@@ -30,11 +28,11 @@ class RunIdentity:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, data: Any) -> RunIdentity:
+    def from_json(cls, data: Any) -> WorkIdentity:
         """The inverse of `to_json`; other keys are ignored.
 
         Raises:
-            ValueError: if one is absent, other than the decoder, or is no string.
+            ValueError: one is absent, other than the decoder, or is no string.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if isinstance(data, dict):
@@ -44,26 +42,25 @@ class RunIdentity:
         return cls(**{name: data[name] for name in names})
 
 
-_MEANING = {
-    "recipe_digest": "the recipe (config or options)",
-    "checkpoint_sha256": "the checkpoint",
-    "precision": "the precision",
-    "list_digest": "the list of videos",
-    "decoder": "the decoder",
+_NAMES = {
+    "recipe_digest": "recipe",
+    "checkpoint_sha256": "checkpoint",
+    "precision": "precision",
+    "decoder": "decoder",
 }
 
 
-def differences(there: RunIdentity, now: RunIdentity) -> list[str]:
-    """One phrase per value that differs, for people; empty when the two runs are the same run.
+def describe_difference(there: WorkIdentity, now: WorkIdentity) -> str:
+    """What differs between two identities, for people.
 
-    Example: `"the precision is 'bf16' there and 'fp32' now"`.
+    Example: `"another checkpoint (ab12… there, cd34… now) and another precision (bf16 there, fp32 now)"`.
     """
-    return [
-        f"{meaning} is {_short(getattr(there, name))!r} there and {_short(getattr(now, name))!r} now"
-        for name, meaning in _MEANING.items()
+    return " and ".join(
+        f"another {meaning} ({_short(getattr(there, name))} there, {_short(getattr(now, name))} now)"
+        for name, meaning in _NAMES.items()
         if getattr(there, name) != getattr(now, name)
-    ]
+    )
 
 
 def _short(value: str) -> str:
-    return value if len(value) <= 20 else f"{value[:12]}..."
+    return value if len(value) <= 20 else f"{value[:8]}…"

@@ -1,103 +1,55 @@
-"""The manifest: what an output holds and where it came from, as JSON lines beside it."""
+"""The manifest: what a finished output holds and where it came from, as JSON lines beside it."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from vidfeat.errors import OutputError
-from vidfeat.store.atomic import replacing
-from vidfeat.store.identity import RunIdentity
-from vidfeat.store.records import Done, Failed
+from vidfeat.formats.atomic import replacing
+from vidfeat.store.identity import WorkIdentity
+from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, to_text
 
-MANIFEST_VERSION = 1
-
-
-class ManifestHeader(TypedDict):
-    """What only the caller of the store knows.
-
-    Attributes:
-        recipe: `Recipe.to_json()`.
-        checkpoint: `source`, the file or address as given, and `sha256`.
-        device: what computed the features, such as `"cpu"` or the name of a GPU.
-        numerics: how: `kernels`, "eager" or "compiled"; `units_per_batch`, a list; `cosine_to_fp32`, of the first
-            batch, or None where there was nothing to check. Empty where the last session only wrote the output.
-        versions: of `vidfeat`, `python`, `torch`, `av`, `numpy` and `cv2`.
-    """
-
-    recipe: dict[str, Any]
-    checkpoint: dict[str, str]
-    device: str
-    numerics: dict[str, Any]
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True)
-class ManifestSummary:
-    """What the first line of a manifest tells about the rest.
-
-    Attributes:
-        identity: the run.
-        videos: how many lines follow.
-        failed: how many of them are failures.
-    """
-
-    identity: RunIdentity
-    videos: int
-    failed: int
-
-
-def manifest_path(out: Path) -> Path:
-    """The manifest of an output, beside it."""
-    return out.with_name(f"{out.name}.manifest.jsonl")
+MANIFEST_VERSION = 2
+_READABLE = (1, 2)
 
 
 def header_line(
-    header: ManifestHeader, identity: RunIdentity, *, out: Path, output_format: str, videos: int, failed: int
+    description: Mapping[str, Any],
+    identity: WorkIdentity,
+    *,
+    backend: str | None,
+    sessions: list[Any],
+    list_digest: str,
+    videos: int,
+    failed: int,
+    output: str,
+    output_format: str,
 ) -> dict[str, Any]:
     """The first line."""
     return {
         "vidfeat_manifest": MANIFEST_VERSION,
-        "recipe": header["recipe"],
+        "recipe": description["recipe"],
         "recipe_digest": identity.recipe_digest,
-        "checkpoint": {**header["checkpoint"], "sha256": identity.checkpoint_sha256},
+        "checkpoint": {**description["checkpoint"], "sha256": identity.checkpoint_sha256},
         "precision": identity.precision,
         "decoder": identity.decoder,
-        "device": header["device"],
-        "numerics": header["numerics"],
-        "versions": header["versions"],
-        "list_digest": identity.list_digest,
+        "encoder": description["encoder"],
+        "backend": backend,
+        "sessions": sessions,
+        "list_digest": list_digest,
         "videos": videos,
         "failed": failed,
-        "output": out.name,
+        "output": output,
         "format": output_format,
     }
 
 
-def video_line(body: Done | Failed) -> dict[str, Any]:
-    """The line of one video. Both kinds have the same keys, so that a table reader sees columns."""
-    done = body if isinstance(body, Done) else None
-    failed = body if isinstance(body, Failed) else None
-    return {
-        "index": body.index,
-        "name": body.name,
-        "status": body.tag,
-        "shape": list(done.shape) if done else None,
-        "dtype": done.dtype if done else None,
-        "frames": done.frames if done else None,
-        "frames_declared": done.frames_declared if done else None,
-        "salvaged": done.salvaged if done else None,
-        "fps": done.fps if done else None,
-        "seconds": done.seconds if done else None,
-        "sha256": done.sha256 if done else None,
-        "error": {"stage": failed.stage, "kind": failed.kind, "message": failed.message} if failed else None,
-    }
-
-
-def write_manifest(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+def write_manifest(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Write the lines; the file is there in full or not at all.
 
     Raises:
@@ -108,71 +60,146 @@ def write_manifest(path: Path, lines: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(line, allow_nan=False).encode("ascii") + b"\n")
 
 
-def read_summary(path: Path) -> ManifestSummary | None:
-    """What the first line tells; None if there is no manifest.
+class Manifest:
+    """A manifest of version 1 or 2, open for reading; stays readable when the file is moved or replaced. Close it.
+
+    Attributes:
+        path: the file.
+        version: 1 or 2.
+        header: the first line, with the keys of version 2.
+        identity: what the features were computed with.
+        videos, failed: how many lines follow, and how many of them are failures.
 
     Raises:
+        FileNotFoundError: there is none.
         OutputError: the file is no manifest, or one of another version.
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._errors():
+            try:
+                self._file = path.open("rb")
+            except NotADirectoryError as error:
+                raise FileNotFoundError(path) from error
+        try:
+            with self._errors():
+                self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The lines of the videos, one at a time, each with its offset in the file.
+
+        Raises:
+            OutputError: the file cannot be read or a line is no JSON object.
+        """
+        offset, number = self._start, 2
+        while True:
+            size, line = self._parse(offset, number)
+            if not size:
+                return
+            yield offset, line
+            offset, number = offset + size, number + 1
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """The lines of the videos, as far as an index has to know them.
+
+        Raises:
+            OutputError: as for `lines`; a line is about no video.
+        """
+        identity = to_text(self.identity.to_json())
+        for number, (offset, line) in enumerate(self.lines(), start=2):
+            with self._errors(), _line_errors(number):
+                status, name = line["status"], line["name"]
+                if status not in ("done", "failed") or not isinstance(name, str):
+                    raise ValueError(f"{status!r} is the status of {name!r}")
+                size, modified_ns = line.get("stamp") or (UNKNOWN_SIZE, None)
+                session = self._sessions[line.get("session", 0)]
+                entry = IndexEntry(offset, name, status, identity, session, 0, size, modified_ns)
+            yield entry
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """All of the lines, each with its offset in the file."""
+        for number, (offset, line) in enumerate(self.lines(), start=2):
+            yield offset, self._row(line, number)
+
+    def row(self, offset: int) -> Row:
+        """The row at an offset."""
+        return self._row(self._parse(offset, None)[1], None)
+
+    def _read_header(self) -> None:
+        first = self._file.readline()
+        self._start = len(first)
+        header = json.loads(first)
+        self.version = header["vidfeat_manifest"]
+        if self.version not in _READABLE:
+            raise ValueError(f"version {self.version!r}")
+        if self.version == 1:
+            session = {name: header.get(name) for name in ("device", "numerics", "versions")}
+            backend = (header.get("numerics") or {}).get("kernels")
+            header = {**header, "encoder": "", "backend": backend, "sessions": [session]}
+        self.header: dict[str, Any] = header
+        self.identity = WorkIdentity.from_json({**header, "checkpoint_sha256": header["checkpoint"]["sha256"]})
+        self.videos, self.failed = int(header["videos"]), int(header["failed"])
+        self._sessions = [to_text(session) for session in header["sessions"]]
+        _ = header["recipe"], header["list_digest"], header["format"]
+
+    def _parse(self, offset: int, number: int | None) -> tuple[int, dict[str, Any]]:
+        """The line at an offset and its size, 0 at the end of the file."""
+        with self._errors():
+            self._file.seek(offset)
+            line = self._file.readline()
+            try:
+                data = json.loads(line) if line else {}
+            except ValueError as error:
+                raise ValueError(f"no JSON on line {number}, {line[:40]!r}: {error}") from error
+            if not isinstance(data, dict):
+                raise ValueError(f"no object on line {number}: {line[:40]!r}")
+        return len(line), data
+
+    def _row(self, line: Mapping[str, Any], number: int | None) -> Row:
+        with self._errors(), _line_errors(number):
+            return Row.from_line(line, self._sessions)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise OutputError(
+                str(self.path),
+                expected=f"a vidfeat manifest, version {' or '.join(map(str, _READABLE))}",
+                found=str(error),
+                hint="If the output may be replaced, give --restart.",
+            ) from error
+
+
+@contextlib.contextmanager
+def _line_errors(number: int | None) -> Iterator[None]:
     try:
-        line = _first_line(path)
-        if line["vidfeat_manifest"] != MANIFEST_VERSION:
-            raise ValueError(f"version {line['vidfeat_manifest']!r}")
-        identity = RunIdentity.from_json({**line, "checkpoint_sha256": line["checkpoint"]["sha256"]})
-        return ManifestSummary(identity, int(line["videos"]), int(line["failed"]))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise no_manifest(path, str(error)) from error
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise ValueError(f"line {number} is about no video: {error!r}") from error
 
 
-def read_recipe(path: Path) -> Any:
-    """The recipe that the first line tells, as JSON data.
-
-    Raises:
-        OutputError: the file is no manifest.
-    """
-    try:
-        return _first_line(path)["recipe"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise no_manifest(path, str(error)) from error
-
-
-def _first_line(path: Path) -> Any:
-    with path.open("rb") as file:
-        return json.loads(file.readline())
-
-
-def read_videos(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the videos, one at a time.
-
-    Raises:
-        OutputError: the file cannot be read or a line is no JSON object.
-    """
+def fingerprint(path: Path) -> str | None:
+    """Names the content of a manifest; None where there is none."""
     try:
         with path.open("rb") as file:
-            file.readline()
-            for number, line in enumerate(file, start=2):
-                yield _video(line, number)
-    except (OSError, ValueError, RecursionError) as error:
-        raise no_manifest(path, str(error)) from error
-
-
-def _video(line: bytes, number: int) -> dict[str, Any]:
-    try:
-        video = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"no JSON on line {number}, {line[:40]!r}: {error}") from error
-    if not isinstance(video, dict):
-        raise ValueError(f"no object on line {number}: {line[:40]!r}")
-    return video
-
-
-def no_manifest(path: Path, found: str) -> OutputError:
-    """What to say about a file that cannot be understood as a manifest."""
-    return OutputError(
-        str(path),
-        expected=f"a vidfeat manifest, version {MANIFEST_VERSION}",
-        found=found,
-        hint="If the output may be replaced, give --restart.",
-    )
+            return f"manifest {hashlib.sha256(file.read(1 << 20)).hexdigest()} of {path.stat().st_size} bytes"
+    except OSError:
+        return None

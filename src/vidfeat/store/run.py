@@ -1,52 +1,34 @@
-"""One run: its videos, what is finished, and the output at the end."""
+"""One run: which videos are finished, the commits, and the output at the end."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import math
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from types import TracebackType
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, UsageError, VideoError, WriteError
-from vidfeat.store.atomic import remove
-from vidfeat.store.identity import RunIdentity
-from vidfeat.store.journal import (
-    AppendFile,
-    Journal,
-    OpenFile,
-    agree,
-    clear_idle_journals,
-    has_journal,
-    journals_of,
-    other_run,
-    remove_journals,
-)
-from vidfeat.store.ledger import Ledger
-from vidfeat.store.manifest import (
-    ManifestHeader,
-    ManifestSummary,
-    header_line,
-    manifest_path,
-    read_summary,
-    read_videos,
-    video_line,
-    write_manifest,
-)
-from vidfeat.store.records import Done, Failed, Settled
-from vidfeat.store.results import Failure, Result, Success
-from vidfeat.store.streams import Features, as_little_endian
-from vidfeat.store.writers import Format, open_format
-from vidfeat.videos import Entry
+from vidfeat.errors import OutputError, UsageError, WriteError, quote
+from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
+from vidfeat.formats.atomic import remove, sync_folder
+from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.store.database import Writer, forget_pin, pin
+from vidfeat.store.files import RankLock, RunFiles, is_locked
+from vidfeat.store.identity import WorkIdentity
+from vidfeat.store.index import DONE, Index
+from vidfeat.store.manifest import header_line, write_manifest
+from vidfeat.store.rows import IndexEntry, Row, require_values, to_bytes, to_text
+from vidfeat.videos import VideoRef, list_digest
 
-_LONGEST_MESSAGE = 2000
 _NAMED_IN_ERRORS = 5
+_ROWS_PER_COMMIT = 256
+"""Rows that are taken over from a finished output with one commit."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +37,16 @@ class Summary:
 
     Attributes:
         videos: how many the list has.
-        failed: how many of them have no features.
+        computed: those with features that were committed since the run was opened, by any rank.
+        kept: those with features from before.
+        failed: those without features.
         out: the output.
-        manifest: what tells about each video.
+        manifest: says what became of each video.
     """
 
     videos: int
+    computed: int
+    kept: int
     failed: int
     out: Path
     manifest: Path
@@ -68,419 +54,501 @@ class Summary:
     @property
     def done(self) -> int:
         """How many videos have features."""
-        return self.videos - self.failed
+        return self.computed + self.kept
 
 
 class RunStore:
-    """Takes the features of a run as they come, and keeps them through crashes.
+    """Takes the features of videos as they come, and keeps them through crashes.
 
-    The processes of a run, its ranks, each open the same output with their own rank and never talk. Each commits to a
-    journal of its own; rank 0 merges the journals into the output. A run that was stopped at any moment goes on when
-    it is opened again with the same identity. Not for use by several threads.
+    The processes of a run, its ranks, each open the same output with their own rank, and never talk. Each commits to a
+    database of its own; rank 0 merges them into the output. Whatever was committed for the same video file and
+    identity counts as finished when the output is opened again, with whatever list.
+
+    Not for use by several threads at once, apart from `pin_backend`. Use it in a `with` block, or `close` it.
 
     Attributes:
         out: the output.
+        notes: sentences for people about what was found there.
+        finished: whether output and manifest are complete, so that nothing is left to do.
     """
 
     def __init__(
         self,
-        output_format: Format,
-        identity: RunIdentity,
-        entries: Sequence[Entry],
-        share: _Share,
-        state: ManifestSummary | _Session,
+        sink: Sink,
+        identity: WorkIdentity,
+        description: str,
+        index: Index,
+        lock: RankLock | None,
+        *,
+        rank: int,
+        world_size: int,
+        created: Sequence[Path],
     ) -> None:
         """Use `RunStore.open`."""
-        self.out = output_format.out
-        self._format = output_format
-        self._identity = identity
-        self._entries = entries
-        self._share = share
-        self._state: ManifestSummary | _Session | None = state  # None once closed
+        self.out = sink.out
+        self.notes = index.notes
+        self.finished = lock is None
+        self._sink, self._identity, self._description = sink, identity, description
+        self._files = RunFiles(sink.out)
+        self._index, self._lock, self._created = index, lock, created
+        self._rank, self._world_size = rank, world_size
+        self._writer = Writer(self._files.database(rank), identity, description)
+        self._started_over = not index.start_over and not index.unreadable
+        self._closed = False
 
     @classmethod
     def open(
         cls,
-        out: Path | str,
-        identity: RunIdentity,
-        entries: Sequence[Entry],
+        sink: Sink,
+        identity: WorkIdentity,
+        videos: Sequence[VideoRef],
         *,
+        description: Mapping[str, Any],
         rank: int = 0,
         world_size: int = 1,
         restart: bool = False,
         retry_failed: bool = False,
-        open_file: OpenFile = AppendFile,
     ) -> RunStore:
-        """Begin a run, or go on with one.
+        """Start a run, or go on with one.
+
+        Nothing of a finished output is touched before the first new result is committed.
 
         Args:
-            out: the output, as `open_format` reads it; its folder is created where it is missing.
-            identity: of the run; what is there of another run is refused.
-            entries: the videos, the same for all ranks; their `index` counts from 0.
+            sink: the output.
+            identity: what the features are computed with; others that are there do not count.
+            videos: the list, the same for all ranks.
+            description: for the manifest: `recipe` (`Recipe.to_json()`), `checkpoint` (`source`) and `encoder`, its
+                name; JSON data.
             rank: which process this is, from 0.
             world_size: how many there are; it may differ from the last session's.
-            restart: compute everything anew, and replace the output whatever it is. Give it to all ranks or none.
-            retry_failed: try the videos again that failed in sessions before. With several ranks, those of a run that
-                was finished; one that was interrupted has to finish first.
-            open_file: opens the journal; tests put faulty files in its place.
+            restart: compute everything, and replace the output whatever it is. Give it to all ranks or none.
+            retry_failed: try videos again that failed in sessions before. With several ranks, those of a run that was
+                finished; one that was interrupted has to finish first.
 
         Raises:
-            UsageError: the output has an unknown suffix, the videos' names do not fit a folder, or the rank is none.
-            OutputError: what stands there is of another run, or is not vidfeat's, or is open in another process, or
-                is damaged.
+            UsageError: the videos' keys do not fit the output or repeat, or the rank is none.
+            OutputError: what is there is not vidfeat's, or of a run of version 1 that was not finished, or open in
+                another process, or damaged.
             WriteError: the system refuses to write there.
         """
-        output_format = open_format(out)
-        output_format.check_names(entries)
         if not 0 <= rank < world_size:
             raise UsageError("the call", expected=f"a rank from 0 to {world_size - 1}", found=str(rank))
-        share = _Share(rank, world_size)
-        summary = None if restart else _finished_run(output_format.out, identity)
-        if summary is not None and not (retry_failed and summary.failed):
-            if rank == 0 and not summary.failed:
-                remove_journals(output_format.out)  # left by a process that was killed right after the manifest
-            return cls(output_format, identity, entries, share, summary)
+        keys = [video.key for video in videos]
+        if len(set(keys)) != len(keys):
+            (repeated, count), *_ = Counter(keys).most_common(1)
+            raise UsageError("the call", expected="different keys", found=f"{quote(repeated)} {count} times")
+        sink.check_keys(keys)
+        files = RunFiles(sink.out)
+
+        options = {"rank": rank, "world_size": world_size, "restart": restart, "retry_failed": retry_failed}
+
+        def read() -> Index:
+            return Index(files, sink, identity, videos, **options)
+
+        text = json.dumps(description, allow_nan=False)
+        ranks = {"rank": rank, "world_size": world_size}
+        before = files.signature()
+        index = read()
+        if index.finished:
+            if rank == 0 and not index.has_rows_of_others:
+                files.remove_folder()  # left by a process that was killed right after it wrote the manifest
+            return cls(sink, identity, text, index, None, **ranks, created=())
         if not restart:
-            _require_ours(output_format.out)
-        output_format.prepare()
-        session = _Session.begin(output_format, identity, entries, share, restart=restart, open_file=open_file)
-        if retry_failed and world_size == 1:
-            session.settle()
-        return cls(output_format, identity, entries, share, session)
+            _require_ours(files, index)
+        created = _missing_folders(sink.out)
+        sink.prepare()
+        try:
+            lock = RankLock(files.database(rank), index.own_last if restart else 0)
+            try:
+                if files.signature() != before:  # somebody committed before this process had the lock
+                    index.close()
+                    index = read()
+                if restart and rank == 0 and not files.other_ranks_run(rank):
+                    forget_pin(files.pins, identity)
+            except BaseException:
+                lock.close(remove=not files.database(rank).exists())
+                raise
+        except BaseException:
+            index.close()
+            if files.remove_unused_folder():
+                _remove_empty(*created)
+            raise
+        return cls(sink, identity, text, index, lock, **ranks, created=created)
 
-    @property
-    def finished(self) -> bool:
-        """Whether output and manifest are complete, so that nothing is left to do."""
-        return isinstance(self._state, ManifestSummary)
+    def pending(self) -> list[VideoRef]:
+        """The videos of this rank that are not finished, in the order of the list.
 
-    def pending(self) -> list[Entry]:
-        """The entries of this rank that are not finished, in the order of the list.
-
-        Every `world_size`-th entry is this rank's. An entry is finished when any rank committed it.
+        Every `world_size`-th video is this rank's. A video is finished when any rank committed it.
         """
-        if not isinstance(self._state, _Session):
+        if self.finished or self._closed:
             return []
-        ledger = self._state.ledger
-        ledger.update()
-        return [entry for entry in self._entries[self._share.slice] if not self._is_kept(ledger, entry)]
+        self._index.refresh()
+        return self._index.pending(slice(self._rank, None, self._world_size))
 
-    def agree(self, proposal: str | None) -> str | None:
-        """What the ranks and sessions of this run agree on about kernels: the first proposal other than None.
+    def pin_backend(self, proposal: str | None) -> str | None:
+        """What computes the features in all ranks and sessions of this identity: what was proposed first.
+
+        Args:
+            proposal: a word; None only asks.
 
         Raises:
             WriteError, OutputError: as in `commit`.
         """
-        self._session()
-        return agree(self.out, proposal)
+        self._require_open()
+        manifest = self._index.manifest
+        before = manifest.header.get("backend") if manifest and manifest.identity == self._identity else None
+        return pin(self._files.pins, self._identity, before or proposal)
 
-    def commit(self, *results: Result) -> None:
-        """Keep what became of some videos. When this returns, it survives a crash of the machine.
+    def commit(self, outcomes: Sequence[Outcome], session: Mapping[str, Any]) -> list[VideoFailure]:
+        """Keep what came of some videos. When this returns, it survives a crash of the machine.
 
-        Many at once cost little more than one: each time the disk is waited for.
-
-        Raises:
-            VideoError: a value is not finite; commit the failure and go on. None of the results is kept.
-            WriteError: the system refused. Videos committed before are safe.
-            OutputError: the run is finished or closed, or an array holds no such features.
-        """
-        session = self._session()
-        for result in results:
-            self._require_entry(result.entry)
-            if isinstance(result, Success):
-                _require_features(result.entry, result.array)
-        successes = [result for result in results if isinstance(result, Success)]
-        failures = [result for result in results if isinstance(result, Failure)]
-        payloads = self._format.keep(*((result.entry.name, result.array) for result in successes))
-        for result in failures:
-            self._format.drop(result.entry.name)
-        session.journal.append(
-            *zip(map(_done, successes), payloads, strict=True), *((_failed(result), b"") for result in failures)
-        )
-
-    def finish(self, header: ManifestHeader, *, timeout: float = 600.0, poll: float = 0.2) -> Summary | None:
-        """Merge the journals into the output and its manifest, and remove them.
-
-        Rank 0 waits for the others; the others return None at once. If videos failed, the journals stay, so that
-        `retry_failed` finds the features of the rest. The store is finished or closed afterwards.
+        Many at once cost little more than one: each time the disk is waited for. A video that has features already
+        keeps them.
 
         Args:
-            header: what the manifest tells about the run.
+            outcomes: of videos in the list.
+            session: what this process is like: versions, device and the like; JSON data.
+
+        Returns:
+            The failures of those videos whose features cannot be kept: values that are not finite, or a name that the
+            file system does not take. They are committed in place of the features.
+
+        Raises:
+            WriteError: the system refused. What was committed before is safe.
+            OutputError: the run is finished or closed, a video is not in the list, or an array holds no such features.
+        """
+        self._require_open()
+        positions = {outcome.key: self._position_of(outcome.key) for outcome in outcomes}
+        wanted = {o.key: o for o in outcomes if self._index.state[positions[o.key]] != DONE}
+        failures = [
+            failure
+            for o in wanted.values()
+            if isinstance(o, VideoFeatures) and (failure := require_values(o)) is not None
+        ]
+        wanted.update((failure.key, failure) for failure in failures)
+        text = to_text(session)
+        if self._sink.in_place:
+            refused = self._put_in_place(wanted, text)
+            wanted.update((failure.key, failure) for failure in refused)
+            failures += refused
+        self._put(
+            [
+                (Row.of(outcome, self._index.videos[positions[key]], text), self._payload(outcome))
+                for key, outcome in wanted.items()
+            ]
+        )
+        return failures
+
+    def finalize(self, *, timeout: float = 600.0, poll: float = 0.2) -> Summary | None:
+        """Merge what all ranks committed into the output and its manifest, and remove the databases.
+
+        Rank 0 waits for the others; the others return None at once. The store is finished or closed afterwards.
+
+        Args:
             timeout: how long to wait for the other ranks while none of them commits anything, in seconds.
             poll: how often to look, in seconds.
 
         Raises:
-            OutputError: videos are missing after the wait; journals are damaged or contradict each other.
-            WriteError: the system refused. The journals are kept: run again.
+            OutputError: videos are missing after the wait; a database is damaged; features that were finished before
+                are gone from the output. They are computed by the next session.
+            WriteError: the system refused. What was committed is kept: run again.
         """
-        if self._share.rank != 0:
+        if self._rank != 0:
             self.close()
             return None
-        if isinstance(self._state, ManifestSummary):
-            return self._as_summary(self._state)
-        session = self._session()
-        self._wait(session.ledger, timeout if self._share.world_size > 1 else 0.0, poll)
-        self._require_kept(session.ledger)
-        # Before the manifest, so that whatever a manifest lists as failed is tried again when that is asked for.
-        failed = session.settle()
-        self._merge(session.ledger, header, failed)
-        session.close()
-        if not failed:
-            remove_journals(self.out)
-        self._state = ManifestSummary(self._identity, len(self._entries), failed)
-        return self._as_summary(self._state)
+        if not self.finished:
+            self._require_open()
+            self._wait(timeout if self._world_size > 1 else 0.0, poll)
+            if self._sink.in_place:
+                self._require_in_place()
+            else:
+                self._take_over()
+            self._write_output()
+            self._files.remove_version_1_journals()
+            self.finished = True
+            self._release()
+            self._files.remove_folder()
+        return Summary(len(self._index.videos), *self._index.counts(), self.out, self._files.manifest)
 
     def close(self) -> None:
-        """Release the journal; harmless when repeated. What was committed stays, for the next session."""
-        if isinstance(self._state, _Session):
-            self._state.close()
-            self._state = None
+        """Release all files; harmless when repeated. What was committed stays for the next session.
+
+        Where nothing ever was, nothing is left: a mistake that shows before the first video, such as weights of another
+        network, leaves no trace.
+        """
+        if not self._closed:
+            self._closed = True
+            self._release()
 
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and isinstance(self._state, _Session):
-            # A mistake that shows before the first video, such as weights of another network, leaves no trace.
-            self._state.journal.abandon()
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _session(self) -> _Session:
-        if not isinstance(self._state, _Session):
-            raise OutputError(str(self.out), expected="a run that is open", found="one that is finished or closed")
-        return self._state
+    # --- commits --------------------------------------------------------------------------------------------------
 
-    def _require_entry(self, entry: Entry) -> None:
-        if not 0 <= entry.index < len(self._entries) or self._entries[entry.index].name != entry.name:
-            raise OutputError(str(self.out), expected="an entry of this run", found=repr(entry))
+    def _put(self, rows: Sequence[tuple[Row, bytes | None]], *, fresh: bool = True) -> None:
+        """Commit rows and take them into account. The first of them supersede what is there, after `restart`."""
+        if not rows:
+            return
+        void = rows[0][0].status == "void"
+        if not self._started_over:
+            self._remove_unreadable()
+        committed = max(time.time_ns(), self._index.clock + 1)
+        with self._writer.transaction() as transaction:
+            if not self._started_over and not void:
+                transaction.start_over(self._index.start_over)
+            numbers = [transaction.put(row, payload, committed) for row, payload in rows]
+        self._started_over = self._started_over or not void
+        for (row, _), number in zip(rows, numbers, strict=True):
+            position = self._index.position_of(row.key)
+            if position is not None:
+                entry = IndexEntry(number, row.key, row.status, "", row.session, committed, None, None)
+                self._index.add(position, entry, self._writer.path, fresh=fresh)
 
-    def _is_kept(self, ledger: Ledger, entry: Entry) -> bool:
-        if ledger.is_done(entry.index):
-            return self._format.holds(entry.name)
-        return ledger.is_covered(entry.index)
+    def _put_in_place(self, outcomes: Mapping[str, Outcome], session: str) -> list[VideoFailure]:
+        """Write files; returns the failures of those that the file system does not take."""
+        known = [key for key in outcomes if self._index.is_known(self._position_of(key))]
+        shared = [self._index.shared_names[key] for key in known if key in self._index.shared_names]
+        # Should this process be killed before the new rows are there, the old ones must not stand for the new files.
+        self._put([(Row(key, "void", None, session), None) for key in known + shared])
+        self._set_manifest_aside()
+        features = [outcome for outcome in outcomes.values() if isinstance(outcome, VideoFeatures)]
+        errors = self._sink.write(features)
+        for outcome in outcomes.values():
+            if isinstance(outcome, VideoFailure):
+                self._sink.delete(outcome.key)
+        return [VideoFailure(f.key, f.encoder, errors[f.key]) for f in features if f.key in errors]
 
-    def _wait(self, ledger: Ledger, timeout: float, poll: float) -> None:
-        """Return when every video is covered."""
+    def _payload(self, outcome: Outcome) -> bytes | None:
+        return to_bytes(outcome.values) if isinstance(outcome, VideoFeatures) and not self._sink.in_place else None
+
+    def _remove_unreadable(self) -> None:
+        """After `restart`: remove databases that are damaged, and can neither be read nor written."""
+        for path in self._index.unreadable:
+            if path == self._writer.path or (self._rank == 0 and not is_locked(path.with_suffix(".lock"))):
+                remove(path)
+                remove(path.with_name(f"{path.name}-journal"))
+
+    def _set_manifest_aside(self) -> None:
+        """In place: the manifest does not stand beside an output that is not as it says."""
+        try:
+            self._files.manifest.replace(self._files.earlier_manifest)
+            sync_folder(self._files.folder)
+            sync_folder(self._files.folder.parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise WriteError(
+                str(self._files.manifest),
+                expected="to move the manifest of the earlier output",
+                found=error.strerror or str(error),
+                hint="Correct the permissions, then run the same command again: finished videos are kept.",
+            ) from error
+
+    # --- the output -----------------------------------------------------------------------------------------------
+
+    def _wait(self, timeout: float, poll: float) -> None:
+        """Return when every video has features or a failure."""
         deadline = time.monotonic() + timeout
         while True:
-            if ledger.update():
+            if self._index.refresh():
                 deadline = time.monotonic() + timeout
-            if not ledger.uncovered():
+            missing = self._index.uncovered()
+            if not missing:
                 return
             if time.monotonic() >= deadline:
-                raise self._incomplete(ledger)
+                raise self._incomplete(missing)
             time.sleep(poll)
 
-    def _incomplete(self, ledger: Ledger) -> OutputError:
-        missing = [entry for entry in self._entries if not ledger.is_covered(entry.index)]
-        ranks = sorted({entry.index % self._share.world_size for entry in missing})
+    def _incomplete(self, missing: Sequence[int]) -> OutputError:
+        ranks = sorted({position % self._world_size for position in missing})
+        names = [f"{self._index.videos[position].key!r} (index {position})" for position in missing]
         return OutputError(
             str(self.out),
-            expected=f"all {len(self._entries)} videos from {self._share.world_size} rank(s)",
-            found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: "
-            + _some([f"{entry.name!r} (index {entry.index})" for entry in missing]),
+            expected=f"all {len(self._index.videos)} videos from {self._world_size} rank(s)",
+            found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: {_some(names)}",
             hint="See why those processes stopped, then run the same command again: finished videos are kept.",
         )
 
-    def _require_kept(self, ledger: Ledger) -> None:
-        gone = [entry for entry in self._entries if not self._is_kept(ledger, entry)]
+    def _require_in_place(self) -> None:
+        """Raise `OutputError` where a file is gone. Of two rows for one file, let that stand which the file is of."""
+        gone = [key for key in self._index.done_keys() if not self._sink.holds(key)]
+        for position, rivals in self._index.contested().items():
+            key = self._index.videos[position].key
+            values = next(iter(self._sink.read([key])), None)
+            fitting = [place for place, row in rivals if not row.problem_of(values)]
+            if fitting:
+                self._index.choose(position, fitting[0])
+            elif key not in gone:
+                gone.append(key)
+                self._put([(Row(key, "void", None, rivals[0][1].session), None)])
+        self._require_none_gone(gone)
+
+    def _require_none_gone(self, gone: Sequence[str]) -> None:
         if gone:
             raise OutputError(
                 str(self.out),
-                expected="the features that this run wrote",
-                found=f"no file for {_some([repr(entry.name) for entry in gone])}",
+                expected="the features that were finished before",
+                found=f"none, or others, for {_some([repr(key) for key in gone])}",
                 hint="Run the same command again: only what is gone is computed.",
             )
 
-    def _merge(self, ledger: Ledger, header: ManifestHeader, failed: int) -> None:
-        manifest = manifest_path(self.out)
-        first = header_line(
-            header,
+    def _take_over(self) -> None:
+        """Move what stands in the finished output into the database, before the output is replaced."""
+        batch: list[tuple[Row, bytes | None]] = []
+        gone: list[Row] = []
+        for position, row, values in self._in_output():
+            row = row.with_stamp(self._index.videos[position])
+            if row.status == "done" and (isinstance(values, Unreadable) or row.problem_of(values)):
+                gone.append(row)
+                continue
+            batch.append((row, to_bytes(np.asarray(values, np.float32)) if row.status == "done" else None))
+            if len(batch) == _ROWS_PER_COMMIT:
+                self._put(batch, fresh=False)
+                batch = []
+        self._put(batch, fresh=False)
+        self._put([(replace(row, status="void"), None) for row in gone])
+        self._require_none_gone([row.key for row in gone])
+
+    def _in_output(self) -> Iterator[tuple[int, Row, Any]]:
+        """Position, row and values of every video that the finished output stands for."""
+        manifest = self._index.manifest
+        if manifest is None or not self._index.uses_manifest():
+            return
+
+        def rows() -> Iterator[tuple[int | None, Row]]:
+            for offset, row in manifest.rows():
+                position = self._index.position_of(row.key)
+                stands = position is not None and self._index.is_line(position, offset)
+                if stands or self._sink.positional:
+                    yield position if stands else None, row
+
+        values = _as_far_as_readable(self._sink, (row.key for _, row in rows()))
+        for position, row in rows():
+            value = next(values, None)
+            if position is not None:
+                yield position, row, value
+
+    def _write_output(self) -> None:
+        sessions = self._index.sessions()
+        header = header_line(
+            json.loads(self._description),
             self._identity,
-            out=self.out,
-            output_format=self._format.name,
-            videos=len(self._entries),
-            failed=failed,
+            backend=self.pin_backend(None),
+            sessions=[json.loads(session) for session in sessions],
+            list_digest=list_digest(video.key for video in self._index.videos),
+            videos=len(self._index.videos),
+            failed=self._index.counts()[2],
+            output=self.out.name,
+            output_format=self._sink.name,
         )
         # An earlier manifest must not stand beside a later output, should the process be killed in between.
-        remove(manifest)
-        self._format.assemble(_features(ledger, entry.index) for entry in self._entries)
-        lines = (video_line(ledger.body(entry.index)) for entry in self._entries)
-        write_manifest(manifest, itertools.chain([first], lines))
+        if self._sink.in_place:
+            self._set_manifest_aside()
+            self._delete_absent()
+        else:
+            remove(self._files.manifest)
+        self._sink.finalize(self._rows_of_output())
+        numbers = {session: number for number, session in enumerate(sessions)}
+        lines = (row.to_line(position, numbers[row.session]) for position, row in self._rows())
+        write_manifest(self._files.manifest, itertools.chain([header], lines))
 
-    def _as_summary(self, summary: ManifestSummary) -> Summary:
-        return Summary(summary.videos, summary.failed, self.out, manifest_path(self.out))
+    def _rows(self) -> Iterator[tuple[int, Row]]:
+        for position, video in enumerate(self._index.videos):
+            row = self._index.row(position)
+            assert row is not None  # `_wait` returned
+            yield position, row.with_stamp(video)
 
+    def _rows_of_output(self) -> Iterator[tuple[str, VideoFeatures | None]]:
+        encoder = json.loads(self._description)["encoder"]
+        for position, row in self._rows():
+            features = None
+            if row.status == "done":
+                values = self._index.values(position, row)
+                features = row.to_features(self._read(row.key) if values is None else values, encoder)
+            yield row.key, features
 
-@dataclass(frozen=True)
-class _Share:
-    """Which videos a rank computes."""
+    def _read(self, key: str) -> Values:
+        """What is in place of a video."""
+        values = next(iter(self._sink.read([key])), None)
+        if values is None or isinstance(values, Unreadable):
+            self._require_none_gone([key])
+        return np.asarray(values, np.float32)
 
-    rank: int
-    world_size: int
+    def _delete_absent(self) -> None:
+        """Remove the files of videos that are not in the list any more."""
+        kept = set(self._index.shared_names.values())
+        for key in self._index.absent:
+            if key not in kept:
+                try:
+                    self._sink.delete(key)
+                except WriteError:
+                    raise
+                except (OutputError, UsageError):  # it leads out of the output, so it never was a video's
+                    continue
 
-    @property
-    def slice(self) -> slice:
-        return slice(self.rank, None, self.world_size)
+    # --- the store itself -----------------------------------------------------------------------------------------
 
+    def _require_open(self) -> None:
+        if self.finished or self._closed:
+            raise OutputError(str(self.out), expected="a run that is open", found="one that is finished or closed")
 
-@dataclass(frozen=True)
-class _Session:
-    """A run in progress: where this rank writes, and what all ranks wrote."""
+    def _position_of(self, key: str) -> int:
+        position = self._index.position_of(key)
+        if position is None:
+            raise OutputError(str(self.out), expected="a video of this run", found=repr(key))
+        return position
 
-    journal: Journal
-    ledger: Ledger
-
-    @classmethod
-    def begin(
-        cls,
-        output_format: Format,
-        identity: RunIdentity,
-        entries: Sequence[Entry],
-        share: _Share,
-        *,
-        restart: bool,
-        open_file: OpenFile,
-    ) -> _Session:
-        out = output_format.out
-        with contextlib.ExitStack() as undo:
-            journal = Journal(
-                out, identity, rank=share.rank, world_size=share.world_size, restart=restart, open_file=open_file
-            )
-            undo.enter_context(journal)
-            if restart and share.rank == 0:
-                _drop_others(output_format, entries)
-                remove(manifest_path(out))
-                clear_idle_journals(out)
-            # A restart of all ranks takes a while; till then the others' journals may be of the run to be replaced.
-            own_only = restart and share.rank > 0
-            ledger = Ledger((lambda: [journal.path]) if own_only else (lambda: journals_of(out)), identity, entries)
-            undo.callback(ledger.close)
-            ledger.update()
-            undo.pop_all()
-        return cls(journal, ledger)
-
-    def settle(self) -> int:
-        """Let the failures so far be tried again by the next to ask what is pending; returns how many there are."""
-        failed = self.ledger.failed()
-        if failed:
-            self.journal.append((Settled(self.ledger.ends()), b""))
-        return failed
-
-    def close(self) -> None:
-        self.ledger.close()
-        self.journal.close()
-
-
-def nothing_pending(out: Path, *, restart: bool = False, retry_failed: bool = False) -> bool:
-    """Whether a finished output stands there, so that `RunStore.open` has nothing pending, or refuses another run's.
-
-    This is cheap, and needs no `RunIdentity`. Arguments as for `RunStore.open`.
-
-    Raises:
-        OutputError: the manifest beside it is none.
-    """
-    summary = None if restart else read_summary(manifest_path(out))
-    return summary is not None and out.exists() and not (retry_failed and summary.failed)
+    def _release(self) -> None:
+        self._index.close()
+        self._writer.close()
+        if self._lock is None:
+            return
+        unused = self._writer.is_empty()
+        if unused:
+            self._writer.remove()
+        self._lock.close(remove=unused)
+        self._lock = None
+        if unused and self._files.remove_unused_folder():
+            _remove_empty(*self._created)
 
 
-def _finished_run(out: Path, identity: RunIdentity) -> ManifestSummary | None:
-    """What the manifest of a finished output tells; None if there is no finished output."""
-    summary = read_summary(manifest_path(out))
-    if summary is not None and summary.identity != identity:
-        raise other_run(out, summary.identity, identity)
-    return summary if out.exists() else None
-
-
-def _drop_others(output_format: Format, entries: Sequence[Entry]) -> None:
-    """Remove what the finished run to be replaced left of videos that are not in the list any more."""
-    try:
-        former = [str(video.get("name")) for video in read_videos(manifest_path(output_format.out))]
-    except OutputError:  # no manifest, or none that can be read: then nothing is known
+def _require_ours(files: RunFiles, index: Index) -> None:
+    """Refuse a file that vidfeat did not write. A folder may hold anything: only the videos' files are replaced."""
+    if index.has_rows or files.manifest.exists():
         return
-    # Without suffixes, as the output of `a.avi` is that of `a.mp4` before; another rank may have written it already.
-    kept = {_without_suffix(entry.name) for entry in entries}
-    for name in former:
-        if _without_suffix(name) not in kept:
-            try:
-                output_format.drop(name)
-            except WriteError:
-                raise
-            except (OutputError, UsageError):  # it leads out of the folder, so it was never ours
-                pass
-
-
-def _without_suffix(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    return path.parent / path.stem
-
-
-def _require_ours(out: Path) -> None:
-    """Refuse a file that no run of vidfeat wrote. A folder may hold anything: only the videos' files are replaced."""
-    if out.is_file() and not manifest_path(out).exists() and not has_journal(out):
+    if any(path.stat().st_size for path in files.version_1_journals()):
         raise OutputError(
-            str(out),
+            str(files.out),
+            expected="a new output, a finished one, or one that this version of vidfeat began",
+            found="one that version 0.1 began and did not finish",
+            hint="Finish it with vidfeat 0.1, or give --restart to compute everything again.",
+        )
+    if files.out.is_file():
+        raise OutputError(
+            str(files.out),
             expected="a new file, or one with a manifest beside it",
             found="a file that vidfeat did not write",
             hint="Choose another output, or give --restart to replace it.",
         )
 
 
-def _features(ledger: Ledger, index: int) -> Features | None:
-    body, payload = ledger.contents(index)
-    if isinstance(body, Failed):
-        return None
-    if len(payload) != 4 * math.prod(body.shape):
-        raise OutputError(
-            f"the journal's record of {body.name!r}",
-            expected=f"float32 values of shape {list(body.shape)}",
-            found=f"{len(payload)} bytes",
-            hint="Begin anew with --restart.",
-        )
-    return np.frombuffer(payload, dtype="<f4").reshape(body.shape)
+def _missing_folders(out: Path) -> list[Path]:
+    """The folders that are missing for an output, the innermost first."""
+    return [path for path in (out, *out.parents) if not path.exists()]
 
 
-def _done(result: Success) -> Done:
-    return Done(
-        index=result.entry.index,
-        name=result.entry.name,
-        shape=tuple(result.array.shape),
-        sha256=hashlib.sha256(as_little_endian(result.array)).hexdigest(),
-        frames=result.frames,
-        fps=_finite(result.fps),
-        seconds=_finite(result.seconds),
-        salvaged=result.salvaged,
-        frames_declared=result.frames_declared,
-    )
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
-def _failed(result: Failure) -> Failed:
-    error = result.error
-    return Failed(result.entry.index, result.entry.name, error.stage, error.kind, str(error)[:_LONGEST_MESSAGE])
-
-
-def _require_features(entry: Entry, array: Features) -> None:
-    if array.dtype != np.float32 or not array.ndim or not array.size:
-        raise OutputError(
-            entry.name,
-            expected="float32 features of shape [C], or with further axes",
-            found=f"{array.dtype} of shape {list(array.shape)}",
-        )
-    if not np.isfinite(array).all():
-        raise VideoError(
-            entry.name,
-            stage="model",
-            kind="corrupt",
-            expected="finite features",
-            found=f"{int((~np.isfinite(array)).sum())} of {array.size} values that are infinite or no number",
-            hint="If other videos have finite features, look at this one; otherwise try --precision fp32.",
-        )
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinities; a container can state one."""
-    return float(value) if value is not None and math.isfinite(value) else None
+def _as_far_as_readable(sink: Sink, keys: Iterator[str]) -> Iterator[Any]:
+    with contextlib.suppress(OutputError):
+        yield from sink.read(keys)
 
 
 def _some(items: Sequence[object]) -> str:

@@ -1,4 +1,4 @@
-"""Holds an output against its manifest."""
+"""Compares an output with its manifest, or a run's committed features with their hashes."""
 
 from __future__ import annotations
 
@@ -9,143 +9,150 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vidfeat.errors import OutputError
-from vidfeat.store.manifest import ManifestSummary, manifest_path, read_recipe, read_summary, read_videos
-from vidfeat.store.streams import as_little_endian
-from vidfeat.store.writers import Format, Unreadable, open_format
-from vidfeat.videos import digest_of_names
+from vidfeat.formats import open_sink
+from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.store.files import RunFiles
+from vidfeat.store.manifest import Manifest
+from vidfeat.store.rows import Row
+from vidfeat.store.stored import StoredFeatures, load
+from vidfeat.videos import list_digest
 
 MOST_PROBLEMS = 1000
-"""Problems that are named one by one; of more, the number is told."""
+"""Problems that are named one by one; that there are more is said."""
 
 
-def verify(out: Path | str) -> list[str]:
-    """What is wrong with a finished output, a line for each problem; empty if nothing is.
+def verify(out: Path | str | Sink) -> list[str]:
+    """What is wrong with an output, a line for each problem; empty if nothing is.
 
-    Checks that the manifest covers every line of the list once and in order (its digest tells), that its recipe and
+    Checks that the manifest covers every video of the list once and in order (by its digest), that its recipe and
     counts are those that it announces, and that the output covers the same videos: for each the shape, that values are
-    finite, and the hash; and that no other features lie there. Runs no code from the files. Memory does not grow with
-    a folder, unless there are other features in it; a single-file output is held in memory.
+    finite, and the hash; and that there are no other features. Runs no code from the files. Memory does not grow with
+    a folder, unless there are other features in it; a list in one file is held in memory.
+
+    Of a run that is under way or was interrupted, what is committed is checked; one line says that it is not finished.
 
     Raises:
-        OutputError: there is no manifest of a finished run to hold the output against.
+        OutputError: there is neither a manifest nor a run.
         UsageError: `out` is no path of an output.
     """
-    found = list(itertools.islice(_problems(out), MOST_PROBLEMS + 1))
+    sink = out if isinstance(out, Sink) else open_sink(out)
+    found = list(itertools.islice(_problems(sink), MOST_PROBLEMS + 1))
     if len(found) <= MOST_PROBLEMS:
         return found
-    return [
-        *found[:MOST_PROBLEMS],
-        f"and more than these {MOST_PROBLEMS}: the output is not what the manifest tells of",
-    ]
+    return [*found[:MOST_PROBLEMS], f"and more than these {MOST_PROBLEMS}: the output is not that of the manifest"]
 
 
-def _problems(out: Path | str) -> Iterator[str]:
-    output_format = open_format(out)
-    manifest = manifest_path(output_format.out)
-    summary = read_summary(manifest)
-    if summary is None:
+def _problems(sink: Sink) -> Iterator[str]:
+    files = RunFiles(sink.out)
+    try:
+        manifest = Manifest(files.manifest)
+    except FileNotFoundError:
+        yield from _problems_of_run(sink, files)
+        return
+    with manifest:
+        unreliable = False
+        for problem in _manifest_problems(manifest):
+            unreliable = True
+            yield problem
+        if not unreliable:
+            yield from _output_problems(sink, manifest)
+
+
+def _problems_of_run(sink: Sink, files: RunFiles) -> Iterator[str]:
+    stored: StoredFeatures | None = None
+    if files.folder.exists():
+        stored = load(sink)
+    if stored is None or stored.state != "unfinished":
         raise OutputError(
-            str(manifest),
+            str(files.manifest),
             expected="the manifest of a finished run",
             found="no such file",
             hint="Where a run was interrupted, give its command again: it goes on and finishes.",
         )
-    unreliable = False
-    for problem in _manifest_problems(manifest, summary):
-        unreliable = True
-        yield problem
-    if not unreliable:
-        yield from _output_problems(output_format, manifest)
+    with stored:
+        yield f"the run is not finished: {len(stored)} videos are done and {len(stored.failures)} failed so far"
+        for key in stored:
+            problem = stored.problem(key)
+            if problem:
+                yield f"{key!r}: {problem}"
 
 
-def _output_problems(output_format: Format, manifest: Path) -> Iterator[str]:
+def _output_problems(sink: Sink, manifest: Manifest) -> Iterator[str]:
+    def keys() -> Iterator[str]:
+        return (str(line["name"]) for _, line in manifest.lines())
+
     try:
-        rows = output_format.load(video["name"] for video in read_videos(manifest))
+        values = sink.read(keys())
     except OutputError as error:
         yield str(error)
         return
     ended = object()
     present = 0
-    for video in read_videos(manifest):
-        row = next(rows, ended)
-        if row is ended:
-            yield f"the output ends before {_named(video)}"
+    for index, (_, row) in enumerate(manifest.rows()):
+        name = f"{row.key!r} (index {index})"
+        value = next(values, ended)
+        if value is ended:
+            yield f"the output ends before {name}"
             return
-        present += row is not None
-        for problem in _row_problems(row, video):
-            yield f"{_named(video)}: {problem}"
-    extra = sum(1 for _ in rows)
+        present += value is not None
+        problem = _value_problem(row, value)
+        if problem:
+            yield f"{name}: {problem}"
+    extra = sum(1 for _ in values)
     if extra:
         yield f"the output has {extra} row(s) after the last video"
-    for name in output_format.strays((video["name"] for video in read_videos(manifest)), present):
-        yield f"{name!r} is in the output and belongs to no video of the list"
+    for key in sink.orphans(keys(), present):
+        yield f"{key!r} is in the output and belongs to no video of the list"
 
 
-def _named(video: dict[str, Any]) -> str:
-    return f"{video['name']!r} (index {video['index']})"
+def _value_problem(row: Row, value: Any) -> str | None:
+    if isinstance(value, Unreadable):
+        return value.reason
+    if row.status == "failed":
+        return None if value is None else "has features, though the manifest says that it failed"
+    if value is None:
+        return "has no features, though the manifest says that it is done"
+    return row.problem_of(value)
 
 
-def _manifest_problems(manifest: Path, summary: ManifestSummary) -> Iterator[str]:
+def _manifest_problems(manifest: Manifest) -> Iterator[str]:
     """Whether the lines are those of the list, each once. The names are read twice, so that they need not be kept."""
-    text = json.dumps(read_recipe(manifest), sort_keys=True, separators=(",", ":"))
-    if hashlib.sha256(text.encode()).hexdigest() != summary.identity.recipe_digest:
+    text = json.dumps(manifest.header["recipe"], sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(text.encode()).hexdigest() != manifest.identity.recipe_digest:
         yield "the manifest's recipe is not the one that its recipe_digest was taken of"
     count = failed = 0
-    for index, video in enumerate(read_videos(manifest)):
+    for index, (_, line) in enumerate(manifest.lines()):
         count += 1
-        failed += video.get("status") == "failed"
-        problem = _line_problem(video, index)
+        failed += line.get("status") == "failed"
+        problem = _line_problem(line, index, len(manifest.header["sessions"]))
         if problem:
             yield f"line {index + 2} of the manifest {problem}"
-    if count != summary.videos:
-        yield f"the manifest announces {summary.videos} videos and lists {count}"
-    if failed != summary.failed:
-        yield f"the manifest announces {summary.failed} failures and lists {failed}"
-    if not _names_fit(manifest, summary.identity.list_digest):
+    if count != manifest.videos:
+        yield f"the manifest announces {manifest.videos} videos and lists {count}"
+    if failed != manifest.failed:
+        yield f"the manifest announces {manifest.failed} failures and lists {failed}"
+    if not _names_fit(manifest):
         yield "the names in the manifest are not those of the list that its list_digest was taken of"
 
 
-def _names_fit(manifest: Path, list_digest: str) -> bool:
+def _names_fit(manifest: Manifest) -> bool:
     try:
-        return digest_of_names(str(video.get("name")) for video in read_videos(manifest)) == list_digest
+        return list_digest(str(line.get("name")) for _, line in manifest.lines()) == manifest.header["list_digest"]
     except UnicodeEncodeError:
         return False
 
 
-def _line_problem(video: dict[str, Any], index: int) -> str | None:
-    status, shape, sha256 = video.get("status"), video.get("shape"), video.get("sha256")
-    if video.get("index") != index or not isinstance(video.get("name"), str):
-        return f"is not about entry {index}"
+def _line_problem(line: dict[str, Any], index: int, sessions: int) -> str | None:
+    status, shape, sha256 = line.get("status"), line.get("shape"), line.get("sha256")
+    if line.get("index") != index or not isinstance(line.get("name"), str):
+        return f"is not about video {index}"
+    if line.get("session", 0) not in range(sessions):
+        return "names no session"
     if status == "failed":
-        return None if isinstance(video.get("error"), dict) else "is about a failure and does not tell which"
+        return None if isinstance(line.get("error"), dict) else "is about a failure and does not say which"
     if status != "done":
         return "is about a video that is neither done nor failed"
     if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
-        return "tells no shape"
-    return None if isinstance(sha256, str) else "tells no hash"
-
-
-def _row_problems(row: Any, video: dict[str, Any]) -> list[str]:
-    if isinstance(row, Unreadable):
-        return [row.reason]
-    if video["status"] == "failed":
-        return [] if row is None else ["has features, though the manifest says that it failed"]
-    if row is None:
-        return ["has no features, though the manifest says that it is done"]
-    try:
-        with np.errstate(over="ignore"):  # becomes infinite, and is told below
-            features = np.asarray(row, dtype=np.float32)
-    except (TypeError, ValueError):
-        return ["is no array of numbers"]
-    if list(features.shape) != video["shape"]:
-        return [f"has shape {list(features.shape)}, not {video['shape']}"]
-    if isinstance(row, np.ndarray) and row.dtype != np.float32:
-        return [f"has numbers of type {row.dtype}, not float32"]
-    if not np.isfinite(features).all():
-        return ["has values that are infinite or no number"]
-    if hashlib.sha256(as_little_endian(features)).hexdigest() != video["sha256"]:
-        return ["has other values than the manifest's hash was taken of"]
-    return []
+        return "says no shape"
+    return None if isinstance(sha256, str) else "says no hash"

@@ -7,7 +7,8 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -178,11 +179,31 @@ class VideoInfo:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> VideoInfo:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`. The data may come from a process that a video has taken over, and is checked.
+
+        Data of a manifest has no presentation times: `timeline` is empty then.
 
         Raises:
-            ValueError, TypeError, KeyError: `data` is not the JSON of a `VideoInfo`.
+            ValueError, TypeError, KeyError: it is none.
         """
         timeline = dict(data["timeline"])
         pts = np.frombuffer(base64.b64decode(timeline.pop("pts_seconds"), validate=True), "<f8")
-        return cls(**{**data, "timeline": Timeline(pts, **timeline)})
+        info = cls(**{**data, "timeline": Timeline(pts, **timeline)})
+        for part in (info, info.timeline):
+            _require_types(part)
+        if info.frames < 1 or len(pts) not in (0, info.frames) or not np.isfinite(pts).all() or (np.diff(pts) < 0).any():
+            raise ValueError(f"a video of {info.frames} frames has as many times, which rise; {len(pts) = }")
+        return info
+
+
+def _require_types(part: Any) -> None:
+    """Compare the values of a dataclass with its annotations."""
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        if get_origin(hint) is Literal:
+            fits = value in get_args(hint)
+        else:
+            kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (get_origin(hint) or hint,)
+            fits = isinstance(value, (*kinds, int) if float in kinds else kinds) and not isinstance(value, bool)
+        if not fits:
+            raise ValueError(f"{name} is of another type: {value!r:.100}")

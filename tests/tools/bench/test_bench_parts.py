@@ -10,18 +10,18 @@ import av
 import numpy as np
 import pytest
 import torch
-from tools.bench import measured_work
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from tools.bench import measured_work
 from video.video_files import write_video
 from vidfeat import Extractor
 from vidfeat.errors import UsageError, VideoError, VidfeatError
 from vidfeat.mmaction import compile_model
 from vidfeat.models import build
-from vidfeat.models.random_weights import write_made_up_weights
+from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.recipe import SegmentSampling
 from vidfeat.tools.bench import clips, growth
@@ -165,7 +165,7 @@ def test_baseline_does_the_same_work(model: str, tmp_path: Path) -> None:
     paths = [write_video(tmp_path / f"{n}.mp4", frames=20 + n, size=(96, 72)) for n in range(2)]
     weights = tmp_path / "weights.safetensors"
     recipe, _ = compile_model(model, MODELS[model])
-    write_made_up_weights(recipe.model, weights)
+    write_random_weights(recipe.model, weights)
     network = build(recipe.model)
     network.load_state_dict(load_file(weights))
     theirs = np.stack(list(baseline_features(recipe, network, paths, 1, torch.device("cpu"))))

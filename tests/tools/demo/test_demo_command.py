@@ -21,7 +21,7 @@ FIGURES = re.compile(r"same motion for (\d+) of 48 clips \(\d+%\); by colour his
 
 
 def demo(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "vidfeat.cli", "demo", *map(str, arguments)]
+    command = [sys.executable, "-m", "vidfeat", "demo", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 

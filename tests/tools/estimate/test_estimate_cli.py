@@ -1,4 +1,4 @@
-"""`vidfeat plan` as people type it."""
+"""`vidfeat estimate` as people type it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from video.video_files import cut, write_video
-from vidfeat.cli import main
+from vidfeat.cli.main import main
 
 
-def plan(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "vidfeat.cli", "plan", *map(str, arguments)]
+def estimate(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "vidfeat", "estimate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
-    done = plan(folder, config, "-o", tmp_path / "features.json")
+    done = estimate(config, folder, "-o", tmp_path / "features.json")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].split() == "videos 4: 3 sound, 1 broken; duplicates among them: 1".split()
@@ -59,8 +59,8 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
 
 def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
-    done = plan(
-        *(folder / "list.txt", "--video-root", folder, config, "--json", "--checkpoint", checkpoint, "--views", "keep")
+    done = estimate(
+        *(config, folder / "list.txt", "--video-root", folder, "--json", "--checkpoint", checkpoint, "--views", "keep")
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -84,23 +84,22 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("{folder}", "{config}", "--video-root", "{folder}"), "one list of videos to go with it"),
-        (("{folder}/no.txt", "{config}"), "a readable list of videos"),
-        (("{folder}/no.mp4", "{config}"), "a video or a folder of videos"),
-        (("{folder}", "no_such_model"), "no_such_model"),
-        (("{folder}", "{config}", "-o", "x.xls"), "one of .pkl"),
-        (("{folder}", "{config}", "--device", "cuda:99"), "a CUDA device"),
-        (("{folder}", "{config}", "--clip-interval", "16"), "--long-video-mode together with"),
-        (("{folder}", "{config}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
-        (("{folder}",), "required: MODEL"),
+        (("{config}", "{folder}/no.txt"), "a readable list of videos"),
+        (("{config}", "{folder}/no.mp4"), "a video or a folder of videos"),
+        (("no_such_model", "{folder}"), "no_such_model"),
+        (("{config}", "{folder}", "-o", "x.xls"), "one of .pkl"),
+        (("{config}", "{folder}", "--device", "cuda:99"), "a CUDA device"),
+        (("{config}", "{folder}", "--clip-interval", "16"), "--long-video-mode together with"),
+        (("{config}", "{folder}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
+        (("{folder}", "{config}"), "MODEL: expected a model before the videos"),
+        (("{config}",), "expected videos, folders of them, or --video-list"),
+        ((), "Missing argument 'MODEL'"),
     ],
 )
 def test_mistakes_are_told_before_any_work(
     arguments: tuple[str, ...], message: str, folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        raise SystemExit(main(["plan", *(text.format(folder=folder, config=config) for text in arguments)]))
-    assert ended.value.code == 2
+    assert main(["estimate", *(text.format(folder=folder, config=config) for text in arguments)]) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert out == ""
@@ -108,13 +107,12 @@ def test_mistakes_are_told_before_any_work(
     assert message in line
 
 
-@pytest.mark.parametrize("videos", ["folder", "folder/list.txt", "folder/first.mp4"])
-def test_the_model_first_as_extract_takes_it(
-    videos: str, folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("arguments", [("{folder}/list.txt", "{config}"), ("{config}", "{folder}/list.txt")])
+def test_the_former_name_takes_the_model_first_or_last(
+    arguments: tuple[str, str], folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = videos.replace("folder", str(folder))
-    assert main(["plan", str(config), given]) == 2
-    assert (
-        f"expected the videos first and the model last; found {given!r} last. Type: vidfeat plan {given} {config}."
-        in (capsys.readouterr().err)
-    )
+    words = [text.format(folder=folder, config=config) for text in arguments]
+    assert main(["plan", *words, "--video-root", str(folder), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["videos"]["total"] == 4
+    assert printed.err == "vidfeat: note: `vidfeat plan` is now `vidfeat estimate`, and takes MODEL before the videos\n"

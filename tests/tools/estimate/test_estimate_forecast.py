@@ -16,7 +16,7 @@ from video.video_files import write_video
 from vidfeat import Extractor
 from vidfeat.engine.decode_pool import ReaderOptions
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
-from vidfeat.models.random_weights import write_made_up_weights
+from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.recipe import CenterCrop, Pooling, Recipe, SegmentSampling
 from vidfeat.store import Entry, open_format
@@ -197,7 +197,7 @@ class TestMadeUpWeights:
         self, name: str, repository: Path, videos: list[Path], tmp_path: Path
     ) -> None:
         options = {"data.test.pipeline.1.num_clips": 2}
-        checkpoint = write_made_up_weights(compile_file(repository / name).model, tmp_path / "made_up.safetensors")
+        checkpoint = write_random_weights(compile_file(repository / name).model, tmp_path / "made_up.safetensors")
         array = Extractor(repository / name, checkpoint=checkpoint, cfg_options=options).extract(videos[0]).array
         assert np.isfinite(array).all()
         assert 1e-3 < np.abs(array).mean() < 1e5
@@ -216,7 +216,7 @@ class TestForecast:
 
     def test_windows_as_many_as_a_run_gives(self, config: Path, videos: list[Path], tmp_path: Path) -> None:
         found = forecast(config, entries_of(videos), request=WINDOWS)
-        checkpoint = write_made_up_weights(compile_file(config).model, tmp_path / "made_up.safetensors")
+        checkpoint = write_random_weights(compile_file(config).model, tmp_path / "made_up.safetensors")
         extractor = Extractor(config, checkpoint=checkpoint, request=WINDOWS)
         arrays = [extractor.extract(path).array for path in videos]
         assert found.output is not None

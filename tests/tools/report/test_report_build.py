@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from vidfeat.store.journal import journal_path
 
 from made_outputs import clustered, data_of, names_of, write_clip, write_output
-from vidfeat.cli import main
+from vidfeat.cli.main import main
 from vidfeat.errors import OutputError, UsageError
-from vidfeat.store.journal import journal_path
 from vidfeat.store.manifest import manifest_path
 from vidfeat.tools.report import Summary, build, compose
 

@@ -12,7 +12,7 @@ from vidfeat.mmaction.zoo.models import ZooEntry, released
 
 @dataclass(frozen=True)
 class TableRow:
-    """A released model and what its recipe gives.
+    """A released model and the size of its features.
 
     Attributes:
         model: the model.

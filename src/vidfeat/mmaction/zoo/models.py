@@ -1,4 +1,4 @@
-"""From a model's name to its recipe and checkpoint."""
+"""Released models by name: recipe and checkpoint."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from pathlib import PurePath
 from typing import Any, cast
 
 from vidfeat.errors import ConfigError, UsageError
-from vidfeat.mmaction._pyeval import shortened
-from vidfeat.mmaction.compile_v0 import compile_v0
-from vidfeat.mmaction.compile_v1 import compile_v1
-from vidfeat.mmaction.pyconfig import apply_overrides
+from vidfeat.mmaction.compile import compile_config
+from vidfeat.mmaction.config import apply_overrides
+from vidfeat.mmaction.evaluator import shortened
 from vidfeat.mmaction.zoo.recipes import Line, ModelRow
 from vidfeat.mmaction.zoo.rows import ROWS
 from vidfeat.recipe import Recipe
 
 _HOST = "https://download.openmmlab.com/mmaction/"
-_COMPILERS = {"0.x": compile_v0, "1.x": compile_v1}
-_CONFIG_SUFFIXES = {".py", ".json", ".yaml", ".yml"}
 
 _OTHER_INPUTS = {
     "flow": "an optical-flow model",
@@ -37,7 +33,7 @@ _OTHER_INPUTS = {
     "bsn": "a temporal localisation model",
     "bmn": "a temporal localisation model",
 }
-"""Words in the names of MMAction2's other models, and what they tell."""
+"""Words in the names of MMAction2's other models, and the kinds of model that they indicate."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,11 @@ class ZooEntry:
     """A released model.
 
     Attributes:
-        name: unique over both lines of MMAction2. Where one name was given to several checkpoints, the most accurate
-            has it, and the others add `@` and the hash in their file's name.
-        line: the line of MMAction2 that published it, whose rules choose the frames.
-        family: the folder of its config there, such as `slowonly`.
-        dataset: what it was trained on last.
+        name: unique over both lines of MMAction2. Where several checkpoints have one name, the most accurate keeps it,
+            and the others add `@` and the hash in their file's name.
+        line: the line of MMAction2 that published it, whose rules select the frames.
+        family: the folder of its config in MMAction2, such as `slowonly`.
+        dataset: the data set that it was trained on last.
         resolution: size of the training videos, as published.
         checkpoint: URL of its weights.
         top1, top5, mean_ap: published accuracy in percent.
@@ -71,7 +67,7 @@ class ZooEntry:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The recipe as the data of a config file of the model's line; the caller's own copy."""
+        """The recipe as the data of a config file of the model's line. A new copy at every access."""
         return self.row.config(self.line)
 
     def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -85,7 +81,7 @@ class ZooEntry:
         """
         config = self.config
         for key in overrides or {}:
-            # The compilers pass over the variables that config files have at their top; here there are none to set.
+            # The compiler ignores the variables at the top of config files; a released model has none.
             if (top := key.partition(".")[0]) not in config:
                 raise ConfigError(
                     f"override `{shortened(key)}`",
@@ -93,12 +89,7 @@ class ZooEntry:
                     found=shortened(top),
                     hint="`vidfeat inspect` shows what an override does.",
                 )
-        return _COMPILERS[self.line](apply_overrides(config, overrides or {}), file=self.name)
-
-
-def is_name(model: str) -> bool:
-    """Whether what a person typed as a model can only be a name: it has no folders and no config suffix."""
-    return "/" not in model and "\\" not in model and PurePath(model).suffix.lower() not in _CONFIG_SUFFIXES
+        return compile_config(apply_overrides(config, overrides or {}), file=self.name)
 
 
 @cache
@@ -112,11 +103,11 @@ def find_model(name: str) -> ZooEntry:
     """The released model of that name.
 
     Args:
-        name: as in `vidfeat models`. `@` and the 8 hex digits at the end of a checkpoint's file name choose among
-            several checkpoints of one name, and are allowed on every name.
+        name: as in `vidfeat models`. `@` and the 8 hex digits at the end of a checkpoint's file name select one of
+            several checkpoints of one name, and are accepted with every name.
 
     Raises:
-        UsageError: there is none, with the nearest names; or its input is not a video.
+        UsageError: there is none, and the message names the nearest ones; or its input is not a video.
     """
     entries = _entries_by_name()
     if name in entries:
@@ -171,7 +162,7 @@ def _hash(checkpoint: str) -> str:
 
 
 def _other_kind(name: str) -> str | None:
-    """What a model of MMAction2 is that takes no RGB video; None for a name that no such model has."""
+    """The kind of an MMAction2 model whose input is not RGB video; None if the name is not one of those."""
     words = name.lower().replace("-", "_").split("_")
     return next((kind for word, kind in _OTHER_INPUTS.items() if word in words), None)
 

@@ -1,7 +1,7 @@
 """The networks of the released models: each architecture once, its variants as differences from it.
 
-Options are MMAction2's, so that one translator reads both a config file and this table. Most that equal MMAction2's
-defaults are left out.
+Options are MMAction2's, so that one compiler reads both config files and this table. Most options that equal
+MMAction2's defaults are omitted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Network:
         recognizer: MMAction2's name for the kind of network around the backbone.
         backbone: the backbone's `type` and options.
         neck: the same for the neck, where there is one.
-        fcn_test: whether the neck of an image network of 1.x takes the clips of a video one by one.
+        fcn_test: whether the neck of an image network in 1.x takes the clips of a video one by one.
     """
 
     recognizer: Literal["Recognizer2D", "Recognizer3D"]
@@ -60,7 +60,7 @@ SWIN_2D = _images("timm.swin_base_patch4_window7_224")
 SWIN_2D_NHWC = SWIN_2D.but(feature_shape="NHWC")
 MOBILEONE_S4 = _images("mmpretrain.MobileOne", arch="s4", out_indices=(3,))
 
-# --- frame by frame, with an exchange between neighbours --------------------------------------------------------------
+# --- image networks that combine neighbouring frames ------------------------------------------------------------------
 
 TSM_R50 = _images("ResNetTSM", depth=50, shift_div=8)
 TSM_R50_16 = TSM_R50.but(num_segments=16)
@@ -103,12 +103,12 @@ SLOWONLY_NL_EMBEDDED_GAUSSIAN = SLOWONLY_R50.but(
     non_local=((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0)),
     non_local_cfg=_non_local("embedded_gaussian", use_scale=True),
 )
-# Its own recognizer takes images as well as videos; of videos it makes what Recognizer3D makes.
+# Its own recognizer takes images as well as videos; for videos it is the same as Recognizer3D.
 SLOWONLY_OMNI = _clips("OmniResNet")
 
 
 def _slowfast(*, every: int, slow_depth: int, fast_depth: int = 50, **slow_options: Any) -> Network:
-    """SlowFast whose slow pathway sees one frame in `every` frames of the clip."""
+    """SlowFast whose slow pathway takes one frame of every `every` frames of the clip."""
     shared = {"type": "resnet3d", "conv1_stride_t": 1, "pool1_stride_t": 1}
     return _clips(
         "ResNet3dSlowFast",
@@ -166,7 +166,7 @@ def _pyramid(classes: int) -> dict[str, Any]:
             "out_channels": 2048,
             "downsample_scales": ((1, 1, 1), (1, 1, 1)),
         },
-        # Trains the network only, but its weights are in the checkpoints.
+        # Used in training only, but its weights are in the checkpoints.
         "aux_head_cfg": {"out_channels": classes, "loss_weight": 0.5},
     }
 

@@ -1,4 +1,4 @@
-"""What a recipe of the zoo is made of, and how it is written as a config of either line of MMAction2."""
+"""The parts of a released model's recipe, and the config of either line of MMAction2 that they describe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def frames(number: int) -> Sampling:
 
 
 def frames_twice(number: int) -> Sampling:
-    """The same at two places of each segment."""
+    """`number` single frames from each of two places in every segment."""
     return clips(1, 1, number, twice_sample=True)
 
 
@@ -32,7 +32,7 @@ def clips(clip_len: int, frame_interval: int, number: int, **options: Any) -> Sa
 
 
 def dense(clip_len: int, frame_interval: int, number: int) -> Sampling:
-    """`number` clips inside 64 frames, at ten places."""
+    """`number` clips within 64 frames, at ten positions."""
     return "DenseSampleFrames", {"clip_len": clip_len, "frame_interval": frame_interval, "num_clips": number}
 
 
@@ -46,7 +46,7 @@ def spread(clip_len: int, number: int = 1) -> Sampling:
 
 @dataclass(frozen=True)
 class Crop:
-    """Resize to `scale`, then cut squares of `size` pixels."""
+    """Resize to `scale`, then crop squares of `size` pixels."""
 
     type: Literal["CenterCrop", "ThreeCrop", "TenCrop"]
     size: int
@@ -59,12 +59,12 @@ def three(size: int) -> Crop:
 
 
 def ten(size: int, *, short: int) -> Crop:
-    """Corners and middle with their mirror images, of frames whose short edge is `short`."""
+    """Corners and center with their mirror images, from frames whose short edge is `short`."""
     return Crop("TenCrop", size, (-1, short))
 
 
 def center(size: int, *, short: int) -> Crop:
-    """The middle of frames whose short edge is `short`."""
+    """The center of frames whose short edge is `short`."""
     return Crop("CenterCrop", size, (-1, short))
 
 
@@ -87,7 +87,7 @@ class ModelRow:
     names: str
 
     def config(self, line: Line) -> dict[str, Any]:
-        """The recipe as the data of a config file of that line; the caller's own copy."""
+        """The recipe as the data of a config file of that line. A new copy at every call."""
         return _CONFIGS[line](self)
 
 
@@ -134,7 +134,7 @@ def _shape(row: ModelRow) -> Step:
 
 
 def _own(value: Any) -> Any:
-    """A copy, tuples turned into the lists that overrides can index."""
+    """A copy, with lists, which overrides can index, in place of tuples."""
     if isinstance(value, Mapping):
         return {key: _own(item) for key, item in value.items()}
     return [_own(item) for item in value] if isinstance(value, tuple) else value

@@ -1,7 +1,7 @@
-"""Which recipe each released model has: one row for all models that share network, frames, crops and pixel scale.
+"""The recipe of each released model: one row for all models with the same network, frames, crops and pixel scale.
 
-Values are those of the model's config in MMAction2; where they are not, a comment says so. The line that a model comes
-from makes no difference here: the same row is written in either dialect.
+Values are those of the model's config in MMAction2, unless a comment gives another source. Rows do not depend on the
+line of a model: the same row describes a config of either line.
 """
 
 from __future__ import annotations

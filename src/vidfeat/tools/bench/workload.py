@@ -110,14 +110,14 @@ def examine(
     from vidfeat.extract import choose_devices
     from vidfeat.hardware import cpu_name, usable_cores
     from vidfeat.mmaction import compile_model
-    from vidfeat.models.random_weights import write_made_up_weights
+    from vidfeat.models.random_weights import write_random_weights
     from vidfeat.preprocessing.clips import PreprocessSpec
     from vidfeat.tools.describe import describe
 
     recipe, _ = compile_model(model, cfg_options)
     chosen = choose_devices(device)[0]
     if checkpoint is None:
-        write_made_up_weights(recipe.model, weights)
+        write_random_weights(recipe.model, weights)
     else:
         weights = find(checkpoint, progress=False).path
     facts = Facts(

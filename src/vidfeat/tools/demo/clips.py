@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vidfeat.store.atomic import replacing
+from vidfeat.formats.atomic import replacing
 from vidfeat.tools.demo.chance import Split
 from vidfeat.tools.demo.folder import DemoFolder, make_folder
 from vidfeat.tools.demo.motions import MOTIONS

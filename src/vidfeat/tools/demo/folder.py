@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidfeat.errors import UsageError, WriteError
-from vidfeat.store.atomic import replacing
+from vidfeat.formats.atomic import replacing
 
 _MARK = "ABOUT.txt"
 _MARKED = b"Made by `vidfeat demo`"

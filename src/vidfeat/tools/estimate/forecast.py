@@ -21,7 +21,7 @@ from vidfeat.engine.progress import Progress
 from vidfeat.extract import Extractor, choose_devices
 from vidfeat.hardware import usable_cores
 from vidfeat.mmaction import FeatureRequest, compile_model
-from vidfeat.models.random_weights import write_made_up_weights
+from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.recipe import Recipe
 from vidfeat.store import Entry, open_format
@@ -188,7 +188,7 @@ def _extractor(
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None:
             recipe, _ = compile_model(model, cfg_options, request)
-            checkpoint = write_made_up_weights(recipe.model, Path(folder) / "made_up.safetensors")
+            checkpoint = write_random_weights(recipe.model, Path(folder) / "made_up.safetensors")
         return Extractor(
             model, checkpoint=checkpoint, device=device, precision=precision, cfg_options=cfg_options, request=request
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from vidfeat import __version__
 from vidfeat.errors import UsageError
-from vidfeat.store.atomic import replacing
+from vidfeat.formats.atomic import replacing
 from vidfeat.tools.report import measure, pictures
 from vidfeat.tools.report.labels import Column, folders, match, read_labels
 from vidfeat.tools.report.outputs import Output, Unreadable, Video, read

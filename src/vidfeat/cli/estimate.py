@@ -1,0 +1,88 @@
+"""`vidfeat estimate`: predict what extracting would take, before it is spent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidfeat.cli import options
+from vidfeat.cli.process import ctrl_c, echo
+
+INTERRUPTED = "interrupted; nothing is written, run the same command again"
+
+
+@click.command(
+    cls=options.Command,
+    interrupted=INTERRUPTED,
+    short_help="Predict what extracting would take.",
+    epilog="No checkpoint is needed: random weights take the same time.",
+)
+@options.model()
+@options.videos
+@options.out("Where the output would go, for its size and the space there.")
+@options.checkpoint("Weights of the model, to see that they fit.")
+@options.as_json("Print everything as JSON.")
+@options.computation
+def estimate(
+    model: str,
+    videos: tuple[str, ...],
+    video_list: str | None,
+    video_root: Path | None,
+    out: str | None,
+    checkpoint: str | None,
+    as_json: bool,
+    cfg_options: tuple[str, ...],
+    device: str,
+    precision: str,
+    request: options.RequestFlags,
+    timeout_seconds: float,
+    quiet: bool,
+) -> None:
+    """Look at every video and measure this machine for some seconds: rows, bytes, hours, bottleneck, and which videos
+    are broken or duplicates.
+
+    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them,
+    lists, or --video-list.
+    """
+    options.require_model_first(model)
+    from vidfeat.formats import open_sink
+
+    found = options.find_videos(videos, video_list, video_root)
+    if out is not None:
+        open_sink(out).check_keys([video.key for video in found])
+    ctrl_c.begin_work("numpy", "torch", "av", "cv2")
+    from vidfeat.engine.decode_pool import ReaderOptions, processes_for
+    from vidfeat.hardware import usable_cores
+    from vidfeat.tools.estimate import forecast, render, to_json
+
+    predicted = forecast(
+        model,
+        found,
+        checkpoint=checkpoint,
+        device=device,
+        precision=precision,
+        cfg_options=options.overrides(cfg_options),
+        request=request.request(),
+        out=out,
+        reading=ReaderOptions(processes_for(len(usable_cores())), timeout_seconds=timeout_seconds),
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    echo(json.dumps(to_json(predicted), indent=2) if as_json else render(predicted))
+
+
+def _plan(model: str, videos: tuple[str, ...], **given: Any) -> None:
+    """The same under its former name, which took MODEL last."""
+    echo("vidfeat: note: `vidfeat plan` is now `vidfeat estimate`, and takes MODEL before the videos", err=True)
+    if videos and options.are_videos(model) and not options.are_videos(videos[-1]):
+        model, videos = videos[-1], (model, *videos[:-1])
+    assert estimate.callback is not None
+    estimate.callback(model=model, videos=videos, **given)
+
+
+plan = options.Command(
+    "plan", callback=_plan, params=estimate.params[:-1], hidden=True, interrupted=INTERRUPTED, help=estimate.help
+)

@@ -1,0 +1,66 @@
+"""The commands that answer a question and change nothing.
+
+Which models are there, what does one of them do, is an output complete, what can this machine do.
+"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from vidfeat.cli import options
+from vidfeat.cli.process import EXIT_UNFORESEEN, echo
+
+
+@click.command(cls=options.Command, short_help="List the released models.")
+@click.option("--family", metavar="F", help="Only this family, such as slowonly.")
+@click.option("--dataset", metavar="D", help="Only this data set, such as kinetics-400.")
+def models(family: str | None, dataset: str | None) -> None:
+    """List the released models: their names, data sets, feature sizes, cost and published accuracy."""
+    from vidfeat.mmaction.zoo import render, table
+
+    echo(render(table(family, dataset)))
+
+
+@click.command(cls=options.Command, short_help="Describe what a model does to a video.")
+@options.model()
+@options.cfg_options
+@options.as_json("Print the recipe as JSON.")
+def inspect(model: str, cfg_options: tuple[str, ...], as_json: bool) -> None:
+    """Describe what a model does to a video: frames, views, transforms, backbone, feature size.
+
+    MODEL is the name of a released model, or the path of an MMAction2 config.
+    """
+    from vidfeat.mmaction import compile_model
+    from vidfeat.tools.describe import describe
+
+    recipe, checkpoint = compile_model(model, options.overrides(cfg_options))
+    echo(json.dumps(recipe.to_json(), indent=2) if as_json else describe(recipe))
+    if checkpoint and not as_json:
+        echo(f"checkpoint    {checkpoint}")
+
+
+@click.command(cls=options.Command, short_help="Check that an output is complete and intact.")
+@click.argument("out")
+def verify(out: str) -> int:
+    """Check an output against its manifest: every video covered once, shapes, finite values, hashes.
+
+    OUT is an output of vidfeat extract.
+    """
+    import vidfeat
+
+    problems = vidfeat.verify(out)
+    for problem in problems:
+        echo(problem)
+    if not problems:
+        echo(f"{out}: whole")
+    return EXIT_UNFORESEEN if problems else 0
+
+
+@click.command(cls=options.Command, short_help="Examine what this machine can do.")
+def doctor() -> None:
+    """Examine what this machine can do: cores, devices, FFmpeg, extras, cache, mirror; and how to fix what is wrong."""
+    from vidfeat.tools.doctor import examine, render
+
+    echo(render(examine()))

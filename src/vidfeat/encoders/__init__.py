@@ -1,0 +1,58 @@
+"""Encoders: compiled from what a user names, by origin.
+
+    encoder("tsn_r50_320p_1x1x3_100e_kinetics400_rgb")      # a released model
+    encoder("config.py", checkpoint="weights.pth")          # a config of MMAction2
+    encoder(recipe, checkpoint="weights.pth")               # a vidfeat.Recipe
+
+An origin is a module with `compile_encoder` and `from_json`, and a line in `ORIGINS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vidfeat.encoders.protocol import ClipSpec, Encoder, LoadedEncoder
+from vidfeat.errors import ConfigError
+from vidfeat.lazy_import import lazy_names
+
+if TYPE_CHECKING:
+    from vidfeat.mmaction import FeatureRequest, LongVideo
+
+__all__ = ["ClipSpec", "Encoder", "FeatureRequest", "LoadedEncoder", "LongVideo", "encoder", "encoder_from_json"]
+
+__getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
+
+ORIGINS = {"mmaction": "vidfeat.encoders.mmaction"}
+"""The module of each origin, imported when it is used. `origin:` before a model's name selects it; the first one is the
+default."""
+
+
+def encoder(model: Any, **options: Any) -> Encoder:
+    """Compile a model into an encoder. Its checkpoint is found, or downloaded, and hashed, but not read.
+
+    Args:
+        model: a name, a path or a `Recipe`; see `vidfeat.encoders.mmaction.compile_encoder`.
+        options: as that origin's `compile_encoder` takes them: `checkpoint`, `cfg_options`, `request`, `progress`.
+
+    Raises:
+        UsageError, ConfigError, CheckpointError: see `vidfeat.errors`.
+    """
+    origin = next(iter(ORIGINS))
+    if isinstance(model, str) and model.partition(":")[0] in ORIGINS:
+        origin, _, model = model.partition(":")
+    compiled: Encoder = importlib.import_module(ORIGINS[origin]).compile_encoder(model, **options)
+    return compiled
+
+
+def encoder_from_json(data: dict[str, Any]) -> Encoder:
+    """The encoder that `Encoder.to_json` made `data` of. Its checkpoint is found, or downloaded, and verified.
+
+    Raises:
+        ConfigError: the data is not that of an encoder.
+        CheckpointError: there is no such checkpoint, or it is another one.
+    """
+    if data.get("origin") not in ORIGINS:
+        raise ConfigError("encoder.origin", expected=" or ".join(ORIGINS), found=repr(data.get("origin")))
+    read: Encoder = importlib.import_module(ORIGINS[data["origin"]]).from_json(data)
+    return read

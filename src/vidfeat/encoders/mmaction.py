@@ -1,0 +1,226 @@
+"""Encoders of MMAction2: released models, configs, and recipes of the same networks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfeat.checkpoint import CheckpointFile, find, load_into, load_state
+from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of
+from vidfeat.errors import CheckpointError, ConfigError, UsageError
+from vidfeat.mmaction import FeatureRequest, compile_model
+from vidfeat.mmaction.feature_script import apply_request
+from vidfeat.preprocessing.clips import PreprocessSpec, samples_per_video
+from vidfeat.recipe import CenterCrop, Pooling, Recipe, ResizeTo, Sampling, TenCrop, ThreeCrop, WindowSampling
+
+if TYPE_CHECKING:
+    import torch
+
+    from vidfeat.encoders.protocol import Encoder
+
+ORIGIN = "mmaction"
+
+
+def compile_encoder(
+    model: str | os.PathLike[str] | Recipe,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    request: FeatureRequest | None = None,
+    progress: bool = False,
+) -> MMActionEncoder:
+    """Compile a released model, a config or a recipe, and find its checkpoint.
+
+    Args:
+        model: the name of a released model, the path of a config, or a recipe.
+        checkpoint: path or URL of the weights; a released model has its own.
+        cfg_options: overrides of the config, dotted key to value, such as `{"model.backbone.depth": 50}`.
+        request: other poolings, views or windows than the default, the mean over all views.
+        progress: whether a download shows a progress bar on stderr.
+
+    Raises:
+        UsageError: an argument is missing, or of another type.
+        ConfigError: the config asks for something that is not supported.
+        CheckpointError: the checkpoint cannot be had.
+    """
+    _require("model", model, (str, os.PathLike, Recipe), "the name of a released model, the path of a config, a Recipe")
+    _require("checkpoint", checkpoint, (str, os.PathLike, type(None)), "a path or a URL")
+    _require("cfg_options", cfg_options, (Mapping, type(None)), 'a dict, such as {"model.backbone.depth": 50}')
+    _require("request", request, (FeatureRequest, type(None)), "a vidfeat.FeatureRequest")
+    if isinstance(model, Recipe):
+        if cfg_options:
+            raise UsageError("cfg_options", expected="none with a Recipe, which is no config", found=repr(cfg_options))
+        recipe, released = model if request is None else apply_request(model, request), None
+        name = type(recipe.model.backbone).__name__.removesuffix("Config").lower()
+    else:
+        recipe, released = compile_model(model, cfg_options, request)
+        name = os.fspath(model) if released else Path(model).stem
+    source = checkpoint or released
+    if source is None:
+        raise UsageError(
+            "checkpoint",
+            expected=f"the weights of {name}",
+            found="none",
+            hint="Give the path or URL of a checkpoint; only released models have their own.",
+        )
+    return MMActionEncoder(recipe, find(os.fspath(source), progress=progress), name)
+
+
+def _require(argument: str, value: object, types: tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, types):
+        raise UsageError(argument, expected=expected, found=f"{value!r}, of type {type(value).__name__}")
+
+
+@dataclass(frozen=True)
+class MMActionEncoder:
+    """An `Encoder` that runs a recipe.
+
+    Attributes:
+        recipe: everything that decides a feature, apart from the weights.
+        weights: the checkpoint's file and SHA-256.
+        name: its name in outputs.
+    """
+
+    recipe: Recipe
+    weights: CheckpointFile
+    name: str
+
+    @property
+    def identity(self) -> str:
+        """See `Encoder.identity`."""
+        return identity_of(self.recipe_digest, self.weights.sha256)
+
+    @property
+    def recipe_digest(self) -> str:
+        """See `Recipe.digest`."""
+        return self.recipe.digest
+
+    @property
+    def grid(self) -> Sampling:
+        """The recipe's sampling."""
+        return self.recipe.sampling
+
+    @property
+    def clip(self) -> ClipSpec:
+        """The frames that the network sees together: a clip, or the segments that an image network looks across."""
+        sampling, model = self.recipe.sampling, self.recipe.model
+        length = sampling.clip_len if model.dims == 3 else model.segments
+        within_clip = length > 1 and sampling.clip_len >= length
+        return ClipSpec(length, getattr(sampling, "frame_interval", None) if within_clip else None)
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The recipe without its model."""
+        return PreprocessSpec.of(self.recipe)
+
+    @property
+    def feature_size(self) -> int:
+        """Length C of a feature vector."""
+        return self.recipe.feature_size
+
+    def with_grid(self, grid: Sampling) -> MMActionEncoder:
+        """The same network and weights with clips of another grid.
+
+        Raises:
+            UsageError: naming `grid`: the network cannot take clips of its length.
+        """
+        model, pooling = self.recipe.model, self.recipe.pooling
+        if isinstance(grid, WindowSampling):  # each window has its rows, and nothing spans the video
+            model, pooling = replace(model, neck_joins_video=False), replace(pooling, row_length=None)
+        recipe = replace(self.recipe, sampling=grid, model=model, pooling=pooling)
+        if model.dims == 2:
+            _require_whole_segments(recipe)
+        elif grid.clip_len != self.grid.clip_len:
+            _require_that_it_runs(recipe, self.grid.clip_len)
+        return replace(self, recipe=recipe)
+
+    def with_pooling(self, pooling: Pooling) -> MMActionEncoder:
+        """The same network and weights with another pooling."""
+        return replace(self, recipe=replace(self.recipe, pooling=pooling))
+
+    def description(self) -> dict[str, Any]:
+        """See `Encoder.description`."""
+        checkpoint = {"source": self.weights.source, "sha256": self.weights.sha256}
+        return {"encoder": self.name, "recipe": self.recipe.to_json(), "checkpoint": checkpoint}
+
+    def load(self, device: torch.device) -> LoadedEncoder:
+        """Build the network, load its weights strictly, and make it ready for inference on a device.
+
+        Raises:
+            CheckpointError: the weights cannot be read, or do not fit the network.
+        """
+        from vidfeat.inference.network import FeatureNetwork
+        from vidfeat.models import build, channels_last, fold_norms
+
+        model = build(self.recipe.model)
+        match = load_into(model, load_state(self.weights), source=self.weights.source, computed=model.computed)
+        fold_norms(model)
+        channels_last(model)
+        return LoadedEncoder(FeatureNetwork(model, self.recipe).to(device), match)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Encoder.to_json`."""
+        return {"origin": ORIGIN, **self.description(), "path": str(self.weights.path)}
+
+
+if TYPE_CHECKING:
+    _is_an_encoder: type[Encoder] = MMActionEncoder
+
+
+def from_json(data: dict[str, Any]) -> MMActionEncoder:
+    """The encoder that `MMActionEncoder.to_json` made `data` of; its checkpoint is at its path, or from its source.
+
+    Raises:
+        ConfigError: the data is not that of an encoder.
+        CheckpointError: there is no such checkpoint, or it is another one.
+    """
+    fields = {"origin", "encoder", "recipe", "checkpoint", "path"}
+    if data.keys() != fields or data["checkpoint"].keys() != {"source", "sha256"}:
+        raise ConfigError("encoder", expected=f"the fields {', '.join(sorted(fields))}", found=f"{', '.join(data)}")
+    recipe, checkpoint = Recipe.from_json(data["recipe"]), data["checkpoint"]
+    weights = find(data["path"] if Path(data["path"]).is_file() else checkpoint["source"])
+    if weights.sha256 != checkpoint["sha256"]:
+        expected = f"a checkpoint of SHA-256 {checkpoint['sha256']}"
+        raise CheckpointError(str(weights.path), expected=expected, found=weights.sha256)
+    return MMActionEncoder(recipe, replace(weights, source=checkpoint["source"]), data["encoder"])
+
+
+# --- whether a network can take a grid's clips ------------------------------------------------------------------------
+
+
+def _require_whole_segments(recipe: Recipe) -> None:
+    """Refuse frames that are no whole groups of segments, for image networks that look across frames."""
+    grid, segments = recipe.sampling, recipe.model.segments
+    one_by_one = replace(recipe, transforms=(), model=replace(recipe.model, segments=1, neck_joins_video=False))
+    frames = samples_per_video(one_by_one) or grid.clip_len
+    if frames % segments:
+        raise UsageError(
+            "grid",
+            expected=f"clips of a multiple of the network's {segments} segments",
+            found=f"{frames} frames in {grid}",
+        )
+
+
+def _require_that_it_runs(recipe: Recipe, own_length: int) -> None:
+    """Refuse clips on which a clip network fails: its shapes are computed on the meta device, without numbers."""
+    import torch
+
+    from vidfeat.inference.network import FeatureNetwork
+    from vidfeat.inference.out_of_memory import first_line
+    from vidfeat.models import build
+
+    fixed = [step for step in recipe.transforms if isinstance(step, ResizeTo | CenterCrop | ThreeCrop | TenCrop)]
+    height, width = (fixed[-1].height, fixed[-1].width) if fixed else (224, 224)
+    network = FeatureNetwork(build(recipe.model), recipe).to("meta")
+    try:
+        with torch.inference_mode():
+            network(torch.empty(1, recipe.sampling.clip_len, height, width, 3, dtype=torch.uint8, device="meta"))
+    except Exception as error:
+        raise UsageError(
+            "grid",
+            expected=f"clips of a length that the network can take, such as its own {own_length}",
+            found=f"{recipe.sampling.clip_len} frames, on which it fails with {first_line(error).rstrip('.')}",
+        ) from error

@@ -1,0 +1,411 @@
+"""The one loop that turns videos into features: a pool of decode processes, and an inference runner for each encoder.
+
+Videos are decoded in processes of their own while the networks work on those that were decoded before. Batches are
+filled across videos. Where there are several devices, each has every encoder, and every video goes as a whole to the
+device with the least to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from queue import Empty, PriorityQueue
+from typing import Any, NoReturn
+
+import torch
+
+from vidfeat.encoders import Encoder
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task
+from vidfeat.engine.decode_worker import Assignment, size_of
+from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
+from vidfeat.engine.faults import as_video_error
+from vidfeat.engine.worker_handle import Workers
+from vidfeat.errors import ConfigError, DeviceError, VideoError
+from vidfeat.features import Outcome, VideoFailure
+from vidfeat.inference.backends import Backend, PinBackend, Precision
+from vidfeat.inference.batches import Batcher
+from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.runner import InferenceRunner
+from vidfeat.preprocessing.clips import OnCorrupt
+from vidfeat.video import Nvdec, VideoInfo
+
+FLUSH_AFTER_SECONDS = 0.5
+"""A batch that is not full waits so long for further videos, and is padded then."""
+
+ORDERED_AT_THE_END = 100_000
+"""So many of the last videos of a list are done longest first. Asking the disk for the sizes of more takes a while, and
+a long video in the middle of a list keeps nobody waiting."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker computes. Plain data, that can be sent to another process.
+
+    Attributes:
+        devices: where the networks run, once on each.
+        precision: their number format.
+        backend: what runs them; None decides that by measurement on the first batch, where enough work is ahead.
+        nvdec: decodes the videos that it can; None where PyAV decodes all.
+        cores: CPU cores to use. Features do not depend on it.
+        pool: how videos are decoded.
+    """
+
+    devices: tuple[torch.device, ...]
+    precision: Precision
+    backend: Backend | None
+    nvdec: Nvdec | None
+    cores: int
+    pool: PoolOptions
+
+
+class Worker:
+    """Computes features. It keeps its networks and decode processes between runs; `close` it to end them.
+
+    Args:
+        encoders: what to compute of each video, in the positions that tasks refer to.
+        options: how.
+        pin_backend: asked and informed about which backend is used, since backends differ in the last bits of a
+            feature; called with the position of an encoder and a proposal, or None.
+        say: takes a line about each decision.
+
+    Attributes:
+        pool: the decode pool of the run under way; None between runs.
+    """
+
+    def __init__(
+        self,
+        encoders: Sequence[Encoder],
+        options: WorkerOptions,
+        *,
+        pin_backend: Callable[[int, str | None], str | None] = lambda encoder, proposal: proposal,
+        say: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        self.encoders = tuple(encoders)
+        self._options = options
+        self._pin_backend = pin_backend
+        self._say = say
+        self._assignment = Assignment(tuple(encoder.preprocess for encoder in encoders), options.nvdec)
+        self._idle = Workers()
+        self._runners: list[list[InferenceRunner]] = []
+        self.pool: DecodePool | None = None
+        self._running = threading.Lock()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Worker stays in its process: send its encoders and options, and make one there")
+
+    def close(self) -> None:
+        """End the decode processes; harmless when repeated."""
+        self._idle.close()
+
+    @property
+    def runners(self) -> list[list[InferenceRunner]]:
+        """For each device, a runner for each encoder. The first use loads the weights.
+
+        Raises:
+            CheckpointError: weights do not fit their network.
+        """
+        if not self._runners:
+            self._runners = [
+                [self._runner(position, device) for position in range(len(self.encoders))]
+                for device in self._options.devices
+            ]
+        return self._runners
+
+    def session(self, encoder: int) -> dict[str, Any]:
+        """How features are computed here, as JSON data: device and numerics."""
+        devices = ", ".join(
+            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+            for device in self._options.devices
+        )
+        return {"device": devices, "numerics": self.runners[0][encoder].numerics.to_json()}
+
+    def run(
+        self, tasks: Sequence[Task], *, in_order: bool = False, on_corrupt: OnCorrupt | None = None
+    ) -> Iterator[tuple[Task, int, Outcome]]:
+        """Compute the features of videos. Runs of several threads take place one after the other.
+
+        Args:
+            tasks: the videos, each with the encoders that are wanted of it.
+            in_order: whether the tasks are begun and their outcomes yielded in their order; else the longest are begun
+                first, and outcomes come as they are done.
+            on_corrupt: in place of that of the options.
+
+        Yields:
+            Task, encoder and outcome, one for each encoder of each task.
+
+        Raises:
+            DeviceError: the first batch shows that the network's precision or backend does not work; or a GPU does not
+                decode as it should.
+            ConfigError: it shows that the network cannot take what its pipeline gives it.
+            VidfeatError: no decode process can be started.
+        """
+        with self._running:
+            tasks = tasks if in_order else in_order_of_work(tasks)
+            inbox = _Inbox()
+            options = self._options.pool if on_corrupt is None else replace(self._options.pool, on_corrupt=on_corrupt)
+            # Until the weights are loaded, the first video has the cores to itself.
+            pool = DecodePool(
+                self._assignment, tasks, inbox.deliver, options, self._idle, first_alone=not self._runners
+            )
+            inbox.go_on = pool.go_on
+            with contextlib.ExitStack() as stack:
+                self.pool = stack.enter_context(pool)  # the first videos are decoded while the weights are loaded
+                stack.callback(setattr, self, "pool", None)
+                outcomes = stack.enter_context(contextlib.closing(self._outcomes(tasks, pool, inbox)))
+                yield from _in_task_order(outcomes, tasks) if in_order else outcomes
+
+    def _runner(self, position: int, device: torch.device) -> InferenceRunner:
+        encoder = self.encoders[position]
+        loaded = encoder.load(device)
+        if loaded.match.ignored_heads and device == self._options.devices[0]:
+            heads = ", ".join(loaded.match.heads)
+            self._say(f"{loaded.match.ignored_heads} weights of {heads} are not needed for features")
+        pin: PinBackend = lambda proposal: self._pin_backend(position, proposal)  # noqa: E731
+        return InferenceRunner(
+            loaded.network,
+            device,
+            self._options.precision,
+            backend=self._options.backend,
+            pin_backend=pin,
+            threads=self._options.cores,
+            say=self._say,
+        )
+
+    def _outcomes(
+        self, tasks: Sequence[Task], pool: DecodePool, inbox: _Inbox
+    ) -> Generator[tuple[Task, int, Outcome], None, None]:
+        runners = self.runners
+        dispatcher = _Dispatcher(self.encoders, runners, tasks, pool, inbox)
+        with contextlib.ExitStack() as ending:
+            for runner in itertools.chain.from_iterable(runners):
+                ending.callback(runner.cancel)
+            while dispatcher.left:
+                for index, encoder, outcome in dispatcher.take(dispatcher.next_event()):
+                    yield tasks[index], encoder, outcome
+        if dispatcher.fallbacks:
+            self._say(
+                f"PyAV decoded {dispatcher.fallbacks} of {len(tasks)} videos in place of NVDEC; {dispatcher.fallback}"
+            )
+
+
+def in_order_of_work(tasks: Sequence[Task], ordered: int = ORDERED_AT_THE_END) -> Sequence[Task]:
+    """The tasks with the last of them, `ordered` many, in falling order of their files' sizes.
+
+    Where that is all of them, the smallest is the very first: its features come soon, and show that all is well.
+    """
+    start = max(0, len(tasks) - ordered)
+    sized = [(size_of(task.video.path), task) for task in tasks[start:]]
+    sized.sort(key=lambda pair: -pair[0])
+    work = [task for _, task in sized]
+    if not start and sized and sized[0][0]:
+        work.insert(0, work.pop(sum(size > 0 for size, _ in sized) - 1))
+    return [*tasks[:start], *work]
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A network is done with a chunk of the video of a task."""
+
+    index: int
+
+
+class _Inbox:
+    """Takes events from any thread, the urgent ones first: what is computed is yielded before more is taken in, which
+    may wait for room.
+    """
+
+    def __init__(self) -> None:
+        self._queue: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
+        self._arrivals = itertools.count()
+        self.go_on: Callable[[], object] = lambda: None
+
+    def deliver(self, event: Event | _Computed) -> None:
+        if isinstance(event, _Computed | VideoFailed | PoolFailed):
+            self.go_on()
+        self._queue.put((not isinstance(event, _Computed), next(self._arrivals), event))
+
+    def next_event(self) -> Event | _Computed:
+        """The next event; raises `Empty` while there is none for a while."""
+        return self._queue.get(timeout=FLUSH_AFTER_SECONDS)[-1]
+
+
+@dataclass
+class _Part:
+    """The features of one video by one encoder, under way."""
+
+    computation: VideoComputation
+    counted: int = 0
+    error: VideoError | None = None
+
+
+@dataclass
+class _Video:
+    """A video that is being decoded or computed."""
+
+    info: VideoInfo
+    parts: Mapping[int, _Part]
+    decoded: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.decoded and all(part.error or part.computation.idle for part in self.parts.values())
+
+
+class _Dispatcher:
+    """Where what the decode pool delivers is given to the networks, and their rows are put together again."""
+
+    def __init__(
+        self,
+        encoders: Sequence[Encoder],
+        runners: Sequence[Sequence[InferenceRunner]],
+        tasks: Sequence[Task],
+        pool: DecodePool,
+        inbox: _Inbox,
+    ) -> None:
+        self._encoders, self._tasks, self._pool, self._inbox = encoders, tasks, pool, inbox
+        self._undecoded = self.left = len(tasks)
+        self._devices = [[Batcher(runner, len(tasks)) for runner in device] for device in runners]
+        self._runners = runners
+        self._videos: dict[int, _Video] = {}
+        self.fallbacks, self.fallback = 0, ""
+
+    def next_event(self) -> Event | _Computed:
+        """The next event; while there is none, batches do not wait for more."""
+        while True:
+            try:
+                return self._inbox.next_event()
+            except Empty:
+                self._flush()
+
+    def take(self, event: Event | _Computed) -> list[tuple[int, int, Outcome]]:
+        """Act on one event; returns the outcomes of its video, once they are known."""
+        if isinstance(event, PoolFailed):
+            raise event.error
+        index = event.index
+        if isinstance(event, VideoPlanned):
+            self._begin(index, event.info)
+        elif isinstance(event, ChunkDecoded):
+            self._compute(event)
+        elif isinstance(event, VideoDecoded):
+            self._note_fallback(event)
+            self._videos[index].decoded = True
+            self._count_decoded()
+        elif isinstance(event, VideoFailed):
+            event.release()
+            self._drop(index)
+            self._count_decoded()
+            self.left -= 1
+            return [
+                (index, number, self._failure(index, number, event.error)) for number in self._tasks[index].encoders
+            ]
+        video = self._videos.get(index)  # None where it failed while its last chunks were computed
+        if video is None or not video.done:
+            self._count_rows(video)
+            return []
+        self.left -= 1
+        outcomes = [(index, number, self._outcome(index, number, video)) for number in video.parts]
+        self._drop(index)
+        return outcomes
+
+    def _begin(self, index: int, info: VideoInfo) -> None:
+        self._drop(index)
+        device = min(range(len(self._devices)), key=lambda n: sum(runner.in_flight for runner in self._runners[n]))
+        self._videos[index] = _Video(info, {n: self._part(index, n, device) for n in self._tasks[index].encoders})
+
+    def _part(self, index: int, number: int, device: int) -> _Part:
+        video = self._tasks[index].video
+        name = self._encoders[number].name
+        return _Part(VideoComputation(self._devices[device][number], key=video.key, encoder=name, where=video.uri))
+
+    def _compute(self, chunk: ChunkDecoded) -> None:
+        part = self._videos[chunk.index].parts[chunk.encoder]
+        if part.error is None:
+            try:
+                under_way = part.computation.add(chunk.clips)
+                _when_all_done(under_way, lambda: self._inbox.deliver(_Computed(chunk.index)))
+            except Exception as error:
+                part.error = self._as_video_error(chunk.index, chunk.encoder, error)  # later chunks are passed over
+        chunk.release()
+
+    def _outcome(self, index: int, number: int, video: _Video) -> Outcome:
+        part = video.parts[number]
+        if part.error is not None:
+            return self._failure(index, number, part.error)
+        try:
+            return part.computation.result(video.info)
+        except Exception as error:
+            return self._failure(index, number, self._as_video_error(index, number, error))
+
+    def _failure(self, index: int, number: int, error: VideoError) -> VideoFailure:
+        return VideoFailure(self._tasks[index].video.key, self._encoders[number].name, error)
+
+    def _as_video_error(self, index: int, number: int, error: Exception) -> VideoError:
+        """The failure of a video; what would be that of every video is raised."""
+        one_for_all = isinstance(error, DeviceError) or (
+            isinstance(error, ConfigError) and self._runners[0][number].recipe.frames_are_alike
+        )
+        if one_for_all:
+            raise error
+        return as_video_error(self._tasks[index].video.uri, "model", error)
+
+    def _note_fallback(self, event: VideoDecoded) -> None:
+        if event.fallback:
+            self.fallbacks += 1
+            self.fallback = self.fallback or f"{self._tasks[event.index].video.uri}, for one: {event.fallback}"
+
+    def _count_decoded(self) -> None:
+        self._undecoded -= 1
+        if self._undecoded == 0:
+            self._flush()
+
+    def _count_rows(self, video: _Video | None) -> None:
+        """Have the budget know of the rows that wait for the rest of their video."""
+        for part in video.parts.values() if video else ():
+            size = part.computation.nbytes
+            self._pool.budget.add_rows(size - part.counted)
+            part.counted = size
+
+    def _drop(self, index: int) -> None:
+        video = self._videos.pop(index, None)
+        for part in video.parts.values() if video else ():
+            self._pool.budget.add_rows(-part.counted)
+
+    def _flush(self) -> None:
+        for batcher in itertools.chain.from_iterable(self._devices):
+            batcher.flush()
+
+
+def _when_all_done(futures: Sequence[Future[Any]], call: Callable[[], None]) -> None:
+    """Call once, in any thread, when all futures are done or cancelled."""
+    left = itertools.count(len(futures) - 1, -1)
+
+    def one_done(_: Future[Any]) -> None:
+        if next(left) == 0:
+            call()
+
+    for future in futures:
+        future.add_done_callback(one_done)
+
+
+def _in_task_order(
+    outcomes: Iterable[tuple[Task, int, Outcome]], tasks: Sequence[Task]
+) -> Iterator[tuple[Task, int, Outcome]]:
+    """The same outcomes, each after those of the tasks before it."""
+    held: dict[str, list[tuple[Task, int, Outcome]]] = {}
+    following = iter(tasks)
+    task = next(following, None)
+    for outcome in outcomes:
+        held.setdefault(outcome[0].video.key, []).append(outcome)
+        while task is not None and len(held.get(task.video.key, ())) == len(task.encoders):
+            yield from held.pop(task.video.key)
+            task = next(following, None)

@@ -1,0 +1,191 @@
+"""Files that are either there in full or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+from vidfeat.errors import OutputError, WriteError
+
+FILES_AT_ONCE = 8
+"""Files that are written and synchronized at once; disks and network file systems do that in parallel."""
+
+_NAME_ERRORS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+
+
+class FileNameError(WriteError):
+    """The file system cannot take the name of a file: it is too long, or has characters that it does not allow."""
+
+
+def replace_all(contents: Mapping[Path, Callable[[BinaryIO], object]]) -> dict[Path, FileNameError]:
+    """Write some files. Each replaces what is there, and is on disk, with its full size, when this returns.
+
+    Args:
+        contents: for each file, what writes it. Folders that are missing are created.
+
+    Returns:
+        The error for each file whose name the file system cannot take.
+
+    Raises:
+        WriteError: the system refused one of them. Others may be there already, each of them whole.
+    """
+    refused: dict[Path, FileNameError] = {}
+
+    def replace(path: Path) -> None:
+        try:
+            _create_folder(path.parent)
+            with _replacing(path) as file:
+                contents[path](file)
+        except FileNameError as error:
+            refused[path] = error
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        for _ in pool.map(replace, contents):
+            pass
+    for folder in dict.fromkeys(path.parent for path in contents if path not in refused):
+        with _as_write_error(folder):
+            sync_folder(folder)
+    return refused
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`, for writing and reading, that replaces `path` when the block ends.
+
+    The file must be positioned at its end when the block ends: that many bytes have to be there. When the block fails,
+    the temporary file is removed and `path` is as before. The temporary name depends on `path` alone, so that what a
+    killed process left behind is overwritten by the next one; two processes must not write the same path at once.
+
+    Raises:
+        WriteError: the system refused.
+    """
+    with _replacing(path) as file:
+        yield file
+    with _as_write_error(path):
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """The same, but the new name may not survive a crash of the machine before its folder is synchronized, too."""
+    temporary = path.with_name(f".vidfeat-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.tmp")
+    with _as_write_error(path):
+        with _naming(path):
+            temporary.unlink(missing_ok=True)
+        try:
+            # "x": whatever appears under the name now, such as a link to elsewhere, is not ours to write through.
+            with _naming(path):
+                file = temporary.open("x+b")
+            with file:
+                yield file
+                file.flush()
+                size = os.fstat(file.fileno()).st_size
+                if size != file.tell():
+                    raise OSError(errno.EIO, f"{size} of {file.tell()} bytes on disk")
+                os.fsync(file.fileno())
+            with _naming(path):
+                temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Around calls that look at the name of `path`; elsewhere the same error numbers mean something else."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        raise FileNameError(
+            str(path),
+            expected="a name that the file system takes",
+            found=error.strerror or str(error),
+            hint="Rename the video, or write a single file such as features.pkl.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _as_write_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            str(path),
+            expected="to write the file",
+            found=error.strerror or str(error),
+            hint="Free space or correct the permissions, then run the same command again: finished videos are kept.",
+        ) from error
+
+
+def _create_folder(folder: Path) -> None:
+    try:
+        with _naming(folder):
+            missing = list(itertools.takewhile(lambda path: not path.exists(), [folder, *folder.parents]))
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise _folder_refused(WriteError, folder, error) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Create a folder where there is none, and see that it takes files.
+
+    Raises:
+        OutputError: the system refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _folder_refused(OutputError, folder, error) from error
+
+
+def _folder_refused(error_class: type[OutputError], folder: Path, error: OSError) -> OutputError:
+    return error_class(
+        str(folder),
+        expected="a folder to write to, or to create",
+        found=error.strerror or str(error),
+        hint="Choose another output or correct the permissions.",
+    )
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        WriteError: the system refused.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        # With such a name, or with a file where its folder would be, it is not there either.
+        if error.errno in {errno.ENOTDIR, *_NAME_ERRORS}:
+            return
+        raise WriteError(
+            str(path),
+            expected="to remove what is to be replaced",
+            found=error.strerror or str(error),
+            hint="Correct the permissions, then run the same command again: finished videos are kept.",
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,159 @@
+"""A folder with one `.npy` file per video."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, final
+
+import numpy.typing as npt
+
+from vidfeat.errors import OutputError, UsageError, VideoError, quote
+from vidfeat.features import VideoFeatures
+from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
+from vidfeat.formats.npy_array import read_npy, write_npy
+from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.videos import VIDEO_SUFFIXES
+
+
+@final
+class NpyFolder(Sink):
+    """One `.npy` per video, at the video's key as a relative path, written as soon as the video is finished.
+
+    A plain `numpy.load` of each file gives the array.
+    """
+
+    name: ClassVar[str] = "npy"
+    in_place: ClassVar[bool] = True
+
+    def check_keys(self, keys: Sequence[str]) -> None:
+        """Refuse a key that leads out of the folder, and two keys that lead to one file."""
+        origin: dict[str, str] = {}
+        for position, key in enumerate(keys, start=1):
+            name = _file_name(key)
+            if name in origin:
+                raise UsageError(
+                    f"video {position}",
+                    expected="names that differ by more than the suffix, as each video becomes one .npy",
+                    found=f"{quote(key)} and {quote(origin[name])}, both {quote(name)}",
+                    hint="Rename one, or write a single file such as features.pkl.",
+                )
+            origin[name] = key
+        for name, key in origin.items():
+            for folder in map(str, PurePosixPath(name).parents):
+                if folder in origin:
+                    raise UsageError(
+                        repr(key),
+                        expected="a folder to put it into",
+                        found=f"the output of {quote(origin[folder])} there",
+                    )
+
+    def prepare(self) -> None:
+        """Create the folder and see that it takes files."""
+        require_writable(self.out)
+
+    def write(self, rows: Sequence[VideoFeatures]) -> dict[str, VideoError]:
+        """Write the file of each video."""
+        files = {self.path_of(row.key): row for row in rows}
+        refused = replace_all({path: functools.partial(write_npy, values=row.values) for path, row in files.items()})
+        return {files[path].key: _failure(files[path], error) for path, error in refused.items()}
+
+    def delete(self, key: str) -> None:
+        """Remove the file of one video."""
+        remove(self.path_of(key))
+
+    def holds(self, key: str) -> bool:
+        """Whether the file of one video is there."""
+        return _is_file(self.out / _file_name(key))
+
+    def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
+        """Nothing to do: every file is where it belongs."""
+
+    def read(self, keys: Iterable[str]) -> Iterator[Any]:
+        """The array of each key, None where there is no file. Holds one in memory at a time."""
+        for key in keys:
+            try:
+                path = self.path_of(key)
+                yield _read(path) if _is_file(path) else None
+            except (OSError, ValueError, UsageError, OutputError) as error:
+                yield Unreadable(f"cannot be read: {error}")
+
+    def keys(self) -> Iterator[str]:
+        """A key for each file: its path in the folder, without `.npy`."""
+        for name in self._files(self._refuse):
+            key = name.removesuffix(".npy")
+            # `a.mp4.npy` is the file of a video such as `a.mp4.mp4`, as that of `a.mp4` is `a.npy`.
+            yield key if _file_name(key) == name else f"{key}.mp4"
+
+    def orphans(self, keys: Iterable[str], present: int) -> Iterator[str]:
+        """The other `.npy` files; a program that reads the folder by listing it takes them for a video's."""
+        if sum(1 for _ in self._files()) != present:
+            known = {_file_name(key) for key in keys}
+            yield from sorted(name for name in self._files() if name not in known)
+
+    def path_of(self, key: str) -> Path:
+        """The file of a video.
+
+        Raises:
+            UsageError: the key leads out of the folder.
+            OutputError: a symbolic link in the folder leads out of it.
+        """
+        path = self.out / _file_name(key)
+        real, inside = os.path.realpath(path.parent), os.path.realpath(self.out)
+        if not Path(real).is_relative_to(inside):
+            raise OutputError(
+                str(path),
+                expected=f"a place inside {self.out}",
+                found=f"a symbolic link to {real}",
+                hint="Remove the link or choose another output folder.",
+            )
+        return path
+
+    def _files(self, onerror: Callable[[OSError], object] | None = None) -> Iterator[str]:
+        for parent, _, names in os.walk(self.out, onerror=onerror):
+            folder = Path(parent).relative_to(self.out)
+            yield from ((folder / name).as_posix() for name in names if name.endswith(".npy"))
+
+    def _refuse(self, error: OSError) -> None:
+        found = error.strerror or str(error)
+        raise OutputError(str(error.filename), expected="a folder that can be read", found=found) from error
+
+
+def _file_name(key: str) -> str:
+    """`clip.mp4` becomes `clip.npy`; a suffix that is not a video's stays: `v1.5` becomes `v1.5.npy`."""
+    path = PurePosixPath(key)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in key or not _is_encodable(key):
+        raise UsageError(
+            repr(key),
+            expected="a relative path without '..', as it names a file in the output folder",
+            found="one that leads out of it" if _is_encodable(key) else "one that no file can have",
+            hint="Give a root that holds all videos (video_root), or write a single file such as features.pkl.",
+        )
+    return f"{path.with_suffix('') if path.suffix.lower() in VIDEO_SUFFIXES else path}.npy"
+
+
+def _is_encodable(key: str) -> bool:
+    try:
+        os.fsencode(key)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_file(path: Path) -> bool:
+    # Unlike Path.is_file, this says no where the name is too long for the system.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _read(path: Path) -> npt.NDArray[Any]:
+    with path.open("rb") as file:
+        return read_npy(file, os.fstat(file.fileno()).st_size)
+
+
+def _failure(row: VideoFeatures, error: FileNameError) -> VideoError:
+    where = row.key if row.info is None else row.info.path
+    return VideoError(
+        where, stage="write", kind="io", expected=error.expected, found=f"{error.found}: {error.where}", hint=error.hint
+    )

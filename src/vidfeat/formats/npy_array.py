@@ -1,0 +1,51 @@
+"""One array in NumPy's `.npy` format, as folders and `.npz` files hold it."""
+
+from __future__ import annotations
+
+import math
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.features import Values
+
+
+def as_little_endian(values: Values) -> bytes:
+    """The values as float32, little endian, in C order: what hashes are taken of and outputs hold."""
+    return values.astype("<f4", copy=False).tobytes()
+
+
+def write_npy(file: IO[bytes], values: Values) -> None:
+    """Write an array of version 1.0.
+
+    Not by `ndarray.tofile`, which NumPy's own writer uses: it passes Python's file by, and with it the errors of a full
+    disk.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": values.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(as_little_endian(values))
+
+
+def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
+    """Read what `write_npy` wrote.
+
+    Args:
+        file: positioned at its start.
+        size: how many bytes there are.
+
+    Raises:
+        ValueError: this is anything else; found out before it takes memory.
+    """
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("version 1.0 was expected")
+        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # of many types: NumPy gives a damaged header to Python's tokenizer
+        raise ValueError(f"no .npy header: {error}") from error
+    expected, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if dtype.hasobject or in_columns:
+        raise ValueError(f"an array of {dtype}, with its columns first" if in_columns else "an array of objects")
+    if there != expected:
+        raise ValueError(f"{there} bytes of numbers instead of {expected}")
+    return np.frombuffer(file.read(), dtype).reshape(shape)

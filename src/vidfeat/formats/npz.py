@@ -1,0 +1,91 @@
+"""An uncompressed `.npz` file with an array per video."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, final
+
+from vidfeat.errors import UsageError, quote
+from vidfeat.features import VideoFeatures
+from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.npy_array import read_npy, write_npy
+from vidfeat.formats.reading import reading
+from vidfeat.formats.sink import Sink, Unreadable
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_LONGEST_NAME = 65_535
+
+
+@final
+class NpzSink(Sink):
+    """One zip file: `numpy.load(out)[key]` gives the array of a video. Videos without features are not in it.
+
+    The bytes of the file depend on keys and values alone. While it is written, one row is in memory, and the directory
+    of the zip file, about a kilobyte per video.
+    """
+
+    name: ClassVar[str] = "npz"
+
+    def check_keys(self, keys: Sequence[str]) -> None:
+        """Refuse a key that a zip file cannot hold, and two keys that `numpy.load` would take for one."""
+        positions = {key: position for position, key in enumerate(keys, start=1)}
+        for key, position in positions.items():
+            if _NO_TEXT.search(key) or len(f"{key}.npy".encode()) > _LONGEST_NAME:
+                raise UsageError(
+                    f"video {position}",
+                    expected=f"a name that a zip file can hold: Unicode text of at most {_LONGEST_NAME} bytes",
+                    found=quote(key),
+                    hint="Rename it, or write another format, such as features.pkl.",
+                )
+            if (other := f"{key}.npy") in positions:
+                raise UsageError(
+                    f"video {positions[other]}",
+                    expected="names that differ by more than .npy, which numpy.load may leave out",
+                    found=f"{quote(other)} and {quote(key)}",
+                    hint="Rename one, or write another format, such as features.pkl.",
+                )
+
+    def prepare(self) -> None:
+        """Create the folder that the file goes into."""
+        require_writable(self.out.parent)
+
+    def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
+        """Write the file."""
+        with replacing(self.out) as file, zipfile.ZipFile(file, "w") as archive:
+            for key, features in rows:
+                if features is not None:
+                    # Entries of more than 2 GiB need ZIP64, and the size of one is not known by zipfile beforehand.
+                    with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as entry:
+                        write_npy(entry, features.values)
+
+    def read(self, keys: Iterable[str]) -> Iterator[Any]:
+        """The array of each key. Holds one in memory at a time."""
+        with reading(self.out):
+            archive = zipfile.ZipFile(self.out)
+        return _read(archive, self.out.stat().st_size, keys)
+
+    def keys(self) -> Iterator[str]:
+        """The names of the entries, without `.npy`."""
+        with reading(self.out), zipfile.ZipFile(self.out) as archive:
+            names = archive.namelist()
+        return (name.removesuffix(".npy") for name in names)
+
+
+def _read(archive: zipfile.ZipFile, size: int, keys: Iterable[str]) -> Iterator[Any]:
+    with archive:
+        for key in keys:
+            try:
+                info = archive.getinfo(f"{key}.npy")
+            except KeyError:
+                yield None
+                continue
+            try:
+                # A compressed entry can be a thousand times as large as the file.
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+                    raise ValueError(f"an entry of {info.file_size} bytes, which are not there uncompressed")
+                with archive.open(info) as entry:
+                    yield read_npy(entry, info.file_size)
+            except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+                yield Unreadable(f"cannot be read: {error}")

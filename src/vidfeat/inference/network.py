@@ -1,0 +1,56 @@
+"""The network as it is run: from the pixels of a batch to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Union
+
+import torch
+from torch import nn
+
+from vidfeat.inference.normalize import Normalizer
+from vidfeat.inference.pooling import pool_views
+from vidfeat.models import Recognizer
+from vidfeat.recipe import Recipe
+
+ForwardFeatures = Callable[[torch.Tensor], Union[torch.Tensor, tuple[torch.Tensor, ...]]]
+"""A model's `forward_features`."""
+
+
+class FeatureNetwork(nn.Module):
+    """Normalises pixels, runs a model on them and pools its maps inside each view.
+
+    Args:
+        model: with its weights, in eval mode, fp32.
+        recipe: what it computes.
+
+    Attributes:
+        model, recipe: the arguments.
+        dtype: number format of the model; normalisation and pooling are in fp32 whatever it is.
+    """
+
+    def __init__(self, model: Recognizer, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.normalize = Normalizer(recipe.normalize, recipe.model.dims)
+        self.dtype = torch.float32
+
+    def convert(self, dtype: torch.dtype) -> None:
+        """Change the model's number format, in place."""
+        self.model.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, pixels: torch.Tensor, forward_features: ForwardFeatures | None = None) -> torch.Tensor:
+        """The rows of some samples.
+
+        Args:
+            pixels: uint8 RGB `[N, frames, H, W, 3]`.
+            forward_features: runs in place of the model's own, as compiled code does.
+
+        Returns:
+            float32 `[N * rows per sample, C]`, plus the axes that the recipe's pooling keeps.
+        """
+        inputs = self.normalize(pixels.flatten(0, 1) if self.recipe.model.dims == 2 else pixels)
+        maps = (forward_features or self.model.forward_features)(inputs.to(self.dtype))
+        return pool_views(maps, self.recipe.pooling)

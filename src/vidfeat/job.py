@@ -1,0 +1,204 @@
+"""A job: which videos, which encoders, where the features go, and how they are computed, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
+
+from vidfeat.errors import UsageError
+from vidfeat.recipe import Pooling, Sampling, part_from_json, part_to_json
+from vidfeat.videos import VideoRef, expand
+
+if TYPE_CHECKING:
+    from vidfeat.encoders import Encoder
+    from vidfeat.formats import Sink
+
+Videos: TypeAlias = Union[str, "os.PathLike[str]", VideoRef, Sequence[Union[str, "os.PathLike[str]", VideoRef]]]
+"""A folder, a list file, a path, a glob, a `VideoRef`, or several of those."""
+
+OnError = Literal["skip", "fail"]
+OnCorrupt = Literal["fail", "salvage"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Decoder = Literal["pyav", "nvdec"]
+
+JOB_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be computed, and how. Plain data: it can be printed, compared, saved as JSON and sent to a node.
+
+    Attributes:
+        videos: a folder, a list file (`.txt`), a path, a glob, a `VideoRef`, or a sequence of those. They are looked up
+            when the job is run.
+        encoders: one encoder, or several, which share the decoding.
+        out: the output: a file, whose suffix says the format, or a folder. With several encoders it holds `{encoder}`,
+            in place of which each puts its name. None for a job that is only streamed.
+        video_root: the folder that the paths of a list start from.
+        grid: when rows are, in place of the encoders' own.
+        pooling: what becomes of space, time and views, in place of the encoders' own.
+        precision: number format of the networks: "fp32" is exact, "bf16" and "fp16" are checked against it.
+        device: "auto" (every GPU, or the CPU), "cpu", "cuda", "cuda:1", or several with commas.
+        decoder: "pyav" is exact; "nvdec" decodes on a GPU what it can, with colours rounded in another way.
+        compiled: whether `torch.compile` makes the networks faster first; None decides by measurement.
+        on_error: whether a video that fails is recorded and passed over, or ends the run.
+        on_corrupt: whether a truncated or corrupt video fails, or gives features of the frames that decode, marked so.
+        timeout_seconds: time that decoding any video may take, above 0; more is added for large files and long videos.
+        decode_processes: how many videos are decoded at once; None takes a process for each core. Features do not
+            depend on it.
+
+    Raises:
+        UsageError: a value, or a combination of them, is impossible; it names the field.
+    """
+
+    videos: Videos
+    encoders: Encoder | Sequence[Encoder]
+    out: str | os.PathLike[str] | None = None
+    video_root: str | os.PathLike[str] | None = None
+    grid: Sampling | None = None
+    pooling: Pooling | None = None
+    precision: Precision = "fp32"
+    device: str = "auto"
+    decoder: Decoder = "pyav"
+    compiled: bool | None = None
+    on_error: OnError = "skip"
+    on_corrupt: OnCorrupt = "fail"
+    timeout_seconds: float = 60.0
+    decode_processes: int | None = None
+
+    def __post_init__(self) -> None:
+        encoders = self.encoders if isinstance(self.encoders, list | tuple) else (self.encoders,)
+        if not encoders or not all(hasattr(encoder, "identity") for encoder in encoders):
+            raise UsageError(
+                "encoders",
+                expected="an encoder, or several",
+                found=f"{self.encoders!r}",
+                hint="Make one with `encoder`.",
+            )
+        self._set("encoders", tuple(self._replaced(encoder) for encoder in encoders))
+        self._set("videos", _normalized(self.videos))
+        for name in ("out", "video_root"):
+            value = getattr(self, name)
+            self._set(name, None if value is None else os.fspath(value))
+        choices = {"precision": Precision, "decoder": Decoder, "on_error": OnError, "on_corrupt": OnCorrupt}
+        for name, choice in choices.items():
+            if getattr(self, name) not in get_args(choice):
+                raise UsageError(name, expected=" or ".join(get_args(choice)), found=repr(getattr(self, name)))
+        if not (isinstance(self.timeout_seconds, int | float) and 0 < self.timeout_seconds < float("inf")):
+            raise UsageError("timeout_seconds", expected="a number of seconds above 0", found=f"{self.timeout_seconds}")
+        if self.decode_processes is not None and not (
+            isinstance(self.decode_processes, int) and self.decode_processes >= 1
+        ):
+            raise UsageError("decode_processes", expected="a whole number above 0", found=f"{self.decode_processes}")
+        if self.out is not None:
+            self.sinks()
+
+    def refs(self) -> tuple[VideoRef, ...]:
+        """The videos, looked up.
+
+        Raises:
+            UsageError: there are none, or a path, list or key is impossible.
+        """
+        return expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
+
+    def sinks(self) -> tuple[Sink, ...]:
+        """The output of each encoder.
+
+        Raises:
+            UsageError: `out` is missing or no output's name, or two encoders would have the same.
+        """
+        from vidfeat.formats import open_sink
+
+        if self.out is None:
+            raise UsageError("out", expected="the output", found="None", hint="Name a file such as features.npz.")
+        names = [encoder.name for encoder in self._encoders]
+        if len(names) == 1:
+            return (open_sink(str(self.out).replace("{encoder}", names[0])),)
+        if "{encoder}" not in str(self.out):
+            raise UsageError(
+                "out",
+                expected="{encoder} in the name of the output of several encoders",
+                found=repr(self.out),
+                hint="Write for example features-{encoder}.npz.",
+            )
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise UsageError(
+                "encoders",
+                expected="encoders with different names, as outputs are named after them",
+                found=repr(repeated),
+            )
+        return tuple(open_sink(str(self.out).replace("{encoder}", name)) for name in names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as JSON data."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            "vidfeat_job": JOB_VERSION,
+            **fields,
+            "videos": [dataclasses.asdict(video) if isinstance(video, VideoRef) else video for video in self._videos],
+            "encoders": [encoder.to_json() for encoder in self._encoders],
+            "grid": part_to_json(self.grid),
+            "pooling": part_to_json(self.pooling),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """The inverse of `to_json`.
+
+        Raises:
+            UsageError: it is none, or of another version.
+        """
+        from vidfeat.encoders import encoder_from_json
+
+        values = dict(data)
+        if values.pop("vidfeat_job", None) != JOB_VERSION:
+            raise UsageError(
+                "vidfeat_job", expected=f"a job of version {JOB_VERSION}", found=repr(data.get("vidfeat_job"))
+            )
+        try:
+            values["videos"] = [_ref(v) if isinstance(v, dict) else v for v in values["videos"]]
+            values["encoders"] = [encoder_from_json(encoder) for encoder in values["encoders"]]
+            values["grid"], values["pooling"] = part_from_json(values["grid"]), part_from_json(values["pooling"])
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(
+                "job", expected="what `Job.to_json` gave", found=f"{type(error).__name__}: {error}"
+            ) from None
+
+    @property
+    def _encoders(self) -> tuple[Encoder, ...]:
+        assert isinstance(self.encoders, tuple)
+        return self.encoders
+
+    @property
+    def _videos(self) -> tuple[str | VideoRef, ...]:
+        assert isinstance(self.videos, tuple)
+        return self.videos
+
+    def _replaced(self, encoder: Encoder) -> Encoder:
+        """The encoder with the job's grid and pooling."""
+        encoder = encoder if self.grid is None else encoder.with_grid(self.grid)
+        return encoder if self.pooling is None else encoder.with_pooling(self.pooling)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # as the field is normalised
+
+
+def _normalized(videos: Videos) -> tuple[str | VideoRef, ...]:
+    several = videos if isinstance(videos, list | tuple) else (videos,)
+    for video in several:
+        if not isinstance(video, str | os.PathLike | VideoRef):
+            raise UsageError(
+                "videos", expected="paths, globs or VideoRefs", found=f"{video!r}, of type {type(video).__name__}"
+            )
+    return tuple(video if isinstance(video, VideoRef) else os.fspath(video) for video in several)
+
+
+def _ref(data: Mapping[str, Any]) -> VideoRef:
+    """From JSON data, where a tuple is a list."""
+    segment = data.get("segment")
+    return VideoRef(**{**data, "segment": None if segment is None else tuple(segment)})

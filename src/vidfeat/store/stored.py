@@ -1,0 +1,323 @@
+"""Reading outputs: features by key, whatever the format, finished or not."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from vidfeat.errors import OutputError, UsageError
+from vidfeat.features import VideoFailure, VideoFeatures
+from vidfeat.formats import open_sink
+from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.store.database import Reader
+from vidfeat.store.files import RunFiles
+from vidfeat.store.identity import WorkIdentity
+from vidfeat.store.manifest import Manifest, fingerprint
+from vidfeat.store.rows import IndexEntry, Row
+
+State = Literal["finished", "unfinished", "foreign"]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a row is.
+
+    Attributes:
+        source: among the sources of a `_Contents`.
+        number: the row's, there.
+        position: among the rows of the output.
+    """
+
+    source: int
+    number: int
+    position: int
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What is known of an output without its values."""
+
+    state: State
+    sink: Sink
+    header: Mapping[str, Any]
+    sources: list[Manifest | Reader]
+    done: dict[str, _Place]
+    failed: dict[str, _Place]
+    notes: list[str]
+
+    def close(self) -> None:
+        for source in self.sources:
+            source.close()
+
+
+class StoredFeatures(Mapping[str, VideoFeatures]):
+    """The features of an output by key; from `load`. Values are read when they are asked for.
+
+    A value that cannot be read raises `OutputError`. Iterating in order reads one video at a time, but for formats
+    that are read as a whole: pickle, JSON and YAML.
+
+    Attributes:
+        out: the file or folder.
+        state: `finished`: there is a manifest. `unfinished`: a run is under way or was interrupted; this is what is
+            committed. `foreign`: another program wrote it; keys are file names or positions such as `#0`.
+        header: the first line of the manifest, or what the run's databases know of it; empty where `foreign`.
+        failures: the videos without features.
+        notes: what is noteworthy of the output as a whole, a sentence each.
+    """
+
+    def __init__(self, contents: _Contents) -> None:
+        """Use `load`."""
+        self._contents, self._sink = contents, contents.sink
+        self.out, self.state, self.notes = contents.sink.out, contents.state, tuple(contents.notes)
+        self.header: Mapping[str, Any] = MappingProxyType(dict(contents.header))
+        self.failures: Mapping[str, VideoFailure] = _Failures(self)
+        self._keys = list(contents.done)
+        self._rows: list[Any] | None = None
+        self._following: Iterator[tuple[str, Any]] = iter(())
+        self._next = -1
+        self.close = weakref.finalize(self, contents.close)
+        """Release all files. What was not read before cannot be read then."""
+
+    def __getitem__(self, key: str) -> VideoFeatures:
+        """The features of a video."""
+        row, values = self.row(key), self._values(key)
+        if values is None or isinstance(values, Unreadable):
+            found = "none" if values is None else values.reason
+            raise OutputError(f"{self.out}, {key!r}", expected="the features of this video", found=found)
+        try:
+            array = np.asarray(values, np.float32)
+        except (TypeError, ValueError) as error:
+            raise OutputError(f"{self.out}, {key!r}", expected="an array of numbers", found=str(error)) from error
+        encoder = str(self.header.get("encoder", ""))
+        return VideoFeatures(key, encoder, array) if row is None else row.to_features(array, encoder)
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys of the videos with features, in the order of the list; of a run, in that of the commits."""
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        """How many videos have features."""
+        return len(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a video has features."""
+        return key in self._contents.done
+
+    def __enter__(self) -> StoredFeatures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def line(self, key: str) -> dict[str, Any]:
+        """What is known of a video, with or without features: the keys of a line of the manifest."""
+        place = self._place(key)
+        row = self.row(key)
+        return (row or Row(key, "done", None, "{}")).to_line(place.position, 0)
+
+    def problem(self, key: str) -> str | None:
+        """What is wrong with the features of a video, compared with what was committed; None if nothing is."""
+        row = self.row(key)
+        try:
+            values = self._values(key)
+        except OutputError as error:
+            return str(error)
+        if values is None:
+            return "has no features, though it is finished"
+        if isinstance(values, Unreadable):
+            return values.reason
+        return None if row is None else row.problem_of(values)
+
+    def row(self, key: str) -> Row | None:
+        """What was kept of a video, with or without features; None where another program wrote the output."""
+        place = self._place(key)
+        return self._contents.sources[place.source].row(place.number) if self._contents.sources else None
+
+    def _place(self, key: str) -> _Place:
+        place = self._contents.done.get(key) or self._contents.failed.get(key)
+        if place is None:
+            raise KeyError(key)
+        return place
+
+    def _values(self, key: str) -> Any:
+        place = self._contents.done[key]
+        values = None
+        if self._contents.sources:
+            source = self._contents.sources[place.source]
+            if isinstance(source, Reader):
+                row = source.row(place.number)
+                values = source.values(place.number, row)
+        return self._in_output(key, place.position) if values is None else values
+
+    def _in_output(self, key: str, position: int) -> Any:
+        if self._sink.positional:
+            if self._rows is None:
+                self._rows = list(self._sink.read(()))
+            return self._rows[position] if position < len(self._rows) else None
+        # One after the other with one reader, as long as they are asked for in order.
+        following = next(self._following, None)
+        if following is None or following[0] != key:
+            keys = itertools.islice(self._keys, self._keys.index(key), None)
+            ours, theirs = itertools.tee(keys)
+            self._following = zip(ours, self._sink.read(theirs), strict=False)
+            following = next(self._following, (key, None))
+        return following[1]
+
+
+class _Failures(Mapping[str, VideoFailure]):
+    """The failures of an output by key."""
+
+    def __init__(self, stored: StoredFeatures) -> None:
+        # Not the other way round as well: the files would be held until the next collection of cycles.
+        self._contents = stored._contents
+        self._encoder = str(stored.header.get("encoder", ""))
+
+    def __getitem__(self, key: str) -> VideoFailure:
+        place = self._contents.failed[key]
+        return self._contents.sources[place.source].row(place.number).to_failure(self._encoder)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._contents.failed)
+
+    def __len__(self) -> int:
+        return len(self._contents.failed)
+
+
+def load(out: Path | str | Sink) -> StoredFeatures:
+    """Read whatever is at `out`: a finished output, a run that is under way or was interrupted, or another program's.
+
+    Nothing is written, but that a commit of a killed process may be rolled back; no code from the files is run.
+
+    Args:
+        out: the path that was the output of the run, or its sink.
+
+    Raises:
+        UsageError: there is nothing of that name, or its suffix is no output's.
+        OutputError: it cannot be read at all.
+    """
+    sink = out if isinstance(out, Sink) else open_sink(out)
+    files = RunFiles(sink.out)
+    notes: list[str] = []
+    try:
+        return StoredFeatures(_finished(sink, files))
+    except FileNotFoundError:
+        pass
+    except OutputError as error:
+        notes = [f"The manifest cannot be used, so names and failures are unknown. {error}"]
+    unfinished = _unfinished(sink, files) if not notes else None
+    if unfinished is not None:
+        return StoredFeatures(unfinished)
+    if not sink.out.exists():
+        journals = files.version_1_journals()
+        raise UsageError(
+            str(sink.out),
+            expected="an output of vidfeat extract, or one that is under way",
+            found=notes[0] if notes else "a run of version 0.1 that was not finished" if journals else "neither",
+            hint="Finish it with vidfeat 0.1." if journals else "Give the path that was given to --out.",
+        )
+    return StoredFeatures(_foreign(sink, notes))
+
+
+def _finished(sink: Sink, files: RunFiles) -> _Contents:
+    manifest = Manifest(files.manifest)
+    try:
+        places: dict[str, dict[str, _Place]] = {"done": {}, "failed": {}}
+        for position, entry in enumerate(manifest.entries()):
+            places[entry.status][entry.key] = _Place(0, entry.number, position)
+    except BaseException:
+        manifest.close()
+        raise
+    notes = []
+    count = len(places["done"]) + len(places["failed"])
+    if manifest.videos != count:
+        notes.append(f"The manifest announces {manifest.videos} videos and lists {count}.")
+    if not sink.out.exists():
+        notes.append(f"{sink.out.name} is gone: there is only its manifest.")
+    if files.databases():
+        notes.append("A run that replaces this output is under way or was interrupted; this is what was there before.")
+    return _Contents("finished", sink, manifest.header, [manifest], places["done"], places["failed"], notes)
+
+
+def _unfinished(sink: Sink, files: RunFiles) -> _Contents | None:
+    """What is committed so far; None where nothing is."""
+    with contextlib.ExitStack() as stack:
+        readers = _open_readers(files, stack)
+        superseded: dict[str, int] = {}
+        for name, number in (item for reader in readers for item in reader.facts().superseded.items()):
+            superseded[name] = max(number, superseded.get(name, 0))
+        sources: list[Manifest | Reader] = [*readers]
+        entries: list[tuple[int, IndexEntry]] = []
+        if sink.in_place and fingerprint(files.earlier_manifest) not in {None, *superseded}:
+            with contextlib.suppress(FileNotFoundError):
+                sources.append(stack.enter_context(Manifest(files.earlier_manifest)))
+        for number, source in enumerate(sources):
+            through = superseded.get(source.facts().id, 0) if isinstance(source, Reader) else -1
+            entries += ((number, entry) for entry in source.entries() if entry.number > through)
+        if not entries:
+            return None
+        entries.sort(key=lambda entry: (entry[1].committed, entry[0]))
+        identity = entries[-1][1].identity
+        chosen = _choose(entries, identity, in_place=sink.in_place)
+        done: dict[str, _Place] = {}
+        failed: dict[str, _Place] = {}
+        for position, (source_number, entry) in enumerate(chosen.values()):
+            (done if entry.status == "done" else failed)[entry.key] = _Place(source_number, entry.number, position)
+        header = _header(readers, identity, sink)
+        notes = ["The run is not finished: this is what is committed. Run the same command again to go on."]
+        stack.pop_all()
+    return _Contents("unfinished", sink, header, sources, done, failed, notes)
+
+
+def _open_readers(files: RunFiles, stack: contextlib.ExitStack) -> list[Reader]:
+    readers = []
+    for path in files.databases():
+        with contextlib.suppress(FileNotFoundError):
+            readers.append(stack.enter_context(Reader(path)))
+    return readers
+
+
+def _choose(
+    entries: list[tuple[int, IndexEntry]], identity: str, *, in_place: bool
+) -> dict[str, tuple[int, IndexEntry]]:
+    """Of rows in the order of their commits, the one that stands for each video."""
+    chosen: dict[str, tuple[int, IndexEntry]] = {}
+    for place in entries:
+        entry = place[1]
+        _, before = chosen.get(entry.key, (0, None))
+        if entry.identity != identity or entry.status == "void":
+            if in_place or entry.status == "void":
+                chosen.pop(entry.key, None)
+        elif before is None or before.status == "failed" or before[-2:] != entry[-2:]:  # another stamp
+            chosen[entry.key] = place
+    return chosen
+
+
+def _header(readers: list[Reader], identity: str, sink: Sink) -> dict[str, Any]:
+    facts = WorkIdentity.from_json(json.loads(identity)).to_json()
+    checkpoint = {"sha256": facts.pop("checkpoint_sha256")}
+    header: dict[str, Any] = {**facts, "checkpoint": checkpoint, "output": sink.out.name, "format": sink.name}
+    for reader in readers:
+        description = reader.description(identity)
+        if description is not None:
+            return {**header, **description, "checkpoint": {**description["checkpoint"], **checkpoint}}
+    return header
+
+
+def _foreign(sink: Sink, notes: list[str]) -> _Contents:
+    if not notes:
+        notes = ["There is no manifest beside this output: recipe, versions and failures are unknown."]
+    if sink.positional:
+        keys: Iterator[str] = (f"#{number}" for number, row in enumerate(sink.read(())) if row is not None)
+        places = {key: _Place(0, 0, int(key[1:])) for key in keys}
+    else:
+        places = {key: _Place(0, 0, position) for position, key in enumerate(sink.keys())}
+    return _Contents("foreign", sink, {}, [], places, {}, notes)
