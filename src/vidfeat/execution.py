@@ -418,8 +418,8 @@ def _require_backend(job: Job, stores: Sequence[RunStore]) -> None:
                 "compiled",
                 expected=f"the backend that the run was begun with: {begun}",
                 found=wanted,
-                hint="Leave `compiled` out to go on, or begin again with `restart=True`. Backends differ in the last bits "
-                "of a feature.",
+                hint="Leave `compiled` out to go on, or begin again with `restart=True`. "
+                "Backends differ in the last bits of a feature.",
             )
 
 

@@ -329,7 +329,8 @@ from test_engine_faults import SPEC, PoolOptions, children, pool_of, first_chunk
 from pathlib import Path
 inbox = SimpleQueue()
 try:
-    with pool_of(SPEC, [Path(name) for name in sys.argv[1:]], inbox.put, PoolOptions(2, command=faulty_worker.command())):
+    paths = [Path(name) for name in sys.argv[1:]]
+    with pool_of(SPEC, paths, inbox.put, PoolOptions(2, command=faulty_worker.command())):
         inbox.get(), inbox.get(), inbox.get()
         print(*children(), flush=True)
         inbox.get()

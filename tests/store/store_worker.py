@@ -73,7 +73,9 @@ def failure_of(video: VideoRef) -> VideoFailure:
     return VideoFailure(video.key, "test", error)
 
 
-def begin(out: Path | str, videos: Sequence[VideoRef], identity: WorkIdentity | None = None, **options: Any) -> RunStore:
+def begin(
+    out: Path | str, videos: Sequence[VideoRef], identity: WorkIdentity | None = None, **options: Any
+) -> RunStore:
     return RunStore.open(open_sink(out), identity or identity_of(), videos, description=DESCRIPTION, **options)
 
 
@@ -116,7 +118,15 @@ def die_before(out: str, count: int) -> None:
 
 
 def main(out: str, count: str, place: str, log: str, options: str) -> None:
-    settings = {"rank": 0, "world_size": 1, "pause": 0.0, "fails": [], "timeout": 60.0, "group": 1, **json.loads(options)}
+    settings = {
+        "rank": 0,
+        "world_size": 1,
+        "pause": 0.0,
+        "fails": [],
+        "timeout": 60.0,
+        "group": 1,
+        **json.loads(options),
+    }
     videos = videos_of(int(count), Path(place))
     if "die_before" in settings:
         die_before(out, settings["die_before"])

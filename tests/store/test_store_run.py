@@ -75,9 +75,7 @@ def test_one_row_per_window_is_kept_as_such_with_its_times(tmp_path):
     (video,) = videos_of(1)
     windows = np.arange(6, dtype=np.float32).reshape(2, 3)
     with begin(out, [video]) as store:
-        store.commit(
-            [VideoFeatures(video.key, "test", windows, np.array([0.0, 0.1]), np.array([1 / 3, 0.7]))], SESSION
-        )
+        store.commit([VideoFeatures(video.key, "test", windows, np.array([0.0, 0.1]), np.array([1 / 3, 0.7]))], SESSION)
         store.finalize()
     assert json.loads(out.read_text()) == [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
     line = json.loads(RunFiles(out).manifest.read_text().splitlines()[1])

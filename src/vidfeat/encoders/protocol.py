@@ -93,7 +93,10 @@ class Encoder(Protocol):
         """The encoder of the same network and weights with another pooling."""
 
     def description(self) -> dict[str, Any]:
-        """What an output says of it, as JSON data: `encoder`, its name, `recipe`, and `checkpoint` with `source` and `sha256`."""
+        """What an output says of it, as JSON data.
+
+        Keys are `encoder`, its name, `recipe`, and `checkpoint` with `source` and `sha256`.
+        """
 
     def load(self, device: torch.device) -> LoadedEncoder:
         """The network with its weights on a device.

@@ -191,7 +191,12 @@ class VideoInfo:
         info = cls(**{**data, "timeline": Timeline(pts, **timeline)})
         for part in (info, info.timeline):
             _require_types(part)
-        if info.frames < 1 or len(pts) not in (0, info.frames) or not np.isfinite(pts).all() or (np.diff(pts) < 0).any():
+        if (
+            info.frames < 1
+            or len(pts) not in (0, info.frames)
+            or not np.isfinite(pts).all()
+            or (np.diff(pts) < 0).any()
+        ):
             raise ValueError(f"a video of {info.frames} frames has as many times, which rise; {len(pts) = }")
         return info
 
