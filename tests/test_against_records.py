@@ -75,20 +75,20 @@ def test_features(
     clips = list(videos) if SLOW or name == "tsn" else ["mpeg4_320x240.avi"] if name == "slowonly" else []
     if not clips:
         pytest.skip("takes minutes; set VIDFEAT_SLOW=1")
-    extractor = Extractor(repository / CONFIGS[name], checkpoint=checkpoints[name], device="cpu")
-    for clip in clips:
-        features = extractor.extract(shared / "videos" / "clips" / clip)
-        expected = np.array(videos[clip]["feature"])
-        assert features.values.dtype == np.float32
-        assert np.linalg.norm(features.values - expected) <= 1e-5 * np.linalg.norm(expected), clip
+    with Extractor(repository / CONFIGS[name], checkpoint=checkpoints[name], device="cpu") as extractor:
+        for clip in clips:
+            features = extractor.extract(shared / "videos" / "clips" / clip)
+            expected = np.array(videos[clip]["feature"])
+            assert features.values.dtype == np.float32
+            assert np.linalg.norm(features.values - expected) <= 1e-5 * np.linalg.norm(expected), clip
 
 
 def test_cores_do_not_change_a_bit(repository: Path, checkpoints: dict[str, Path], shared: Path) -> None:
     clip = shared / "videos" / "clips" / "mpeg4_320x240.avi"
-    arrays = [
-        Extractor(repository / CONFIGS["tsn"], checkpoint=checkpoints["tsn"], device="cpu", threads=threads)
-        .extract(clip)
-        .values.tobytes()
-        for threads in (1, 2, 3)
-    ]
+    arrays = []
+    for threads in (1, 2, 3):
+        with Extractor(
+            repository / CONFIGS["tsn"], checkpoint=checkpoints["tsn"], device="cpu", threads=threads
+        ) as extractor:
+            arrays.append(extractor.extract(clip).values.tobytes())
     assert len(set(arrays)) == 1

@@ -21,8 +21,8 @@ from typing import get_args
 import av
 import numpy as np
 import pytest
-from vidfeat.extract import Extractor
 
+from vidfeat import Extractor
 from vidfeat.errors import Kind, VideoError
 from vidfeat.mmaction import compile_file
 from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec, read_clips
@@ -184,12 +184,12 @@ def test_the_command_gets_through_all_of_them(corpus: tuple[Path, list[Case]], s
     assert [video["name"] for video in videos] == [case.name for case in cases]
     assert verify(out) == []
     rows = pickle.loads(out.read_bytes())
-    extractor = Extractor(CONFIG, checkpoint=CHECKPOINT, device="cpu", threads=1)
-    for video, row in zip(videos, rows, strict=True):
-        assert (row is None) == (video["status"] == "failed") == (video["error"] is not None)
-        expected = outcome_alone(extractor, folder / video["name"], "fail")
-        assert (video["error"] or {}).get("kind") == (expected if isinstance(expected, str) else None), video
-        assert isinstance(expected, str) or row.tobytes() == expected.tobytes(), video
+    with Extractor(CONFIG, checkpoint=CHECKPOINT, device="cpu", threads=1) as extractor:
+        for video, row in zip(videos, rows, strict=True):
+            assert (row is None) == (video["status"] == "failed") == (video["error"] is not None)
+            expected = outcome_alone(extractor, folder / video["name"], "fail")
+            assert (video["error"] or {}).get("kind") == (expected if isinstance(expected, str) else None), video
+            assert isinstance(expected, str) or row.tobytes() == expected.tobytes(), video
 
 
 def test_salvage_loses_nothing_and_marks_what_it_saves(
@@ -220,7 +220,7 @@ def test_salvage_loses_nothing_and_marks_what_it_saves(
 def outcome_alone(extractor: Extractor, path: Path, on_corrupt: OnCorrupt) -> str | np.ndarray:
     """The features of one video in this process, or the kind of its failure."""
     try:
-        return extractor.extract(path, on_corrupt=on_corrupt).array
+        return extractor.extract(path, on_corrupt=on_corrupt).values
     except VideoError as error:
         return error.kind
 
