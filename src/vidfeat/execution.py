@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args
 
@@ -45,6 +45,7 @@ def run(
     launcher: Launcher = "none",
     executor: Executor | None = None,
     quiet: bool = False,
+    wording: Callable[[str], str] = str,
 ) -> Summary | None:
     """Compute what is missing of a job's output. What is finished is kept through any crash, and never computed twice.
 
@@ -56,6 +57,7 @@ def run(
         launcher: what started this process as one of several that share the job's videos.
         executor: where the work is done; in this process where None.
         quiet: whether stderr shows failures only, in place of progress as well.
+        wording: changes the lines on stderr before they are shown; the command line spells arguments as flags.
 
     Returns:
         How the run ended; with several encoders, their numbers added up. None on ranks other than 0.
@@ -89,7 +91,7 @@ def run(
         tasks = _tasks(stores)
         total = len(stores) * len(range(share.rank, len(videos), share.world_size))
         already = total - sum(len(task.encoders) for task in tasks)
-        with Progress(total, already=already, quiet=quiet) as progress:
+        with Progress(total, already=already, quiet=quiet, wording=wording) as progress:
             for store in stores if share.rank == 0 else ():
                 for note in store.notes:
                     progress.note(f"{store.out}: {note}")

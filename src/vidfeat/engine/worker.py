@@ -73,7 +73,7 @@ class Worker:
         say: takes a line about each decision.
 
     Attributes:
-        pool: the decode pool of the run under way; None between runs.
+        pool: the decode pool of the run under way, or of the last one; None before the first.
     """
 
     def __init__(
@@ -160,7 +160,6 @@ class Worker:
             inbox.go_on = pool.go_on
             with contextlib.ExitStack() as stack:
                 self.pool = stack.enter_context(pool)  # the first videos are decoded while the weights are loaded
-                stack.callback(setattr, self, "pool", None)
                 outcomes = stack.enter_context(contextlib.closing(self._outcomes(tasks, pool, inbox)))
                 yield from _in_task_order(outcomes, tasks) if in_order else outcomes
 
