@@ -70,7 +70,7 @@ def bench(
     found = options.find_videos(videos, video_list, video_root) if videos or video_list else ()
     overrides = options.overrides(cfg_options)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
-    from vidfeat.store.atomic import replacing
+    from vidfeat.formats.atomic import replacing
     from vidfeat.tools.bench.comparison import parse_rows
     from vidfeat.tools.bench.session import Request, bench
     from vidfeat.tools.bench.table import render, to_json

@@ -170,14 +170,15 @@ def find_videos(paths: Sequence[str], list_file: str | None, root: Path | None) 
     Raises:
         UsageError: there are none, or what is given cannot be read.
     """
-    from vidfeat.videos import expand
+    from vidfeat.videos import expand, read_list
 
-    given = [*([] if list_file is None else [list_file]), *paths]
-    if not given:
+    if not paths and list_file is None:
         raise UsageError(
             "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
         )
-    return expand(given, root)
+    listed = [] if list_file is None else read_list(Path(list_file), root)  # whatever its name ends in
+    has_lists = list_file is None or any(path.lower().endswith(".txt") for path in paths)
+    return expand([*listed, *paths], root if has_lists else None)
 
 
 def require_model_first(model: str) -> None:
