@@ -114,5 +114,7 @@ def extract_to(
         progress=not quiet,
     )
     job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
-    summary = vidfeat.run(job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet)
+    summary = vidfeat.run(
+        job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
+    )
     return EXIT_SOME_FAILED if summary is not None and summary.failed else 0

@@ -68,6 +68,11 @@ def in_flags(error: VidfeatError) -> str:
     text = str(error)
     if error.where in FLAGS:
         text = FLAGS[error.where] + text.removeprefix(error.where)
+    return spell_as_flags(text)
+
+
+def spell_as_flags(text: str) -> str:
+    """A text with flags in place of the library's arguments in backquotes."""
     return re.sub(r"`([a-z_.]+)(?:=([^`]*))?`", _flag, text)
 
 
@@ -172,13 +177,13 @@ def find_videos(paths: Sequence[str], list_file: str | None, root: Path | None) 
     """
     from vidfeat.videos import expand, read_list
 
-    if not paths and list_file is None:
+    if list_file is None and not paths:
         raise UsageError(
             "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
         )
-    listed = [] if list_file is None else read_list(Path(list_file), root)  # whatever its name ends in
-    has_lists = list_file is None or any(path.lower().endswith(".txt") for path in paths)
-    return expand([*listed, *paths], root if has_lists else None)
+    if list_file is None:
+        return expand(paths, root)
+    return expand([*read_list(Path(list_file), root), *paths])  # whatever the list's name is
 
 
 def require_model_first(model: str) -> None:
