@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_files import cut, pixels_of, plain_linear_decode, write_video
 
+from video.video_files import cut, pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import VideoError
 from vidfeat.mmaction import compile_file
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
