@@ -17,7 +17,7 @@ from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, to_text
 
 MANIFEST_VERSION = 2
 _READABLE = (1, 2)
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
 
 
 def header_line(
