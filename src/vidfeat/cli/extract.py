@@ -97,10 +97,12 @@ def extract_to(
         The exit code.
     """
     import vidfeat
+    from vidfeat.engine.launch import read_share
     from vidfeat.formats import open_sink
     from vidfeat.hardware import usable_cores
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
+    read_share(launcher)
     found = options.find_videos(videos, video_list, video_root)
     open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
