@@ -24,7 +24,8 @@ from vidfeat.inference.batches import MAX_OPEN_BATCHES, Batcher
 from vidfeat.inference.computation import _BLOCK_BYTES, VideoComputation, _times_of_rows
 from vidfeat.inference.runner import Batch, InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch
-from vidfeat.recipe import Pooling, WindowSampling
+from vidfeat.preprocessing.sampling import WindowSampling
+from vidfeat.recipe import Pooling
 
 CPU = torch.device("cpu")
 OPTIONS = {"data.test.pipeline.1.clip_len": 2, "data.test.pipeline.4.crop_size": 32}

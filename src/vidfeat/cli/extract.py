@@ -106,6 +106,9 @@ def extract_to(
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
         vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
+    from vidfeat import execution
+
+    execution.require_hardware(job_options["device"], job_options["decoder"])
     encoder = vidfeat.encoder(
         model,
         checkpoint=checkpoint,

@@ -16,7 +16,7 @@ from vidfeat.features import Seconds, VideoFeatures
 from vidfeat.inference.batches import Batcher, BatchSlice
 from vidfeat.inference.pooling import pool_video
 from vidfeat.preprocessing.clips import ClipBatch
-from vidfeat.recipe import Recipe, WindowSampling
+from vidfeat.recipe import Recipe
 from vidfeat.video import VideoInfo
 
 _BLOCK_BYTES = 1 << 20
@@ -212,7 +212,7 @@ def _frames_per_view(recipe: Recipe, clips: int, clip_len: int) -> int | None:
         return None
     if model.segments > 1:
         return model.segments
-    return clip_len if isinstance(recipe.sampling, WindowSampling) else clips * clip_len
+    return clip_len if recipe.sampling.dense else clips * clip_len
 
 
 def _times_of_rows(start: Seconds, end: Seconds, rows: int, crops: int) -> tuple[Seconds, Seconds]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from vidfeat.models import build
+from vidfeat.preprocessing.sampling import (
+    DenseSampling,
+    Sampling,
+    SegmentSampling,
+    UniformSampling,
+    WindowSampling,
+)
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import (
     CenterCrop,
-    DenseSampling,
     Flip,
     Pooling,
     Recipe,
@@ -18,13 +24,9 @@ from vidfeat.recipe import (
     ResizeShortEdge,
     ResizeTo,
     ResizeWithin,
-    Sampling,
-    SegmentSampling,
-    SpreadSampling,
     TenCrop,
     ThreeCrop,
-    UniformSampling,
-    WindowSampling,
+    TimeGrid,
 )
 
 
@@ -49,14 +51,9 @@ def describe(recipe: Recipe) -> str:
     return "\n".join(f"{name:<13} {text}" for name, text in lines.items())
 
 
-def _clips(sampling: Sampling) -> int | None:
+def _clips(grid: TimeGrid) -> int | None:
     """Clips per video; None where their number depends on the video's length."""
-    if isinstance(sampling, WindowSampling):
-        return None
-    if isinstance(sampling, DenseSampling):
-        return sampling.num_clips * sampling.num_sample_positions
-    twice = isinstance(sampling, SegmentSampling | SpreadSampling) and sampling.twice_sample
-    return sampling.num_clips * (2 if twice else 1)
+    return None if grid.dense else len(grid.frame_index(1000))
 
 
 def _views_in_words(recipe: Recipe, crops: int) -> str:
@@ -76,7 +73,9 @@ def _pooling_in_words(pooling: Pooling) -> str:
     return f"{maps}, {views[pooling.views]}"
 
 
-def _sampling_in_words(sampling: Sampling) -> str:
+def _sampling_in_words(sampling: TimeGrid) -> str:
+    if not isinstance(sampling, get_args(Sampling)):
+        return repr(sampling)
     if isinstance(sampling, UniformSampling):
         return f"{sampling.num_clips} clips of {sampling.clip_len} frames, each spread over the whole video"
     clip = (
