@@ -222,8 +222,7 @@ def _clips_of(
             transform = transformer_of[position]
             if transform not in transformed:
                 transformed[transform] = transform(frame.pixels, where=info.path)
-            for batch in builder.add(transformed[transform]):
-                yield position, batch
+            yield from ((position, batch) for batch in builder.add(transformed[transform]))
 
 
 def _require_frames(info: VideoInfo, segment: tuple[float, float]) -> None:
@@ -280,9 +279,12 @@ class _BatchBuilder:
         added = self._added
         self._added += 1
         while self._built < len(self._groups) and self._last_frame[self._built] <= added:
-            yield self._batch(self._groups[self._built])
+            batch = self._batch(self._groups[self._built])
+            # Before the batch is handed over, which may take long: the pixels would be in memory twice.
             self._kept = {frame: crops for frame, crops in self._kept.items() if self._last_group[frame] > self._built}
             self._built += 1
+            yield batch
+            del batch
 
     def _batch(self, group: slice) -> ClipBatch:
         positions = self._position[group]
