@@ -42,6 +42,9 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY, start_seconds BLOB, end_seconds BLOB, info TEXT, payload BLOB)""",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+_KEYS = "utf-8", "surrogateescape"
+"""How keys are stored as bytes; SQLite's texts take no bytes of a name that are not UTF-8."""
+
 _PATIENCE_SECONDS = 120.0
 """How long to wait while another process holds the database: it reads, or writes one commit."""
 
@@ -126,7 +129,7 @@ class Reader:
                     if status not in ("done", "failed", "void"):
                         raise ValueError(f"{status!r} is no status")
                     size, modified_ns = (None if value is None else int(value) for value in (size, modified_ns))
-                    place = number, from_blob(key), status, identities[identity], sessions[session]
+                    place = number, key.decode(*_KEYS), status, identities[identity], sessions[session]
                     yield IndexEntry(*place, int(committed), size, modified_ns)
             if len(rows) < _PAGE:
                 return
@@ -143,7 +146,7 @@ class Reader:
             key, status, size, modified_ns, session, shape, sha256, error, start, end, info = values
             (text,) = self._connection.execute("SELECT session FROM sessions WHERE id = ?", (session,)).fetchone()
             return Row(
-                from_blob(key),
+                key.decode(*_KEYS),
                 status,
                 None if size == UNKNOWN_SIZE else (size, modified_ns),
                 text,
@@ -264,7 +267,7 @@ class Transaction:
         """Add a row, in the place of an earlier one of the same video; returns its number."""
         session = self._session(row.session)
         size, modified_ns = (UNKNOWN_SIZE, None) if row.stamp is None else row.stamp
-        key = to_blob(row.key)
+        key = row.key.encode(*_KEYS)
         self._connection.execute(
             "DELETE FROM contents WHERE number = (SELECT number FROM videos WHERE key = ?)", (key,)
         )
@@ -382,16 +385,6 @@ def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
             hint="Finish the run with the vidfeat that started it, or start over with --restart.",
         )
     return True
-
-
-def to_blob(key: str) -> bytes:
-    """A key as the databases have it; SQLite's texts take no bytes of a name that are no UTF-8."""
-    return key.encode("utf-8", "surrogateescape")
-
-
-def from_blob(key: bytes) -> str:
-    """The inverse of `to_blob`."""
-    return key.decode("utf-8", "surrogateescape")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vidfeat.errors import OutputError, WriteError
 
@@ -62,14 +63,10 @@ class RunFiles:
         """What version 1 of vidfeat left of a run that was not finished."""
         return sorted(self.out.with_name(f"{self.out.name}.journal").glob("rank-*.vfj"))
 
-    def signature(self) -> dict[str, tuple[int, int, int]]:
-        """For each file from which is known what is finished, what changes when it does."""
-        found = {}
-        for path in (self.manifest, self.earlier_manifest, *self.databases()):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                found[path.name] = status.st_ino, status.st_size, status.st_mtime_ns
-        return found
+    def signature(self) -> list[Any]:
+        """What changes when any file does from which is known what is finished; first, that of the manifest."""
+        databases = self.databases()
+        return [file_signature(path) for path in (self.manifest, self.earlier_manifest, *databases)]
 
     def remove_folder(self) -> None:
         """Remove the databases, and the folder if no process holds a lock in it. What cannot be removed stays."""
@@ -108,6 +105,15 @@ class RunFiles:
                 path.with_name("kernels").unlink()
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+
+
+def file_signature(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class RankLock:

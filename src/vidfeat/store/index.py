@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError
+from vidfeat.errors import OutputError, UsageError, quote
 from vidfeat.formats.sink import Sink
 from vidfeat.store.database import DatabaseFacts, Reader
 from vidfeat.store.files import RunFiles, superseded_of
@@ -74,6 +74,9 @@ class Index:
         self._identity, self._identity_text = identity, to_text(identity.to_json())
         self._position = {video.key: position for position, video in enumerate(videos)}
         count = len(videos)
+        if len(self._position) < count:
+            (repeated, times), *_ = Counter(video.key for video in videos).most_common(1)
+            raise UsageError("the call", expected="different keys", found=f"{quote(repeated)} {times} times")
         self.state = np.zeros(count, np.uint8)
         self._source = np.zeros(count, np.int32)
         self._number = np.zeros(count, np.int64)

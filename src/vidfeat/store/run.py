@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, UsageError, WriteError, quote
+from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import remove, sync_folder
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.database import Writer, finished_meanwhile, forget_pin, pin
-from vidfeat.store.files import RankLock, RunFiles, is_locked
+from vidfeat.store.files import RankLock, RunFiles, file_signature, is_locked
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.index import DONE, Index
 from vidfeat.store.manifest import header_line, write_manifest
@@ -129,19 +128,10 @@ class RunStore:
         """
         if not 0 <= rank < world_size:
             raise UsageError("the call", expected=f"a rank from 0 to {world_size - 1}", found=str(rank))
-        keys = [video.key for video in videos]
-        if len(set(keys)) != len(keys):
-            (repeated, count), *_ = Counter(keys).most_common(1)
-            raise UsageError("the call", expected="different keys", found=f"{quote(repeated)} {count} times")
-        sink.check_keys(keys)
+        sink.check_keys([video.key for video in videos])
         files = RunFiles(sink.out)
-
-        options: dict[str, Any] = {
-            "rank": rank,
-            "world_size": world_size,
-            "restart": restart,
-            "retry_failed": retry_failed,
-        }
+        options: dict[str, Any] = {"rank": rank, "world_size": world_size}
+        options.update(restart=restart, retry_failed=retry_failed)
         text = json.dumps(description, allow_nan=False)
         with contextlib.ExitStack() as undo:
             index = Index(files, sink, identity, videos, **options)
@@ -325,8 +315,7 @@ class RunStore:
 
     def _set_manifest_aside(self) -> None:
         """In place: the manifest does not stand beside an output that is not as it says."""
-        name = self._files.manifest.name
-        if self._files.signature().get(name) not in (None, self._index.signature.get(name)):
+        if file_signature(self._files.manifest) not in (None, self._index.signature[0]):
             raise finished_meanwhile(self._files.manifest)
         try:
             self._files.manifest.replace(self._files.earlier_manifest)

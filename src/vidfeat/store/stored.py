@@ -321,5 +321,8 @@ def _foreign(sink: Sink, notes: list[str]) -> _Contents:
         keys: Iterator[str] = (f"#{number}" for number, row in enumerate(sink.read(())) if row is not None)
         places = {key: _Place(0, 0, int(key[1:])) for key in keys}
     else:
-        places = {key: _Place(0, 0, position) for position, key in enumerate(sink.keys())}
+        places = {
+            key: _Place(0, 0, position)
+            for position, key in enumerate(sorted(sink.keys()) if sink.in_place else sink.keys())
+        }
     return _Contents("foreign", sink, {}, [], places, {}, notes)
