@@ -48,7 +48,7 @@ def packets_fed(info: VideoInfo, wanted: list[int]) -> tuple[int, int]:
 
 def hashes(path: str, wanted: list[int], info: VideoInfo, to_end: bool) -> list[str]:
     """The wanted frames, each as a hash."""
-    return [hashlib.sha256(frame.data).hexdigest() for _, frame in decode(path, wanted, info, to_end=to_end)]
+    return [hashlib.sha256(frame.pixels.data).hexdigest() for frame in decode(path, wanted, info, to_end=to_end)]
 
 
 def least_time(work: Callable[[], object], repeat: int) -> float:

@@ -22,17 +22,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors.torch import save_file
 
+from vidfeat import Extractor
 from vidfeat.checkpoint import CheckpointFile
+from vidfeat.encoders.mmaction import MMActionEncoder
 from vidfeat.errors import ConfigError
-from vidfeat.extract import Extractor, Setup
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.models import Recognizer, build
-from vidfeat.preprocessing.clips import read_views
+from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
 from vidfeat.recipe import Pooling, Recipe
+from vidfeat.videos import VideoRef
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
@@ -111,17 +112,18 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
         return result
     with tempfile.TemporaryDirectory() as folder:
         extractor = with_derived_weights(recipe, model, record.get("gamma", 1.0), Path(folder))
-    result["indices_equal"], distances = True, []
+    result["indices_equal"], distances = True, list[float]()
     for clip, video in record["videos"].items():
-        views = read_views(recipe, videos / clip)
+        batch = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, str(videos / clip)))
         distinct = np.unique(video["frame_inds"])
         result["indices_equal"] &= bool(
-            views.clips.size == len(video["frame_inds"])
-            and views.clips.max() < len(distinct)
-            and distinct[views.clips].ravel().tolist() == video["frame_inds"]
+            batch.clips.size == len(video["frame_inds"])
+            and batch.clips.max() < len(distinct)
+            and distinct[batch.clips].ravel().tolist() == video["frame_inds"]
         )
-        features = extractor.compute(views).array.astype(np.float64).ravel()
+        features = extractor.extract(videos / clip).values.astype(np.float64).ravel()
         distances.append(distance(features, np.array(video["feature"])))
+    extractor.close()
     return {**result, "distance": max(distances)}
 
 
@@ -130,7 +132,7 @@ def with_derived_weights(recipe: Recipe, model: Recognizer, gamma: float, folder
     path = folder / "weights.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in state_of(model, gamma).items()}, path)
     weights = CheckpointFile(path, "0" * 64, "derived weights")
-    return Extractor.from_setup(Setup(recipe, weights, (torch.device("cpu"),), "fp32"))
+    return Extractor(MMActionEncoder(recipe, weights, "fidelity"), device="cpu")
 
 
 def distance(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:

@@ -53,17 +53,17 @@ def test_parameter_names_and_shapes(name: str, repository: Path, records: dict[s
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_frames_and_views(name: str, repository: Path, records: dict[str, dict], shared: Path) -> None:
+def test_frames_and_clips(name: str, repository: Path, records: dict[str, dict], shared: Path) -> None:
     recipe = compile_file(repository / CONFIGS[name])
     for clip, video in records[CONFIGS[name]]["videos"].items():
-        path = str(shared / "videos" / "clips" / clip)
-        views = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, path))
+        path = shared / "videos" / "clips" / clip
+        batch = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, str(path)))
         distinct = np.unique(video["frame_inds"])
-        assert distinct[views.clips].ravel().tolist() == video["frame_inds"], clip
+        assert distinct[batch.clips].ravel().tolist() == video["frame_inds"], clip
         # The mean over the input is the mean over the distinct frames, weighted with how often each is sampled.
-        pixels = views.pixels.astype(np.float64)
+        pixels = batch.pixels.astype(np.float64)
         means = ((pixels - recipe.normalize.mean) / recipe.normalize.std).mean(axis=(2, 3, 4))
-        weights = np.bincount(views.clips.ravel())
+        weights = np.bincount(batch.clips.ravel())
         assert (weights @ means.mean(axis=1)) / weights.sum() == pytest.approx(video["imgs_mean"], abs=2e-6), clip
 
 
@@ -75,20 +75,20 @@ def test_features(
     clips = list(videos) if SLOW or name == "tsn" else ["mpeg4_320x240.avi"] if name == "slowonly" else []
     if not clips:
         pytest.skip("takes minutes; set VIDFEAT_SLOW=1")
-    extractor = Extractor(repository / CONFIGS[name], checkpoint=checkpoints[name], device="cpu")
-    for clip in clips:
-        features = extractor.extract(shared / "videos" / "clips" / clip)
-        expected = np.array(videos[clip]["feature"])
-        assert features.values.dtype == np.float32
-        assert np.linalg.norm(features.values - expected) <= 1e-5 * np.linalg.norm(expected), clip
+    with Extractor(repository / CONFIGS[name], checkpoint=checkpoints[name], device="cpu") as extractor:
+        for clip in clips:
+            features = extractor.extract(shared / "videos" / "clips" / clip)
+            expected = np.array(videos[clip]["feature"])
+            assert features.values.dtype == np.float32
+            assert np.linalg.norm(features.values - expected) <= 1e-5 * np.linalg.norm(expected), clip
 
 
 def test_cores_do_not_change_a_bit(repository: Path, checkpoints: dict[str, Path], shared: Path) -> None:
     clip = shared / "videos" / "clips" / "mpeg4_320x240.avi"
-    arrays = [
-        Extractor(repository / CONFIGS["tsn"], checkpoint=checkpoints["tsn"], device="cpu", threads=threads)
-        .extract(clip)
-        .values.tobytes()
-        for threads in (1, 2, 3)
-    ]
+    arrays = []
+    for threads in (1, 2, 3):
+        with Extractor(
+            repository / CONFIGS["tsn"], checkpoint=checkpoints["tsn"], device="cpu", threads=threads
+        ) as extractor:
+            arrays.append(extractor.extract(clip).values.tobytes())
     assert len(set(arrays)) == 1

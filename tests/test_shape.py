@@ -11,51 +11,29 @@ from vidfeat.mmaction import compile_file
 
 SOURCE = Path(vidfeat.__file__).parent
 
-MAY_IMPORT = {
-    "errors": set(),
-    "first_use": set(),
-    "recipe": {"errors"},
-    "video": {"errors"},
-    "sampling": {"errors", "recipe"},
-    "transforms": {"errors", "recipe"},
-    "pooling": {"errors", "recipe"},
-    "models": {"errors", "recipe", "machine"},
-    "checkpoint": {"errors"},
-    "mmaction": {"errors", "recipe", "models"},
-    "describe": {"errors", "recipe", "models", "sampling", "transforms"},
-    "views": {"errors", "recipe", "sampling", "transforms", "video"},
-    "machine": set(),
-    "stopwatch": set(),
-    "out_of_memory": set(),
-    "normalize": {"recipe"},
-    "kernels": {"errors", "recipe", "models", "normalize", "out_of_memory", "pooling", "stopwatch"},
-    "network": {"errors", "recipe", "kernels", "machine", "models", "out_of_memory", "stopwatch", "views"},
-    "batches": {"recipe", "views", "network"},
-    "extract": {
-        "errors",
-        "recipe",
-        "models",
-        "pooling",
-        "checkpoint",
-        "mmaction",
-        "views",
-        "video",
-        "network",
-        "batches",
-    },
-    "store": {"errors"},
-    "engine": {"errors", "extract", "views", "video", "batches", "network", "machine", "stopwatch", "store", "cli"},
-    "report": {"errors", "store", "video"},
-    "demo": {"errors", "store", "report", "video"},
-    "doctor": {"errors", "video"},
-    "plan": {"errors", "recipe", "sampling", "transforms", "video", "views", "models", "mmaction", "machine", "extract"}
-    | {"store", "engine"},
-    "bench": {"errors", "recipe", "describe", "models", "normalize", "pooling", "checkpoint", "mmaction", "video"}
-    | {"views", "machine", "network", "extract", "store", "engine"},
-    "cli": {"errors", "recipe", "describe", "extract", "machine", "mmaction", "network", "engine", "store", "views"}
-    | {"first_use", "report", "demo", "doctor", "plan", "bench"},
-}
-"""For each room, the rooms that it may know. `engine` knows `cli` in one place: torchrun's exit codes."""
+ORDER = (
+    "errors",
+    "lazy_import",
+    "hardware",
+    "recipe",
+    "videos",
+    "video",
+    "preprocessing",
+    "models",
+    "checkpoint",
+    "mmaction",
+    "features",
+    "inference",
+    "encoders",
+    "engine",
+    "formats",
+    "store",
+    "job",
+    "execution",
+    "tools",
+    "cli",
+)
+"""The rooms of the package: each may import those before it, and nothing else of the package."""
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -68,16 +46,54 @@ def imported_rooms(path: Path) -> set[str]:
     return rooms
 
 
-def test_imports_point_one_way() -> None:
+def runtime_imports(tree: ast.Module) -> set[str]:
+    """The modules that a module imports when it is itself imported: not inside of functions, nor for type checkers."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py")}
+    assert rooms - {"__init__", "__main__"} == set(ORDER)
+    modules = {path.stem for path in SOURCE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(modules) <= 8, modules
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_imports_point_one_way(room: str) -> None:
+    paths = [SOURCE / f"{room}.py"] if (SOURCE / f"{room}.py").exists() else list((SOURCE / room).rglob("*.py"))
+    assert paths
+    for path in paths:
+        assert imported_rooms(path) - {room} <= set(ORDER[: ORDER.index(room)]), path
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {}
     for path in SOURCE.rglob("*.py"):
-        room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-        if room == "__init__":
-            continue
-        assert imported_rooms(path) - {room} <= MAY_IMPORT[room], path
+        name = ".".join(("vidfeat", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        modules[name] = runtime_imports(ast.parse(path.read_text()))
+    graph = {name: {other for other in imports if other in modules} for name, imports in modules.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for other in graph[name] - {name}:
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
 def test_public_names() -> None:
     assert vidfeat.__all__ == sorted(vidfeat.__all__)
+    assert dir(vidfeat) == vidfeat.__all__
     for name in vidfeat.__all__:
         assert getattr(vidfeat, name) is not None
     with pytest.raises(AttributeError, match="no_such_name"):

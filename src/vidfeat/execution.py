@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args
 
@@ -45,6 +45,7 @@ def run(
     launcher: Launcher = "none",
     executor: Executor | None = None,
     quiet: bool = False,
+    wording: Callable[[str], str] = str,
 ) -> Summary | None:
     """Compute what is missing of a job's output. What is finished is kept through any crash, and never computed twice.
 
@@ -56,6 +57,7 @@ def run(
         launcher: what started this process as one of several that share the job's videos.
         executor: where the work is done; in this process where None.
         quiet: whether stderr shows failures only, in place of progress as well.
+        wording: changes the lines on stderr before they are shown; the command line spells arguments as flags.
 
     Returns:
         How the run ended; with several encoders, their numbers added up. None on ranks other than 0.
@@ -68,7 +70,7 @@ def run(
     """
     share = read_share(launcher)
     videos, sinks = job.refs(), job.sinks()
-    options = _worker_options(job, share)
+    options = worker_options(job, share)
     _require_segments(videos, options)
     with contextlib.ExitStack() as stack:
         stores = [
@@ -89,7 +91,7 @@ def run(
         tasks = _tasks(stores)
         total = len(stores) * len(range(share.rank, len(videos), share.world_size))
         already = total - sum(len(task.encoders) for task in tasks)
-        with Progress(total, already=already, quiet=quiet) as progress:
+        with Progress(total, already=already, quiet=quiet, wording=wording) as progress:
             for store in stores if share.rank == 0 else ():
                 for note in store.notes:
                     progress.note(f"{store.out}: {note}")
@@ -116,7 +118,7 @@ def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
         VideoError: a video failed, and the job's `on_error` is "fail".
     """
     videos = job.refs()
-    options = _worker_options(job, Share())
+    options = worker_options(job)
     _require_segments(videos, options)
     positions = tuple(range(len(_encoders(job))))
     tasks = [Task(video, positions) for video in videos]
@@ -197,7 +199,7 @@ class Extractor:
             timeout_seconds=timeout_seconds,
         )
         (self.encoder,) = _encoders(job)
-        self._worker = Worker((self.encoder,), _worker_options(job, Share(), cores=threads, processes=1))
+        self._worker = Worker((self.encoder,), worker_options(job, cores=threads, processes=1))
         _ = self._worker.runners  # weights that do not fit are an error here, and not at the first video
 
     def extract(self, path: str | os.PathLike[str] | VideoRef, *, on_corrupt: OnCorrupt = "fail") -> VideoFeatures:
@@ -318,6 +320,21 @@ def versions() -> dict[str, str]:
     }
 
 
+def worker_for(
+    job: Job, *, say: Callable[[str], object] = lambda line: None, videos_ahead: int | None = None
+) -> Worker:
+    """A worker for jobs with the encoders and options of this one. `LocalExecutor` takes it; closing it is up to you.
+
+    Args:
+        job: which.
+        say, videos_ahead: as for `Worker`.
+
+    Raises:
+        DeviceError: the machine lacks what the job asks for.
+    """
+    return Worker(_encoders(job), worker_options(job), say=say, videos_ahead=videos_ahead)
+
+
 _compile = encoder  # `Extractor` has an argument of that name
 
 
@@ -326,7 +343,20 @@ def _encoders(job: Job) -> tuple[Encoder, ...]:
     return job.encoders
 
 
-def _worker_options(job: Job, share: Share, *, cores: int | None = None, processes: int | None = None) -> WorkerOptions:
+def worker_options(
+    job: Job, share: Share | None = None, *, cores: int | None = None, processes: int | None = None
+) -> WorkerOptions:
+    """How a worker computes a job on this machine.
+
+    Args:
+        job: which.
+        share: the part of it that this process has; all of it where None.
+        cores, processes: in place of those that follow from the machine and the job.
+
+    Raises:
+        DeviceError: the machine lacks what the job asks for.
+    """
+    share = share or Share()
     devices = choose_devices(_device_of(job.device, share))
     cores = cores or share.cores
     pool = PoolOptions(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vidfeat.store.journal import journal_path
 
 from vidfeat.errors import OutputError, UsageError, VideoError
 from vidfeat.store import (
@@ -19,7 +20,6 @@ from vidfeat.store import (
     open_format,
     verify,
 )
-from vidfeat.store.journal import journal_path
 from vidfeat.videos import list_digest, read_list, scan
 
 HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "numerics": {}, "versions": {}}

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from video.video_files import plain_linear_decode, write_video
+from video.video_files import pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import VideoError
 from vidfeat.video import VideoInfo, decode, probe
 
@@ -73,7 +73,7 @@ def damaged(source: Path, target: Path, harm: Callable[[Packets, random.Random],
 
 def frames_or_error(path: Path, wanted: list[int], info: VideoInfo) -> dict[int, np.ndarray] | None:
     try:
-        return dict(decode(path, wanted, info))
+        return pixels_of(decode(path, wanted, info))
     except VideoError:
         return None
 

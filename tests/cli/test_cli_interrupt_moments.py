@@ -66,6 +66,12 @@ DURING = {
         "with block_sigint(): ready(); time.sleep(0.5); print('done')",
         "ready done",
     ),
+    "while it is held back, and another thread gets it": (
+        "from threading import Thread; Thread(target=time.sleep, args=[60], daemon=True).start()\n"
+        "from vidfeat.engine.subprocesses import block_sigint\n"
+        "with block_sigint(): ready(); time.sleep(0.5); print('done')",
+        "ready done",
+    ),
     "where it got lost, and is held back now": (
         "from vidfeat.engine.subprocesses import block_sigint\n"
         "try: ready(); time.sleep(60)\nexcept BaseException: pass\n"

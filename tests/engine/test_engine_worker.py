@@ -67,7 +67,6 @@ def outcomes_of(
     options = dataclasses.replace(options, pool=dataclasses.replace(options.pool, **pool))
     with Worker(encoders, options) as worker:
         found = {(task.video.key, number): outcome for task, number, outcome in worker.run(tasks)}
-        assert worker.pool is None
     return [found[task.video.key, number] for number in range(len(encoders)) for task in tasks]
 
 

@@ -1,4 +1,4 @@
-"""Frame indices: against MMAction2's own, and the rules that hold for every video."""
+"""Frame indices: against MMAction2's own, and the rules that hold for every video. Times: against the definition."""
 
 import gzip
 import json
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from vidfeat.mmaction.config import Node
 from vidfeat.mmaction.pipeline import V0, V1
-from vidfeat.preprocessing.sampling import plan_clips
-from vidfeat.recipe import DenseSampling, SegmentSampling, SpreadSampling, UniformSampling, WindowSampling
+from vidfeat.preprocessing.sampling import plan, plan_clips
+from vidfeat.recipe import DenseSampling, Sampling, SegmentSampling, SpreadSampling, UniformSampling, WindowSampling
+from vidfeat.video import Timeline
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "frame_index.json").read_text())
 GOLDEN_V1 = json.loads(gzip.decompress((Path(__file__).parents[1] / "golden" / "frame_index_v1.json.gz").read_bytes()))
@@ -46,33 +47,33 @@ def segment_samplings(draw: st.DrawFn) -> SegmentSampling:
 
 @given(st.integers(1, 20_000), segment_samplings())
 def test_segment_plans(frames: int, sampling: SegmentSampling) -> None:
-    plan = plan_clips(frames, sampling)
+    index = plan_clips(frames, sampling)
     span = sampling.clip_len * sampling.frame_interval
     long_enough = frames >= span
-    assert plan.dtype == np.int64
-    assert plan.shape == (sampling.num_clips * (2 if sampling.twice_sample and long_enough else 1), sampling.clip_len)
-    assert plan.min() >= 0
-    assert plan.max() < frames
+    assert index.dtype == np.int64
+    assert index.shape == (sampling.num_clips * (2 if sampling.twice_sample and long_enough else 1), sampling.clip_len)
+    assert index.min() >= 0
+    assert index.max() < frames
     if long_enough:
         # Whole clips: the frames of each are the interval apart, and the clips follow each other.
-        steps = np.diff(plan, axis=1)
+        steps = np.diff(index, axis=1)
         assert (steps[: sampling.num_clips] == sampling.frame_interval).all()
         # The unshifted starts have fractions, whose rounding can move a frame by one, in the original as here.
         assert (abs(steps - sampling.frame_interval) <= 1).all()
-        assert (np.diff(plan[: sampling.num_clips, 0]) >= 0).all()
+        assert (np.diff(index[: sampling.num_clips, 0]) >= 0).all()
     elif sampling.out_of_bound == "repeat_last":
-        assert (np.diff(plan, axis=1) >= 0).all()
+        assert (np.diff(index, axis=1) >= 0).all()
 
 
 @given(st.integers(1, 20_000), st.integers(1, 10), st.integers(1, 8), st.integers(8, 200), st.integers(1, 12))
 def test_dense_plans(frames: int, clip_len: int, clips: int, sample_range: int, positions: int) -> None:
-    plan = plan_clips(
+    index = plan_clips(
         frames,
         DenseSampling(clip_len, num_clips=clips, sample_range=sample_range, num_sample_positions=positions),
     )
-    assert plan.shape == (clips * positions, clip_len)
-    assert plan.min() >= 0
-    assert plan.max() < frames
+    assert index.shape == (clips * positions, clip_len)
+    assert index.min() >= 0
+    assert index.max() < frames
 
 
 @given(
@@ -88,35 +89,35 @@ def test_dense_plans(frames: int, clip_len: int, clips: int, sample_range: int, 
     st.none() | st.floats(0.01, 1000),
 )
 def test_spread_plans(frames: int, sampling: SpreadSampling, fps: float | None) -> None:
-    plan = plan_clips(frames, sampling, fps)
-    assert plan.dtype == np.int64
-    assert plan.shape == (sampling.num_clips, sampling.clip_len)
-    assert plan.min() >= 0
-    assert plan.max() < frames
+    index = plan_clips(frames, sampling, fps)
+    assert index.dtype == np.int64
+    assert index.shape == (sampling.num_clips, sampling.clip_len)
+    assert index.min() >= 0
+    assert index.max() < frames
     if sampling.target_fps is None and frames >= (sampling.clip_len - 1) * sampling.frame_interval + 1:
-        assert (np.diff(plan, axis=1) == sampling.frame_interval).all()
+        assert (np.diff(index, axis=1) == sampling.frame_interval).all()
         if sampling.clip_len > 1 and sampling.num_clips > 1:
-            assert plan[0, 0] == 0
-            assert plan[-1, -1] == frames - 1
+            assert index[0, 0] == 0
+            assert index[-1, -1] == frames - 1
 
 
 @given(st.integers(1, 20_000), st.integers(1, 64), st.integers(1, 20))
 def test_uniform_plans_span_the_video(frames: int, clip_len: int, clips: int) -> None:
-    plan = plan_clips(frames, UniformSampling(clip_len, clips))
-    assert plan.shape == (clips, clip_len)
-    assert plan.min() >= 0
-    assert plan.max() < frames
-    assert (np.diff(plan, axis=0) >= 0).all()
-    assert (np.diff(plan, axis=1) >= 0).all()
+    index = plan_clips(frames, UniformSampling(clip_len, clips))
+    assert index.shape == (clips, clip_len)
+    assert index.min() >= 0
+    assert index.max() < frames
+    assert (np.diff(index, axis=0) >= 0).all()
+    assert (np.diff(index, axis=1) >= 0).all()
 
 
 @given(st.integers(1, 20_000), st.integers(1, 64), st.integers(1, 500), st.integers(1, 32))
 def test_windows_cover_the_video(frames: int, clip_len: int, every: int, interval: int) -> None:
-    plan = plan_clips(frames, WindowSampling(clip_len, every, interval))
-    assert plan.shape == (max(1, len(range(every // 2, frames, every))), clip_len)
-    assert plan.min() >= 0
-    assert plan.max() < frames
-    assert (np.diff(plan[:, clip_len // 2]) == every).all()
+    index = plan_clips(frames, WindowSampling(clip_len, every, interval))
+    assert index.shape == (max(1, len(range(every // 2, frames, every))), clip_len)
+    assert index.min() >= 0
+    assert index.max() < frames
+    assert (np.diff(index[:, clip_len // 2]) == every).all()
 
 
 def test_a_video_shorter_than_half_a_window_has_one_in_its_middle() -> None:
@@ -127,3 +128,77 @@ def test_a_video_shorter_than_half_a_window_has_one_in_its_middle() -> None:
 def test_a_video_has_frames(frames: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         plan_clips(frames, SegmentSampling(1))
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+GRIDS: st.SearchStrategy[Sampling] = st.one_of(
+    segment_samplings(),
+    st.builds(DenseSampling, st.integers(1, 8), num_clips=st.integers(1, 4), num_sample_positions=st.integers(1, 5)),
+    st.builds(
+        SpreadSampling,
+        st.integers(1, 16),
+        st.integers(1, 4),
+        st.integers(1, 8),
+        st.booleans(),
+        st.sampled_from(["loop", "repeat_last"]),
+        st.none() | st.floats(1, 60),
+    ),
+    st.builds(UniformSampling, st.integers(1, 16), st.integers(1, 4)),
+    st.builds(WindowSampling, st.integers(1, 16), st.integers(1, 16), st.integers(1, 4)),
+)
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline:
+    gaps = draw(st.lists(st.integers(1, 200), min_size=1, max_size=60))
+    pts = draw(st.integers(-1000, 100_000)) + np.cumsum(gaps)
+    return Timeline(pts / 1000, fps=draw(st.none() | st.floats(1, 120)))
+
+
+@given(timelines(), GRIDS)
+def test_a_clip_lasts_from_its_first_shown_frame_to_the_end_of_its_last(timeline: Timeline, grid: Sampling) -> None:
+    clips = plan(grid, timeline)
+    assert np.array_equal(clips.frame_index, plan_clips(len(timeline), grid, timeline.fps))
+    assert clips.start_seconds.shape == clips.end_seconds.shape == (len(clips),)
+    assert clips.start_seconds.dtype == clips.end_seconds.dtype == np.float64
+    ends = [*timeline.pts_seconds[1:], timeline.end_seconds[-1]]
+    for frames, start, end in zip(clips.frame_index, clips.start_seconds, clips.end_seconds, strict=True):
+        assert start == min(timeline.pts_seconds[frame] for frame in frames)
+        assert end == max(ends[frame] for frame in frames)
+    if len(timeline) > 1 or timeline.fps:
+        assert (clips.start_seconds < clips.end_seconds).all()
+    assert clips.start_seconds.min() >= timeline.pts_seconds[0]
+    assert clips.end_seconds.max() <= timeline.end_seconds[-1]
+
+
+@given(timelines(), st.integers(1, 16), st.integers(1, 16), st.integers(1, 4))
+def test_windows_move_forward(timeline: Timeline, clip_len: int, every: int, interval: int) -> None:
+    clips = WindowSampling(clip_len, every, interval).plan(timeline)
+    assert (np.diff(clips.start_seconds) >= 0).all()
+    assert (np.diff(clips.end_seconds) >= 0).all()
+    if clip_len == 1 and every > 1:
+        assert (clips.end_seconds[:-1] <= clips.start_seconds[1:]).all()
+
+
+def test_every_frame_as_a_window_tiles_the_video() -> None:
+    timeline = Timeline(np.array([3.0, 3.5, 5.0, 5.25]), fps=2.0)
+    clips = WindowSampling(clip_len=1, clip_interval=1).plan(timeline)
+    assert clips.start_seconds.tolist() == [3.0, 3.5, 5.0, 5.25]
+    assert clips.end_seconds.tolist() == [3.5, 5.0, 5.25, 5.75]
+
+
+@given(timelines(), GRIDS, st.data())
+def test_a_segment_is_planned_on_its_frames_alone(timeline: Timeline, grid: Sampling, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(timeline) - 1))
+    end = data.draw(st.integers(first + 1, len(timeline)))
+    stop = timeline.pts_seconds[end] if end < len(timeline) else np.inf
+    clips = grid.plan(timeline, (float(timeline.pts_seconds[first]), float(stop)))
+    assert np.array_equal(clips.frame_index, first + plan_clips(end - first, grid, timeline.fps))
+    assert clips.start_seconds.min() >= timeline.pts_seconds[first]
+    assert clips.end_seconds.max() <= (stop if end < len(timeline) else timeline.end_seconds[-1])
+
+
+def test_a_timeline_has_frames() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        SegmentSampling(1).plan(Timeline(np.array([0.0, 0.1])), (0.5, 0.9))

@@ -50,7 +50,7 @@ def values_of(number: int, size: int = 64) -> np.ndarray:
 
 
 def info_of(video: VideoRef) -> VideoInfo:
-    frames = 4 + number_of(video)
+    frames = 4 + number_of(video) % 10
     try:
         status = video.path.stat()
         size, modified_ns = status.st_size, status.st_mtime_ns

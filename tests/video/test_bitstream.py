@@ -1,4 +1,4 @@
-"""What packets say, on bytes written by hand and on real streams of known structure."""
+"""What packets say about their pictures, on bytes written by hand and on real streams of known structure."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def h264(*packets: list[bytes], sps: bytes | None = None, length_size: int = 4) 
 
 
 @pytest.mark.parametrize(
-    ("units", "entry", "spare"),
+    ("units", "random_access", "disposable"),
     [
         ([a_slice(1)], False, False),
         ([a_slice(1, ref=0)], False, True),
@@ -77,17 +77,17 @@ def h264(*packets: list[bytes], sps: bytes | None = None, length_size: int = 4) 
     ],
 )
 @pytest.mark.parametrize("length_size", [1, 2, 4])
-def test_h264(units: list[bytes], entry: bool, spare: bool, length_size: int) -> None:
+def test_h264(units: list[bytes], random_access: bool, disposable: bool, length_size: int) -> None:
     _, facts = h264([IDR], units, length_size=length_size)
-    assert (facts.entry, facts.spare, facts.layer) == (entry, spare, 0)
+    assert (facts.random_access, facts.disposable, facts.layer) == (random_access, disposable, 0)
     assert facts.parameters == (PPS if PPS in units else b"")
 
 
-def places(*packets: list[bytes], sps: bytes | None = None) -> list[int | None]:
-    return [facts.place for facts in h264(*packets, sps=sps)]
+def display_orders(*packets: list[bytes], sps: bytes | None = None) -> list[int | None]:
+    return [facts.display_order for facts in h264(*packets, sps=sps)]
 
 
-def test_h264_places_grow_as_pictures_are_shown() -> None:
+def test_h264_display_order_rises_as_pictures_are_shown() -> None:
     """I0 P8 b4 P14 b12, then P20 in the next sixteen, b16, b18, then another sequence."""
     stream = [
         [IDR],
@@ -101,19 +101,19 @@ def test_h264_places_grow_as_pictures_are_shown() -> None:
         [IDR],
         [a_slice(1, -2, ref=0)],  # shown before the IDR picture, and after all before it
     ]
-    assert np.argsort(np.argsort(places(*stream))).tolist() == [0, 2, 1, 4, 3, 7, 5, 6, 9, 8]
+    assert np.argsort(np.argsort(display_orders(*stream))).tolist() == [0, 2, 1, 4, 3, 7, 5, 6, 9, 8]
 
 
-def test_h264_places_where_the_order_is_that_of_decoding() -> None:
+def test_h264_display_order_that_is_the_order_of_decoding() -> None:
     stream = [[unit(0x65, *[exp_golomb(0)] * 3, "0000", exp_golomb(0), "10101010")]]
     stream += [[unit(0x41, *[exp_golomb(0)] * 3, f"{number % 16:04b}", "10101010")] for number in range(1, 40)]
-    assert (np.diff(places(*stream, sps=sequence_set(2))) > 0).all()
+    assert (np.diff(display_orders(*stream, sps=sequence_set(2))) > 0).all()
 
 
 @pytest.mark.parametrize("fields", ["0", "10", "11"])
 def test_h264_of_fields(fields: str) -> None:
     first = unit(0x65, *[exp_golomb(0)] * 3, "0000", "0", exp_golomb(0), "0000", "1010")
-    one, two = places([first], [a_slice(1, 6, fields=fields)], sps=sequence_set(fields=True))
+    one, two = display_orders([first], [a_slice(1, 6, fields=fields)], sps=sequence_set(fields=True))
     assert (two or 0) - (one or 0) == 6
 
 
@@ -168,8 +168,8 @@ def test_the_byte_that_breaks_start_codes_is_no_part_of_a_number() -> None:
     assert b"\0\0\3" not in plain
     assert b"\0\0" in plain
     written = [data.replace(b"\0\0", b"\0\0\3") for data in (plain, other)]
-    assert places([plain]) == places([written[0]])
-    assert places([other]) == places([written[1]]) != places([plain])
+    assert display_orders([plain]) == display_orders([written[0]])
+    assert display_orders([other]) == display_orders([written[1]]) != display_orders([plain])
 
 
 # --- HEVC -------------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_hevc(units: list[bytes], facts: PictureFacts) -> None:
     "units",
     [
         [hevc_unit(35)],
-        [hevc_unit(19, b"\xc0")],  # takes back the pictures before it
+        [hevc_unit(19, b"\xc0")],  # drops the pictures before it
         [hevc_unit(0), hevc_unit(1)],
         [hevc_unit(1, b"\x00")],
         [hevc_unit(36), hevc_unit(1)],
@@ -215,10 +215,10 @@ def test_hevc_that_is_not_clear(units: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "entry"), [(0x82, True), (0x86, False), (0x8A, False), (0xA2, True), (0x80, True), (0x92, True)]
+    ("first", "random_access"), [(0x82, True), (0x86, False), (0x8A, False), (0xA2, True), (0x80, True), (0x92, True)]
 )
-def test_vp9(first: int, entry: bool) -> None:
-    assert read_vp9(bytes([first, 0x49])) == PictureFacts(entry, False)
+def test_vp9(first: int, random_access: bool) -> None:
+    assert read_vp9(bytes([first, 0x49])) == PictureFacts(random_access, False)
 
 
 @pytest.mark.parametrize("first", [0x00, 0x42, 0xB0])
@@ -260,7 +260,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             facts = read(data)
         except (UnclearPacketError, IndexError):
             continue
-        assert not (facts.entry and facts.spare)
+        assert not (facts.random_access and facts.disposable)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ X265 = {"x265-params": "log-level=none:keyint=10:open-gop=0:scenecut=0:bframes=3
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "options", "entries"),
+    ("name", "codec", "options", "random_access"),
     [
         ("a.mp4", "libx264", {"x264-params": "keyint=10:scenecut=0:bframes=2"}, [0, 10, 20]),
         ("a.mkv", "libx264", {"x264-params": "open-gop=1:keyint=10:scenecut=0:bframes=2:b-adapt=0"}, [0]),
@@ -286,8 +286,8 @@ X265 = {"x265-params": "log-level=none:keyint=10:open-gop=0:scenecut=0:bframes=3
         ("av1.mp4", "libsvtav1", {"preset": "12", "svtav1-params": "keyint=10:irefresh-type=2"}, [0, 10, 20]),
     ],
 )
-def test_entries_of_real_streams(
-    tmp_path: Path, name: str, codec: str, options: dict[str, str], entries: list[int]
+def test_random_access_points_of_real_streams(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str], random_access: list[int]
 ) -> None:
     path = write_video(tmp_path / name, codec, options=options)
     with av.open(str(path)) as container:
@@ -295,4 +295,4 @@ def test_entries_of_real_streams(
         read = picture_reader(stream.codec_context.codec.canonical_name, stream.codec_context.extradata)
         assert read is not None
         facts = [read(memoryview(packet)) for packet in container.demux(stream) if packet.size]
-    assert [number for number, fact in enumerate(facts) if fact.entry] == entries
+    assert [number for number, fact in enumerate(facts) if fact.random_access] == random_access

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import plain_linear_decode, write_video
+from video_files import pixels_of, plain_linear_decode, write_video
 
 from vidfeat.errors import UsageError, VideoError
-from vidfeat.video import FrameCountError, count_frames, decode, probe, recount, with_exact_frames
+from vidfeat.video import FrameCountError, Timeline, count_frames, decode, probe, recount, with_exact_frames
 from vidfeat.video.packets import plan_feed
 
 
@@ -23,12 +23,12 @@ def assert_equals_truth(path: Path, truth: list[np.ndarray]) -> None:
     info = with_exact_frames(probe(path))
     assert info.frames == len(truth)
     decoded = list(decode(path, range(info.frames), info))
-    assert [index for index, _ in decoded] == list(range(len(truth)))
-    for index, frame in decoded:
-        assert frame.dtype == np.uint8
-        assert frame.flags.c_contiguous
-        assert frame.shape == (info.height, info.width, 3)
-        assert np.array_equal(frame, truth[index]), index
+    assert [frame.index for frame in decoded] == list(range(len(truth)))
+    for frame in decoded:
+        assert frame.pixels.dtype == np.uint8
+        assert frame.pixels.flags.c_contiguous
+        assert frame.pixels.shape == (info.height, info.width, 3)
+        assert np.array_equal(frame.pixels, truth[frame.index]), frame.index
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarra
 def test_each_wanted_frame_comes_once_and_in_order(clip: tuple[Path, list[np.ndarray]], wanted: list[int]) -> None:
     path, truth = clip
     decoded = list(decode(path, wanted, probe(path)))
-    assert [index for index, _ in decoded] == sorted(set(wanted))
-    assert all(np.array_equal(frame, truth[index]) for index, frame in decoded)
+    assert [frame.index for frame in decoded] == sorted(set(wanted))
+    assert all(np.array_equal(frame.pixels, truth[frame.index]) for frame in decoded)
 
 
 @pytest.mark.parametrize("wanted", [[1.5], np.array([0.0, 1.0]), ["3"]])
@@ -94,22 +94,24 @@ def test_an_index_that_is_no_whole_number_is_refused(clip: tuple[Path, list[np.n
 
 def test_indices_of_numpy_and_no_info(clip: tuple[Path, list[np.ndarray]]) -> None:
     path, truth = clip
-    decoded = dict(decode(path, np.array([[29, 3], [3, 0]])))
+    decoded = pixels_of(decode(path, np.array([[29, 3], [3, 0]])))
     assert list(decoded) == [0, 3, 29]
     assert np.array_equal(decoded[29], truth[29])
 
 
 def test_more_threads_give_the_same_frames(clip: tuple[Path, list[np.ndarray]]) -> None:
     path, truth = clip
-    assert all(np.array_equal(frame, truth[index]) for index, frame in decode(path, range(30), threads=3))
+    assert all(
+        np.array_equal(frame, truth[index]) for index, frame in pixels_of(decode(path, range(30), threads=3)).items()
+    )
     assert count_frames(path, threads=3) == 30
 
 
 def test_frames_are_the_caller_s_own(clip: tuple[Path, list[np.ndarray]]) -> None:
     path, truth = clip
-    for index, frame in decode(path, range(30)):
-        assert np.array_equal(frame, truth[index])
-        frame[:] = 0
+    for frame in decode(path, range(30)):
+        assert np.array_equal(frame.pixels, truth[frame.index])
+        frame.pixels[:] = 0
 
 
 def test_nothing_wanted_opens_nothing(tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_an_index_below_zero_is_refused_at_once(clip: tuple[Path, list[np.ndarra
 
 def test_a_frame_past_the_end_is_an_error(clip: tuple[Path, list[np.ndarray]]) -> None:
     frames = decode(clip[0], [29, 30])
-    assert next(frames)[0] == 29
+    assert next(frames).index == 29
     with pytest.raises(VideoError, match=r"frame 30.*30 frames") as caught:
         next(frames)
     assert (caught.value.stage, caught.value.kind) == ("decode", "truncated")
@@ -159,9 +161,9 @@ def test_frames_stand_upright(tmp_path: Path, matrix: tuple[int, int, int, int],
     info = probe(path)
     assert info.rotation == degrees
     assert (info.width, info.height) == ((48, 64) if turns % 2 else (64, 48))
-    for index, frame in decode(path, range(4), info):
-        assert frame.flags.c_contiguous
-        assert np.array_equal(frame, np.rot90(lying[index], turns))
+    for frame in decode(path, range(4), info):
+        assert frame.pixels.flags.c_contiguous
+        assert np.array_equal(frame.pixels, np.rot90(lying[frame.index], turns))
 
 
 @pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
@@ -170,9 +172,9 @@ def test_upright_is_what_opencv_shows(tmp_path: Path, matrix: tuple[int, int, in
     path = write_video(tmp_path / "a.mp4", frames=1)
     rotate(path, matrix)
     shown = cv2.VideoCapture(str(path)).read()[1][..., ::-1]
-    ((_, frame),) = decode(path, [0])
-    assert frame.shape == shown.shape
-    assert np.abs(frame.astype(int) - shown).mean() < 1
+    (frame,) = decode(path, [0])
+    assert frame.pixels.shape == shown.shape
+    assert np.abs(frame.pixels.astype(int) - shown).mean() < 1
 
 
 # --- decoding little --------------------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def test_any_wanted_frames_equal_a_plain_linear_decode(tmp_path: Path, name: str
     rng = np.random.default_rng(0)
     for wanted in ([0], [59], range(0, 60, 7), [30, 31], rng.integers(0, 60, 5), rng.integers(0, 60, 2), range(60)):
         for threads in (1, 3):
-            decoded = dict(decode(path, wanted, info, threads=threads))
+            decoded = pixels_of(decode(path, wanted, info, threads=threads))
             assert list(decoded) == sorted(set(wanted))
             assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
 
@@ -246,7 +248,7 @@ def test_how_little_is_decoded(groups: tuple[Path, list[np.ndarray]], wanted: li
     """The first packet, and of a group the pictures that are referred to, up to the wanted one."""
     info = probe(groups[0])
     assert info.packets is not None
-    assert list(np.flatnonzero(info.packets.entry)) == [0, 10, 20, 30, 40, 50]
+    assert list(np.flatnonzero(info.packets.random_access)) == [0, 10, 20, 30, 40, 50]
     assert plan_feed(info.packets, wanted).fed.sum() == fed
 
 
@@ -266,16 +268,16 @@ def test_damage_where_nothing_is_decoded_is_not_seen(groups: tuple[Path, list[np
     source, truth = groups
     path = damage(source, tmp_path / "a.mp4", 21)  # the second picture of the third group
     info = probe(path)
-    ((_, frame),) = decode(path, [45], info)
-    assert np.array_equal(frame, truth[45])
+    (frame,) = decode(path, [45], info)
+    assert np.array_equal(frame.pixels, truth[45])
     for wanted in ([29], [25, 45], [3, 22]):
         with pytest.raises(VideoError) as caught:
             list(decode(path, wanted, info))
         assert caught.value.kind == "corrupt"
 
 
-@pytest.mark.parametrize("change", ["pts", "depth", "size"])
-def test_any_doubt_decodes_from_the_start(groups: tuple[Path, list[np.ndarray]], change: str) -> None:
+@pytest.mark.parametrize("change", ["pts", "depth", "size", "time"])
+def test_any_mismatch_decodes_from_the_start(groups: tuple[Path, list[np.ndarray]], change: str) -> None:
     """A table that does not fit the file, as if the file had changed after the probe."""
     path, truth = groups
     info = probe(path)
@@ -284,11 +286,14 @@ def test_any_doubt_decodes_from_the_start(groups: tuple[Path, list[np.ndarray]],
     changed = {
         "pts": dataclasses.replace(table, pts=table.pts + (np.arange(60) > 33)),
         "depth": dataclasses.replace(table, pts=np.sort(table.pts)[::-1]),
-        # Would give other pixels, if it were believed.
-        "size": dataclasses.replace(table, spare=np.arange(60) % 10 == 1),
+        # Would give other pixels, if it were used.
+        "size": dataclasses.replace(table, disposable=np.arange(60) % 10 == 1),
+        "time": dataclasses.replace(table, disposable=np.arange(60) % 10 == 1),
     }[change]
-    info = dataclasses.replace(info, packets=changed, bytes=info.bytes + (change == "size"))
-    decoded = dict(decode(path, [5, 35, 59], info))
+    assert info.modified_ns is not None
+    stamp = {"bytes": info.bytes + (change == "size"), "modified_ns": info.modified_ns + (change == "time")}
+    info = dataclasses.replace(info, packets=changed, **stamp)
+    decoded = pixels_of(decode(path, [5, 35, 59], info))
     assert list(decoded) == [5, 35, 59]
     assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
 
@@ -300,8 +305,8 @@ def test_what_only_the_first_packet_says_holds_for_later_groups(tmp_path: Path) 
     path.write_bytes(re.sub(rb"x264 - core \d{3}", b"x264 - core 120", path.read_bytes()))
     old = plain_linear_decode(path)
     assert not np.array_equal(old[29], new[29])
-    ((_, frame),) = decode(path, [29])
-    assert np.array_equal(frame, old[29])
+    (frame,) = decode(path, [29])
+    assert np.array_equal(frame.pixels, old[29])
 
 
 # --- counting on the way ----------------------------------------------------------------------------------------------
@@ -312,22 +317,35 @@ def test_a_plan_on_an_estimate_that_holds(tmp_path: Path) -> None:
     info = probe(path)
     assert (info.frames, info.frames_from) == (30, "estimate")
     truth = plain_linear_decode(path)
-    decoded = dict(decode(path, [3, 20], info, to_end=True))
+    decoded = pixels_of(decode(path, [3, 20], info, to_end=True))
     assert list(decoded) == [3, 20]
     assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
 
 
 @pytest.mark.parametrize(("estimate", "taken"), [(29, [3, 20]), (31, [3, 20]), (7, [3, 20]), (99, [3])])
-def test_an_estimate_that_is_wrong_is_told_at_the_end(tmp_path: Path, estimate: int, taken: list[int]) -> None:
+def test_an_estimate_that_is_wrong_is_an_error_at_the_end(tmp_path: Path, estimate: int, taken: list[int]) -> None:
     path = write_video(tmp_path / "a.avi", "mpeg4", options={"bf": "2"})
-    info = dataclasses.replace(probe(path), frames=estimate)
+    info = dataclasses.replace(probe(path), frames=estimate, timeline=Timeline.of_rate(estimate, 25.0, 1.2))
     frames = decode(path, [3, 20 if estimate < 99 else 80], info, to_end=True)
-    assert [next(frames)[0] for _ in taken] == taken
+    assert [next(frames).index for _ in taken] == taken
     with pytest.raises(FrameCountError, match="30 frames") as caught:
         next(frames)
-    assert caught.value.frames == 30
-    again = recount(info, caught.value.frames)
+    assert caught.value.timeline == Timeline.of_rate(30, 25.0, 1.2)
+    again = recount(info, caught.value.timeline)
     assert (again.frames, again.frames_from, again.frames_exact) == (30, "decoding", True)
+    assert again.timeline == recount(info).timeline == caught.value.timeline
+
+
+def test_an_estimate_with_wrong_times_is_an_error_at_the_end(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.ts", options={"bf": "2"})
+    info = probe(path)
+    assert info.frames_from == "estimate"
+    late = dataclasses.replace(info.timeline, pts_seconds=info.timeline.pts_seconds + (np.arange(30) > 12) * 0.01)
+    frames = decode(path, range(30), dataclasses.replace(info, timeline=late), to_end=True)
+    assert [next(frames).index for _ in range(30)] == list(range(30))
+    with pytest.raises(FrameCountError, match="frame 13 at") as caught:
+        next(frames)
+    assert caught.value.timeline == info.timeline
 
 
 def test_damage_after_the_last_wanted_frame_is_seen_on_the_way_to_the_end(tmp_path: Path) -> None:
@@ -335,9 +353,9 @@ def test_damage_after_the_last_wanted_frame_is_seen_on_the_way_to_the_end(tmp_pa
     path = damage(source, tmp_path / "a.avi", 25)
     info = probe(path)
     assert info.frames_from == "estimate"
-    assert [index for index, _ in decode(path, [0, 2], info)] == [0, 2]
+    assert list(pixels_of(decode(path, [0, 2], info))) == [0, 2]
     frames = decode(path, [0, 2], info, to_end=True)
-    assert [next(frames)[0], next(frames)[0]] == [0, 2]
+    assert [next(frames).index, next(frames).index] == [0, 2]
     with pytest.raises(VideoError):
         next(frames)
 
@@ -347,7 +365,7 @@ def test_damage_after_the_last_wanted_frame_is_seen_on_the_way_to_the_end(tmp_pa
 
 ALL_INTRA = {"x265-params": "log-level=none:keyint=1"}
 DELIMITER = b"\x00\x00\x00\x03\x46\x01\x50"
-"""An HEVC access unit delimiter and nothing else: a sound packet that gives no frame."""
+"""An HEVC access unit delimiter and nothing else: a valid packet that gives no frame."""
 
 
 def replace_packet(source: Path, target: Path, index: int, data: bytes) -> None:
@@ -373,13 +391,13 @@ def test_a_packet_without_a_frame_is_noticed_and_counted(tmp_path: Path) -> None
     truth = plain_linear_decode(path)
     info = probe(path)
     assert (info.frames, info.frames_from, len(truth)) == (30, "packets", 29)
-    assert [index for index, _ in decode(path, [0, 10], info)] == [0, 10]  # before the gap nothing is amiss
+    assert list(pixels_of(decode(path, [0, 10], info))) == [0, 10]  # before the gap everything is right
     with pytest.raises(FrameCountError) as caught:
         list(decode(path, [0, 28], info))
     assert caught.value.stage == "decode"
     assert recount(info).frames == 29
-    decoded = list(decode(path, range(29), recount(info)))
-    assert all(np.array_equal(frame, truth[index]) for index, frame in decoded)
+    decoded = pixels_of(decode(path, range(29), recount(info)))
+    assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
     assert len(decoded) == 29
 
 
@@ -403,7 +421,7 @@ def test_bits_that_the_decoder_reports_are_corrupt(tmp_path: Path, capfd: pytest
     data[position + 40 : position + size - 8] = b"\xff" * (size - 48)
     path.write_bytes(data)
     info = probe(path)
-    assert [index for index, _ in decode(path, [0, 11], info)] == [0, 11]  # what comes before it is sound
+    assert list(pixels_of(decode(path, [0, 11], info))) == [0, 11]  # what comes before it decodes
     with pytest.raises(VideoError) as caught:
         list(decode(path, [0, 20], info))
     assert (caught.value.stage, caught.value.kind) == ("decode", "corrupt")

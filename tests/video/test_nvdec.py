@@ -1,7 +1,7 @@
-"""NVDEC's way through torchcodec: its frames are `decode`'s frames, and whatever it cannot do, PyAV does.
+"""NVDEC through torchcodec: its frames are `decode`'s frames, and PyAV does whatever it cannot do.
 
-They need no GPU: the same code runs with torchcodec's decoder for the CPU, whose pixels are PyAV's to the bit.
-Where torchcodec does not load, they test what needs none of it.
+These tests need no GPU: the same code runs with torchcodec's decoder for the CPU, whose pixels are PyAV's to the bit.
+Where torchcodec does not load, only what works without it is tested.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from queue import SimpleQueue
 from types import SimpleNamespace
 
 import av
@@ -22,17 +21,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from video_files import RATE, picture, plain_linear_decode, write_video
-from vidfeat.engine.local import Reading, run
+from video_files import RATE, picture, pixels_of, plain_linear_decode, write_video
 
-from vidfeat import Extractor
-from vidfeat.engine.decode_pool import ReaderOptions, Readers
-from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event
-from vidfeat.engine.progress import Progress
-from vidfeat.errors import DeviceError, OutputError, UsageError, VideoError
-from vidfeat.preprocessing.clips import PreprocessSpec, read_chunks
-from vidfeat.recipe import CenterCrop, SegmentSampling
-from vidfeat.store import Entry, RunIdentity, RunStore, Success, list_digest
+from vidfeat.errors import DeviceError, UsageError, VideoError
+from vidfeat.preprocessing.clips import ReadOptions
 from vidfeat.video import Nvdec, VideoInfo, decode, probe
 from vidfeat.video.nvdec import _key_frame, _missing, alike, require
 from vidfeat.video.packets import PacketTable
@@ -52,7 +44,7 @@ needs_torchcodec = pytest.mark.skipif(bool(MISSING), reason=f"torchcodec does no
 needs_no_gpu = pytest.mark.skipif(not refusal("cuda"), reason="this machine can do what is to fail")
 
 SHARED = Path(os.environ.get("VIDFEAT_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
-SOUND = sorted(p for p in (SHARED / "videos").glob("*/*") if p.suffix != ".md" and p.stem != "corrupted")
+INTACT = sorted(p for p in (SHARED / "videos").glob("*/*") if p.suffix != ".md" and p.stem != "corrupted")
 LEFT_TO_PYAV = {
     *("h264_1080p_no_pts.avi", "mpeg4_320x240.avi", "bt2020_10bit.mp4", "discard_first_keyframe.mp4"),
     *("h264_10bits.mp4", "nasa_13013_rotated.mp4", "testsrc2_444_8bit_hevc.mp4", "testsrc2_hdr.mp4"),
@@ -60,14 +52,13 @@ LEFT_TO_PYAV = {
     *("testsrc2_odd_height_and_width_vp9.mp4", "testsrc2_odd_width_444.mp4", "testsrc2_odd_width_mpeg2.mp4"),
     *("testsrc2_vp8.webm", "video_90.mov"),
 }
-SPEC = PreprocessSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))
 
 
 # --- a machine without it ---------------------------------------------------------------------------------------------
 
 
 @needs_no_gpu
-def test_what_is_missing_is_told_before_any_work(repository: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported_before_any_work(repository: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     config = repository / "examples" / "tiny_slowonly.py"
     command = ["extract", config, write_video(tmp_path / "a.mp4"), "--checkpoint", tmp_path / "none.pth", "-o", out]
@@ -84,11 +75,6 @@ def test_what_is_missing_is_told_before_any_work(repository: Path, tmp_path: Pat
     assert "FFmpeg's shared libraries" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not out.exists()
-
-
-def test_another_decoder(repository: Path) -> None:
-    with pytest.raises(UsageError, match=r"decoder: expected pyav or nvdec; found 'decord'"):
-        Extractor(repository / "examples" / "tiny_slowonly.py", checkpoint="none.pth", decoder="decord")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchcodec") is not None, reason="torchcodec is installed")
@@ -109,33 +95,9 @@ def test_a_machine_with_half_of_it() -> None:
     assert _missing(with_gpu, torchcodec, "cpu") == ""
 
 
-@needs_no_gpu
-def test_a_process_that_cannot_decode_ends_the_run(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "a.mp4", frames=5)
-    inbox: SimpleQueue[Event] = SimpleQueue()
-    with Readers(dataclasses.replace(SPEC, nvdec=Nvdec("cuda")), [video], inbox.put, ReaderOptions(1)):
-        event = inbox.get(timeout=60)
-    assert isinstance(event, Broken)
-    assert isinstance(event.error, DeviceError)
-    assert event.error.where == "--decoder nvdec"
-
-
-def test_a_run_goes_on_with_the_decoder_that_it_was_begun_with(tmp_path: Path) -> None:
-    entries = [Entry(0, "a.mp4", tmp_path / "a.mp4")]
-    begun = RunIdentity("a", "b", "fp32", list_digest(entries))
-    with RunStore.open(tmp_path / "out", begun, entries) as store:
-        store.commit(Success(entries[0], np.zeros(2, np.float32), frames=1, fps=None, seconds=None))
-    other = dataclasses.replace(begun, decoder="nvdec")
-    with pytest.raises(OutputError, match=r"the decoder is 'pyav' there and 'nvdec' now.*--restart"):
-        RunStore.open(tmp_path / "out", other, entries)
-    assert RunIdentity.from_json(other.to_json()) == other
-    before_there_was_a_choice = {name: value for name, value in begun.to_json().items() if name != "decoder"}
-    assert RunIdentity.from_json(before_there_was_a_choice) == begun
-
-
-def test_a_spec_travels_without_torch() -> None:
-    spec = dataclasses.replace(SPEC, nvdec=Nvdec("cuda:1"))
-    code = f"import pickle, sys; print(pickle.loads({pickle.dumps(spec)!r}).nvdec.device, 'torch' in sys.modules)"
+def test_options_travel_without_torch() -> None:
+    options = ReadOptions(nvdec=Nvdec("cuda:1"))
+    code = f"import pickle, sys; print(pickle.loads({pickle.dumps(options)!r}).nvdec.device, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["cuda:1", "False"]
 
@@ -199,9 +161,9 @@ def test_the_key_frame_is_the_last_before_the_middle(data: st.DataObject) -> Non
     count = data.draw(st.integers(1, 40))
     keys = sorted({0, *data.draw(st.lists(st.integers(0, count - 1)))})
     pts = np.array(data.draw(st.permutations(range(count))))
-    entry = np.isin(pts, keys)
-    wanted = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
-    found = _key_frame(PacketTable(pts * 3 + 1, entry, entry), wanted)
+    random_access = np.isin(pts, keys)
+    wanted = np.array(sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1))))
+    found = _key_frame(PacketTable(pts * 3 + 1, random_access, random_access), wanted)
     assert found == max(key for key in keys if key <= wanted[len(wanted) // 2])
 
 
@@ -237,35 +199,36 @@ def test_frames_are_those_of_the_linear_decode(name: str, nvdec: Nvdec, tmp_path
     info = probe(path)
     truth = plain_linear_decode(path)
     for wanted in ([0], [29], [3, 4, 5], range(30), np.array([[28, 2], [2, 17]])):
-        decoded = dict(nvdec.decode(path, wanted, info))
-        assert nvdec.doubt == ""
-        assert list(decoded) == sorted({int(index) for index in np.ravel(wanted)})
-        for index, frame in decoded.items():
-            assert frame.dtype == np.uint8
-            assert np.array_equal(frame, truth[index]), index
+        frames = list(nvdec.decode(path, wanted, info))
+        assert nvdec.fallback_reason == ""
+        assert [frame.index for frame in frames] == sorted({int(index) for index in np.ravel(wanted)})
+        for frame in frames:
+            assert frame.pts_seconds == info.timeline.pts_seconds[frame.index]
+            assert frame.pixels.dtype == np.uint8
+            assert np.array_equal(frame.pixels, truth[frame.index]), frame.index
 
 
 @needs_torchcodec
-@pytest.mark.skipif(not SOUND, reason=f"no videos in {SHARED / 'videos'}; set VIDFEAT_SHARED")
-@pytest.mark.parametrize("path", SOUND, ids=lambda path: path.name)
+@pytest.mark.skipif(not INTACT, reason=f"no videos in {SHARED / 'videos'}; set VIDFEAT_SHARED")
+@pytest.mark.parametrize("path", INTACT, ids=lambda path: path.name)
 def test_real_videos(path: Path, nvdec: Nvdec) -> None:
     info = probe(path)
     wanted = np.linspace(0, info.frames - 1, 12).astype(int)
     if not info.frames_exact:
         wanted = wanted[wanted < info.frames - 2] if info.frames > 2 else np.zeros(1, int)
-    decoded = dict(nvdec.decode(path, wanted, info))
-    assert bool(nvdec.doubt) == (path.name in LEFT_TO_PYAV), nvdec.doubt
-    expected = dict(decode(path, wanted, info))
+    decoded = pixels_of(nvdec.decode(path, wanted, info))
+    assert bool(nvdec.fallback_reason) == (path.name in LEFT_TO_PYAV), nvdec.fallback_reason
+    expected = pixels_of(decode(path, wanted, info))
     assert list(decoded) == list(expected)
     assert all(np.array_equal(decoded[index], frame) for index, frame in expected.items())
 
 
 OTHERS = {
-    "mpeg4": ("avi", "mpeg4", {}, "only decoding all of it"),
+    "mpeg4": ("avi", "mpeg4", {}, "only known after decoding all of it"),
     "10 bits": ("mp4", "libx264", {"pix_fmt": "yuv420p10le"}, "yuv420p10le"),
     "4:4:4": ("mp4", "libx264", {"pix_fmt": "yuv444p"}, "yuv444p"),
     "odd": ("mp4", "libvpx-vp9", {"size": (65, 49), "options": {"cpu-used": "8", "deadline": "realtime"}}, "odd size"),
-    "transport stream": ("ts", "libx264", {}, "only decoding all of it"),
+    "transport stream": ("ts", "libx264", {}, "only known after decoding all of it"),
 }
 
 
@@ -276,25 +239,25 @@ def test_pyav_decodes_what_is_not_for_it(name: str, tmp_path: Path) -> None:
     info = probe(path)
     truth = plain_linear_decode(path)
     nvdec = Nvdec("cpu")  # torchcodec is not even looked for
-    decoded = dict(nvdec.decode(path, [20, 1, 7], info, to_end=not info.frames_exact))
-    assert why in nvdec.doubt
+    decoded = pixels_of(nvdec.decode(path, [20, 1, 7], info, to_end=not info.frames_exact))
+    assert why in nvdec.fallback_reason
     assert list(decoded) == [1, 7, 20]
     assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
 
 
-def test_pyav_decodes_what_is_broken_off_or_changes_on_its_way(tmp_path: Path) -> None:
+def test_pyav_decodes_a_video_whose_parameters_change(tmp_path: Path) -> None:
     info = probe(write_video(tmp_path / "video.mp4"))
     assert info.packets is not None
     nvdec = Nvdec("cpu")
     changing = dataclasses.replace(info, packets=dataclasses.replace(info.packets, parameters_change=True))
     assert len(list(nvdec.decode(info.path, [4, 5], changing))) == 2
-    assert nvdec.doubt == "its parameters change on the way"
+    assert nvdec.fallback_reason == "its parameters change after its start"
     with pytest.raises(UsageError, match="indices of at least 0"):
         list(nvdec.decode(info.path, [-1], info))
     assert list(nvdec.decode(info.path, [], changing)) == []
 
 
-# --- doubts -----------------------------------------------------------------------------------------------------------
+# --- what needs a linear decode ---------------------------------------------------------------------------------------
 
 
 def with_table(info: VideoInfo, **changes: object) -> VideoInfo:
@@ -309,17 +272,19 @@ def test_another_numbering_is_noticed(nvdec: Nvdec, tmp_path: Path) -> None:
     assert info.packets is not None
     pts, wanted = info.packets.pts, [2, 11, 25]
     step = int(np.diff(np.sort(pts))[0])
-    doubtful = [
-        with_table(info, tick_seconds=1.001 * (info.packets.tick_seconds or 0)),  # another clock
+    seconds = info.timeline.pts_seconds
+    mismatches = [
+        dataclasses.replace(info, timeline=dataclasses.replace(info.timeline, pts_seconds=1.001 * seconds)),
         with_table(info, pts=pts + step),  # frames that are one late
         with_table(info, pts=pts - step // 2),  # times that no frame has
         dataclasses.replace(info, bytes=info.bytes + 1),  # another file than was probed
+        dataclasses.replace(info, modified_ns=(info.modified_ns or 0) + 1),
         dataclasses.replace(info, height=info.height + 2),
     ]
-    for wrong in doubtful:
-        decoded = dict(nvdec.decode(path, wanted, wrong))
-        assert nvdec.doubt
-        assert all(np.array_equal(decoded[index], truth[index]) for index in wanted), nvdec.doubt
+    for wrong in mismatches:
+        decoded = pixels_of(nvdec.decode(path, wanted, wrong))
+        assert nvdec.fallback_reason
+        assert all(np.array_equal(decoded[index], truth[index]) for index in wanted), nvdec.fallback_reason
 
 
 def ten_bits(path: Path, quiet: int) -> VideoInfo:
@@ -341,8 +306,9 @@ def test_another_key_frame_leaves_the_video_to_pyav(nvdec: Nvdec, tmp_path: Path
     info = ten_bits(tmp_path / "video.mp4", quiet=0)
     truth = plain_linear_decode(tmp_path / "video.mp4")
     for _ in range(3):
-        assert all(np.array_equal(frame, truth[index]) for index, frame in nvdec.decode(info.path, [1, 9], info))
-        assert nvdec.doubt == "its key frame looks another"
+        frames = list(nvdec.decode(info.path, [1, 9], info))
+        assert all(np.array_equal(frame.pixels, truth[frame.index]) for frame in frames)
+        assert nvdec.fallback_reason == "its key frame differs from PyAV's"
 
 
 @needs_torchcodec
@@ -352,11 +318,11 @@ def test_other_frames_of_two_videos_in_a_row_end_it(tmp_path: Path) -> None:
     nvdec = Nvdec("cpu", check_every=1)
     nvdec.start()
     for _ in range(2):  # one odd video between good ones is decoded by PyAV
-        decoded = dict(nvdec.decode(odd.path, [2, 9, 10], odd))
-        assert nvdec.doubt == "the GPU decodes another picture"
+        decoded = pixels_of(nvdec.decode(odd.path, [2, 9, 10], odd))
+        assert nvdec.fallback_reason == "the GPU decodes another picture"
         assert all(np.array_equal(decoded[index], truth[index]) for index in (9, 10))
         list(nvdec.decode(good.path, [3], good))
-        assert nvdec.doubt == ""
+        assert nvdec.fallback_reason == ""
     other = Nvdec("cpu")
     list(other.decode(odd.path, [2, 9], odd))
     with pytest.raises(DeviceError, match=r"other pictures at frame 9 of .*odd\.mp4 and frame 10 of .*odd\.mp4"):
@@ -376,8 +342,9 @@ def test_a_video_with_damage_is_never_taken_for_a_fault_of_the_gpu(tmp_path: Pat
         path.write_bytes(data)
         try:
             info = probe(path)
-            frames = dict(nvdec.decode(path, range(0, 40, 3), info))
-            assert all(np.array_equal(frames[i], frame) for i, frame in decode(path, range(0, 40, 3), info))
+            frames = pixels_of(nvdec.decode(path, range(0, 40, 3), info))
+            truth = pixels_of(decode(path, range(0, 40, 3), info))
+            assert all(np.array_equal(frames[index], pixels) for index, pixels in truth.items())
         except VideoError:
             failed += 1
     assert failed > 3
@@ -393,51 +360,3 @@ def test_torchcodec_opens_nothing_that_a_file_names(text: str, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeError):
         VideoDecoder(io.BytesIO(text.encode()), device="cpu")
-
-
-# --- processes and runs -----------------------------------------------------------------------------------------------
-
-
-@needs_torchcodec
-def test_processes_read_the_same_views(tmp_path: Path) -> None:
-    paths = [write_video(tmp_path / "a.mp4", frames=20), write_video(tmp_path / "b.avi", "mpeg4", frames=20)]
-    inbox: SimpleQueue[Event] = SimpleQueue()
-    found: dict[int, np.ndarray] = {}
-    doubts: dict[int, str] = {}
-    with Readers(dataclasses.replace(SPEC, nvdec=Nvdec("cpu")), paths, inbox.put, ReaderOptions(1)) as readers:
-        assert readers.processes == 1
-        while len(doubts) < 2:
-            event = inbox.get(timeout=60)
-            if isinstance(event, ChunkDecoded):
-                found[event.index] = event.views.pixels.copy()
-                event.release()
-            else:
-                assert isinstance(event, Complete), event
-                doubts[event.index] = event.doubt
-    assert doubts[0] == ""
-    assert "mpeg4" in doubts[1]
-    for index, path in enumerate(paths):
-        (views,) = read_chunks(SPEC, path)
-        assert np.array_equal(found[index], views.pixels)
-
-
-@needs_torchcodec
-def test_a_run_says_how_many_videos_pyav_decoded(repository: Path, tmp_path: Path) -> None:
-    (checkpoint,) = (repository / "examples").glob("*.safetensors")
-    extractor = Extractor(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint, device="cpu")
-    paths = [write_video(tmp_path / "a.mp4", size=(96, 72)), write_video(tmp_path / "b.avi", "mpeg4", size=(96, 72))]
-    expected = [extractor.extract(path).array for path in paths]
-    extractor.nvdec = Nvdec("cpu")
-    assert np.array_equal(extractor.extract(paths[0]).array, expected[0])
-    entries = [Entry(index, path.name, path) for index, path in enumerate(paths)]
-    identity = RunIdentity("a", "b", "fp32", list_digest(entries), "nvdec")
-    told = io.StringIO()
-    out = tmp_path / "out"
-    with RunStore.open(out, identity, entries) as store, Progress(2, stream=told) as progress:
-        with Reading(PreprocessSpec.of(extractor.recipe, nvdec=extractor.nvdec), entries, ReaderOptions(1)) as reading:
-            run(extractor, reading, store, progress)
-        store.finish({"recipe": {}, "checkpoint": {"source": ""}, "device": "cpu", "numerics": {}, "versions": {}})
-    assert f"PyAV decoded 1 of 2 videos, and not NVDEC; {paths[1]}, for one: mpeg4 in this file" in told.getvalue()
-    for path, row in zip(paths, expected, strict=True):
-        assert np.array_equal(np.load(out / f"{path.stem}.npy"), row)
-    assert '"decoder": "nvdec"' in (tmp_path / "out.manifest.jsonl").read_text()

@@ -24,16 +24,16 @@ class Stream:
 @st.composite
 def streams(draw: st.DrawFn) -> Stream:
     groups = draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
-    pts, entry, spare, references = [], [], [], []
+    pts, random_access, disposable, references = [], [], [], []
     for length in groups:
         first = len(pts)
         pts += [first + place for place in draw(st.permutations(range(length)))]
         for place in range(first, first + length):
-            possible = [other for other in range(first, place) if not spare[other]]
-            entry.append(place == first)
-            spare.append(place > first and draw(st.booleans()))
+            possible = [other for other in range(first, place) if not disposable[other]]
+            random_access.append(place == first)
+            disposable.append(place > first and draw(st.booleans()))
             references.append(set(draw(st.lists(st.sampled_from(possible)))) if possible else set())
-    table = PacketTable(np.array(pts) * 10 + 3, np.array(entry), np.array(spare))
+    table = PacketTable(np.array(pts) * 10 + 3, np.array(random_access), np.array(disposable))
     return Stream(table, references)
 
 
@@ -46,14 +46,14 @@ def test_every_needed_picture_is_decoded_with_its_references(stream: Stream, dat
     decoded: set[int] = set()
     shown: list[int] = []
     for place in np.flatnonzero(plan.fed):
-        if plan.afresh[place]:
-            assert stream.table.entry[place]
+        if plan.flush[place]:
+            assert stream.table.random_access[place]
             decoded.clear()
         assert stream.references[place] <= decoded
         decoded.add(int(place))
         shown.append(int(plan.frames[place]))
     assert set(wanted) <= set(shown)
-    assert not plan.afresh[~plan.fed].any()
+    assert not plan.flush[~plan.fed].any()
 
 
 @given(stream=streams(), data=st.data())
@@ -63,11 +63,11 @@ def test_nothing_else_is_decoded(stream: Stream, data: st.DataObject) -> None:
     wanted = data.draw(st.lists(st.integers(0, len(table.pts) - 1), min_size=1))
     plan = plan_feed(table, wanted)
     assert plan.fed[-1]
-    group = np.cumsum(table.entry)
+    group = np.cumsum(table.random_access)
     needed = np.flatnonzero(np.isin(table.ranks, wanted))
     for place in np.flatnonzero(plan.fed)[1:]:
         later = needed[(needed > place) & (group[needed] == group[place])]
-        assert place in needed or (later.size and not table.spare[place])
+        assert place in needed or (later.size and not table.disposable[place])
 
 
 def test_a_plan_by_hand() -> None:
@@ -77,15 +77,15 @@ def test_a_plan_by_hand() -> None:
     assert table.reorder_depth == 1
     plan = plan_feed(table, [2, 7])
     assert plan.fed.tolist() == [True, True, False, False, False, False, True, True, True]
-    assert plan.afresh.tolist() == [False] * 6 + [True, False, False]
+    assert plan.flush.tolist() == [False] * 6 + [True, False, False]
     plan = plan_feed(table, [0, 6])
     assert plan.fed.tolist() == [True, False, False, False, False, False, True]
-    plan = plan_feed(table, [2, 5])  # a spare one between two groups is no reason to begin afresh
+    plan = plan_feed(table, [2, 5])  # a disposable one between two groups is no reason to flush
     assert plan.fed.tolist() == [True, True, False, True, True]
-    assert not plan.afresh.any()
+    assert not plan.flush.any()
     plan = plan_feed(table, [5])  # the first packet is always fed
     assert plan.fed.tolist() == [True, False, False, True, True]
-    assert plan.afresh.tolist() == [False, False, False, True, False]
+    assert plan.flush.tolist() == [False, False, False, True, False]
 
 
 @given(pts=st.lists(st.integers(-50, 50), min_size=1, unique=True))
@@ -113,24 +113,24 @@ def test_a_table() -> None:
     table = build((KEY, 0), (MIDDLE, 20), (LAST, 10), (KEY, 30))
     assert table is not None
     assert table.pts.tolist() == [0, 20, 10, 30]
-    assert table.entry.tolist() == [True, False, False, True]
-    assert table.spare.tolist() == [False, False, True, False]
+    assert table.random_access.tolist() == [True, False, False, True]
+    assert table.disposable.tolist() == [False, False, True, False]
 
 
-def test_no_entry_where_later_packets_are_shown_earlier() -> None:
+def test_no_random_access_where_later_packets_are_shown_earlier() -> None:
     table = build((KEY, 0), (MIDDLE, 20), (KEY, 30), (MIDDLE, 10), (KEY, 40))
     assert table is not None
-    assert table.entry.tolist() == [True, False, False, False, True]
+    assert table.random_access.tolist() == [True, False, False, False, True]
 
 
-def test_only_the_highest_temporal_layer_is_spare() -> None:
+def test_only_the_highest_temporal_layer_is_disposable() -> None:
     table = build((KEY, 0), (PictureFacts(False, True, 1), 20), (PictureFacts(False, True, 2), 10))
     assert table is not None
-    assert table.spare.tolist() == [False, False, True]
+    assert table.disposable.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "entries"),
+    ("parameters", "random_access"),
     [
         ([b"a", b"a", b"a"], [True, True, True]),
         ([b"a", b"", b"a"], [True, True, True]),
@@ -139,23 +139,24 @@ def test_only_the_highest_temporal_layer_is_spare() -> None:
         ([b"", b"a", b""], [True, False, False]),
     ],
 )
-def test_no_entry_after_the_parameter_sets_change(parameters: list[bytes], entries: list[bool]) -> None:
+def test_no_random_access_after_the_parameter_sets_change(parameters: list[bytes], random_access: list[bool]) -> None:
     table = build(*((PictureFacts(True, False, 0, sets), place) for place, sets in enumerate(parameters)))
     assert table is not None
-    assert table.entry.tolist() == entries
+    assert table.random_access.tolist() == random_access
 
 
 @pytest.mark.parametrize(
     "packets", [[], [(MIDDLE, 0)], [(KEY, 0), (MIDDLE, None)], [(KEY, 0), (MIDDLE, 0)], [(KEY, None)]]
 )
-def test_no_table_where_anything_is_unclear(packets: list[tuple[PictureFacts, int | None]]) -> None:
+def test_no_table_where_anything_is_uncertain(packets: list[tuple[PictureFacts, int | None]]) -> None:
     assert build(*packets) is None
 
 
 def test_no_table_where_decoders_show_pictures_in_another_order() -> None:
-    def facts(*places: int) -> list[tuple[PictureFacts, int]]:
+    def facts(*orders: int) -> list[tuple[PictureFacts, int]]:
         return [
-            (KEY._replace(entry=not place, place=place), pts) for place, pts in zip(places, (0, 20, 10), strict=True)
+            (KEY._replace(random_access=not order, display_order=order), pts)
+            for order, pts in zip(orders, (0, 20, 10), strict=True)
         ]
 
     assert build(*facts(0, 8, 4)) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import pickle
 from pathlib import Path
@@ -12,7 +14,7 @@ from av.stream import Disposition
 from video_files import mux_sound, write_video
 
 from vidfeat.errors import VideoError
-from vidfeat.video import VideoInfo, count_frames, probe, with_exact_frames
+from vidfeat.video import Timeline, VideoInfo, count_frames, probe, with_exact_frames
 
 
 def kind_of(path: str | Path) -> str:
@@ -39,12 +41,16 @@ def test_every_field_of_a_plain_file(tmp_path: Path) -> None:
         duration_seconds=1.2,
         frames=30,
         frames_from="packets",
+        timeline=Timeline.of_rate(30, 25.0, 1.2),
+        modified_ns=path.stat().st_mtime_ns,
     )
 
 
 def test_info_travels_between_processes(tmp_path: Path) -> None:
     info = probe(write_video(tmp_path / "a.mp4", frames=2))
     assert pickle.loads(pickle.dumps(info)) == info
+    assert info.packets is not None
+    assert VideoInfo.from_json(json.loads(json.dumps(info.to_json()))) == dataclasses.replace(info, packets=None)
 
 
 def test_a_relative_path_and_one_of_str_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +64,7 @@ def test_uneven_frame_times_give_the_average_rate(tmp_path: Path) -> None:
     info = probe(write_video(tmp_path / "vfr.mp4", frames=6, ticks=ticks))
     assert info.frames == 6
     assert info.frames_exact
+    assert info.timeline.pts_seconds.tolist() == [tick / 25 for tick in ticks]
     assert info.fps == pytest.approx(6 / 0.52)  # six frames in 13 ticks: the muxer gives the last one no length
 
 
@@ -89,7 +96,7 @@ def test_frames_are_those_that_decode(
 
 
 @pytest.mark.parametrize("container", ["mkv", "mp4"])
-def test_frames_before_the_first_key_frame_are_in_doubt_and_then_counted(tmp_path: Path, container: str) -> None:
+def test_frames_before_the_first_key_frame_are_an_estimate_until_counted(tmp_path: Path, container: str) -> None:
     """A copy that starts inside an open group of pictures: its leading pictures refer to what is not there."""
     source = write_video(
         tmp_path / "whole.mkv", options={"bf": "3", "x264-params": "open-gop=1:keyint=10:b-adapt=0:scenecut=0"}

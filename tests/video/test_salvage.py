@@ -1,4 +1,4 @@
-"""What is saved of broken videos, frame by frame against the sound video that they were made of."""
+"""What decodes of broken videos, frame by frame against the intact video that they were made of."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_files import cut, plain_linear_decode, write_video
+from video_files import cut, pixels_of, plain_linear_decode, write_video
 
 from vidfeat.errors import VideoError
 from vidfeat.mmaction import compile_file
-from vidfeat.preprocessing.clips import read_views
-from vidfeat.recipe import Recipe, SegmentSampling
-from vidfeat.video import count_frames, decode, probe, salvage, with_exact_frames
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
+from vidfeat.recipe import SegmentSampling
+from vidfeat.video import VideoInfo, count_frames, decode, probe, salvage, with_exact_frames
+from vidfeat.videos import VideoRef
 
 INTRA = {"x264-params": "keyint=1"}
 FASTSTART = {"movflags": "faststart"}
 
 
-def saved(path: Path) -> list[np.ndarray]:
+def salvaged(path: Path) -> list[np.ndarray]:
     info = salvage(path)
-    frames = [frame for _, frame in decode(path, range(info.frames), info)]
+    frames = [frame.pixels for frame in decode(path, range(info.frames), info)]
     assert len(frames) == info.frames
     return frames
 
@@ -59,7 +60,7 @@ def test_of_a_truncated_video_the_frames_up_to_the_cut(
     info = salvage(path)
     assert (info.frames_from, info.frames_exact, info.frames_declared) == ("salvage", True, 30)
     assert 8 < info.frames < 25
-    frames = saved(path)
+    frames = salvaged(path)
     equal = [any(np.array_equal(frame, true) for true in truth) for frame in frames]
     assert sum(equal) >= len(equal) - 3  # at the cut a frame may be shown whose end was concealed
     assert all(np.array_equal(frame, truth[index]) for index, frame in enumerate(frames[:8]))
@@ -74,39 +75,42 @@ def test_of_a_damaged_video_the_frames_around_the_damage(tmp_path: Path) -> None
         count_frames(path)
     info = salvage(path)
     assert (info.frames, info.frames_declared) == (27, 30)
-    sound = [index for index in range(30) if index not in (7, 8, 20)]
-    assert all(np.array_equal(frame, truth[index]) for index, frame in zip(sound, saved(path), strict=True))
+    intact = [index for index in range(30) if index not in (7, 8, 20)]
+    assert info.timeline.pts_seconds.tolist() == [index / 25 for index in intact]
+    assert all(np.array_equal(frame, truth[index]) for index, frame in zip(intact, salvaged(path), strict=True))
 
 
-def test_any_of_the_saved_frames_can_be_had(tmp_path: Path) -> None:
+def test_any_of_the_salvaged_frames_can_be_decoded(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", options=INTRA)
     damage_packets(path, [0, 3, 29], b"\xff")
     info = salvage(path)
-    frames = saved(path)
-    chosen = dict(decode(path, [25, 2, 2, 11], info))
+    frames = salvaged(path)
+    chosen = pixels_of(decode(path, [25, 2, 2, 11], info))
     assert list(chosen) == [2, 11, 25]
     assert all(np.array_equal(frame, frames[index]) for index, frame in chosen.items())
     with pytest.raises(VideoError, match="a video of 27 frames"):
         list(decode(path, [27], info))
 
 
-def test_a_damaged_picture_is_not_saved_in_part(tmp_path: Path) -> None:
+def test_a_damaged_picture_is_not_salvaged_in_part(tmp_path: Path) -> None:
     """What the decoder gives of a damaged JPEG is the upper part, and below it whatever the memory held."""
     path = write_video(tmp_path / "a.avi", "mjpeg", pix_fmt="yuvj420p")
     truth = plain_linear_decode(path)
     damage_packets(path, [5], b"\xff")
     with pytest.raises(VideoError):
         count_frames(path)
-    frames = saved(path)
+    frames = salvaged(path)
     assert all(any(np.array_equal(frame, true) for true in truth) for frame in frames)
     assert len(frames) == 29
 
 
-def test_a_sound_video_loses_nothing(tmp_path: Path) -> None:
+def test_an_intact_video_loses_nothing(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", options={"bf": "2"}, audio=True)
     info = salvage(path)
     assert info.frames == 30
-    assert all(np.array_equal(frame, true) for frame, true in zip(saved(path), plain_linear_decode(path), strict=True))
+    assert all(
+        np.array_equal(frame, true) for frame, true in zip(salvaged(path), plain_linear_decode(path), strict=True)
+    )
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02])
@@ -121,41 +125,54 @@ def test_where_nothing_decodes_it_is_an_error(tmp_path: Path, share: float) -> N
 
 
 @pytest.fixture(scope="module")
-def recipe(repository: Path) -> Recipe:
-    return compile_file(repository / "examples" / "tiny_slowonly.py")
+def spec(repository: Path) -> PreprocessSpec:
+    return PreprocessSpec.of(compile_file(repository / "examples" / "tiny_slowonly.py"))
 
 
-def test_only_broken_videos_are_salvaged(tmp_path: Path, recipe: Recipe) -> None:
+def read(spec: PreprocessSpec, path: Path, options: ReadOptions) -> tuple[VideoInfo, ClipBatch]:
+    """The only batch of a video, and the description that its plan is made of."""
+    infos: list[VideoInfo] = []
+    *_, (_, batch) = read_clips(
+        [spec], VideoRef(path.name, str(path)), options=options, on_plan=lambda info, plans: infos.append(info)
+    )
+    return infos[-1], batch
+
+
+STRICT, SALVAGE = ReadOptions(), ReadOptions(on_corrupt="salvage")
+
+
+def test_only_broken_videos_are_salvaged(tmp_path: Path, spec: PreprocessSpec) -> None:
     whole = write_video(tmp_path / "whole.mp4", size=(160, 128), options=INTRA, container_options=FASTSTART)
-    views = read_views(recipe, whole, on_corrupt="salvage")
-    assert (views.salvaged, views.frames, views.frames_declared) == (False, 30, None)
+    info, _ = read(spec, whole, SALVAGE)
+    assert (info.salvaged, info.frames, info.frames_declared) == (False, 30, None)
     path = cut(whole, tmp_path / "cut.mp4", 0.5)
     with pytest.raises(VideoError):
-        read_views(recipe, path)
-    views = read_views(recipe, path, on_corrupt="salvage")
-    assert (views.salvaged, views.frames_declared) == (True, 30)
-    assert 10 < views.frames < 20
-    assert isinstance(recipe.sampling, SegmentSampling)
-    assert views.clips.shape == (recipe.sampling.num_clips, recipe.sampling.clip_len)
+        read(spec, path, STRICT)
+    info, batch = read(spec, path, SALVAGE)
+    assert (info.salvaged, info.frames_declared) == (True, 30)
+    assert 10 < info.frames < 20
+    assert batch.end_seconds.max() <= info.frames / 25
+    assert isinstance(spec.sampling, SegmentSampling)
+    assert batch.clips.shape == (spec.sampling.num_clips, spec.sampling.clip_len)
 
 
 @pytest.mark.parametrize(
     ("content", "kind"),
     [(b"", "empty"), (b"words\n" * 99, "corrupt"), (b"#EXTM3U\n#EXTINF:1,\na.ts\n", "blocked_format")],
 )
-def test_what_is_no_video_stays_what_it_is(tmp_path: Path, recipe: Recipe, content: bytes, kind: str) -> None:
+def test_what_is_no_video_stays_what_it_is(tmp_path: Path, spec: PreprocessSpec, content: bytes, kind: str) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
     with pytest.raises(VideoError) as caught:
-        read_views(recipe, path, on_corrupt="salvage")
+        read(spec, path, SALVAGE)
     with pytest.raises(VideoError) as strict:
-        read_views(recipe, path)
+        read(spec, path, STRICT)
     assert caught.value.kind == strict.value.kind == kind
     assert str(caught.value) == str(strict.value)
 
 
-def test_of_a_file_without_its_index_the_cause_is_told(tmp_path: Path, recipe: Recipe) -> None:
+def test_the_error_of_a_file_without_its_index_is_the_truncation(tmp_path: Path, spec: PreprocessSpec) -> None:
     path = cut(write_video(tmp_path / "whole.mp4"), tmp_path / "a.mp4", 0.5)
     with pytest.raises(VideoError, match="box that starts at byte") as caught:
-        read_views(recipe, path, on_corrupt="salvage")
+        read(spec, path, SALVAGE)
     assert caught.value.kind == "truncated"

@@ -7,39 +7,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_files import plain_linear_decode
+from video_files import pixels_of, plain_linear_decode
 
 from vidfeat.errors import VideoError
 from vidfeat.video import decode, probe, with_exact_frames
 
 SHARED = Path(os.environ.get("VIDFEAT_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 VIDEOS = sorted(path for path in (SHARED / "videos").glob("*/*") if path.suffix != ".md")
-SOUND = [path for path in VIDEOS if path.stem != "corrupted"]
+INTACT = [path for path in VIDEOS if path.stem != "corrupted"]
 
 pytestmark = pytest.mark.skipif(not VIDEOS, reason=f"no videos in {SHARED / 'videos'}; set VIDFEAT_SHARED")
 
 
-@pytest.mark.parametrize("path", SOUND, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", INTACT, ids=lambda path: path.name)
 def test_frames_equal_a_plain_linear_decode(path: Path) -> None:
     info = with_exact_frames(probe(path))
     count = -1
     truth = plain_linear_decode(path)
     assert info.frames == len(truth)
-    for count, (index, frame) in enumerate(decode(path, range(info.frames), info)):
-        assert index == count
-        assert np.array_equal(frame, truth[index]), index
+    for count, frame in enumerate(decode(path, range(info.frames), info)):
+        assert frame.index == count
+        assert np.array_equal(frame.pixels, truth[count]), count
     assert count == len(truth) - 1
     last = info.frames - 1
     anywhere = np.random.default_rng(0).integers(0, info.frames, 5)
     for wanted in (np.linspace(0, last, 25).astype(int), [0], [last], anywhere):
-        decoded = dict(decode(path, wanted, info))
+        decoded = pixels_of(decode(path, wanted, info))
         assert list(decoded) == sorted(set(wanted))
         for index, frame in decoded.items():
             assert np.array_equal(frame, truth[index]), index
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("path", SOUND, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", INTACT, ids=lambda path: path.name)
 def test_a_shorter_copy_is_truncated(path: Path, share: float, tmp_path: Path) -> None:
     data = path.read_bytes()
     short = tmp_path / path.name

@@ -1,4 +1,4 @@
-"""Files that were cut while they were copied, and files that only look so."""
+"""Files that were cut off while they were copied, and files that only look so."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from video_files import cut, write_video
-from vidfeat.video.extent import find_truncation
 
 from vidfeat.errors import VideoError
 from vidfeat.video import count_frames, probe
+from vidfeat.video.truncation import find_truncation
 
 FILES: dict[str, tuple[str, dict[str, str]]] = {
     "index_last.mp4": ("libx264", {}),
@@ -66,9 +66,9 @@ def test_every_cut_of_an_mp4_is_noticed(whole_files: dict[str, Path], tmp_path: 
     for length in range(1, len(data), 97):
         path.write_bytes(data[:length])
         with path.open("rb") as file:
-            shortfall = find_truncation(file, length)
+            missing = find_truncation(file, length)
         if length >= 48:  # the ftyp box and the header of the next
-            assert shortfall is not None, length
+            assert missing is not None, length
         with pytest.raises(VideoError):
             probe(path)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+
+from vidfeat.video import Frame
 
 RATE = 25
 
@@ -64,8 +67,13 @@ def mux_sound(container: Any, stream: Any) -> None:
     container.mux(stream.encode(None))
 
 
+def pixels_of(frames: Iterable[Frame]) -> dict[int, np.ndarray]:
+    """The pixels of decoded frames by their index."""
+    return {frame.index: frame.pixels for frame in frames}
+
+
 def plain_linear_decode(path: Path) -> list[np.ndarray]:
-    """The truth that the tests compare with: every frame, by the few lines that anybody would write."""
+    """The reference of the tests: every frame, by the few lines that anybody would write."""
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         return [

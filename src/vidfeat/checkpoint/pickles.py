@@ -85,56 +85,31 @@ def _ignored_attribute(owner: object, name: object) -> _Ignored:
     return _Ignored()
 
 
+_IGNORED_NAMES = """
+    mmengine.logging.message_hub.MessageHub mmengine.logging.MessageHub mmengine.config.config.Config
+    mmengine.config.Config mmcv.utils.config.Config
+
+    numpy.core.multiarray.scalar numpy._core.multiarray.scalar numpy.core.multiarray._reconstruct
+    numpy._core.multiarray._reconstruct numpy.dtype numpy.ndarray
+
+    argparse.Namespace copyreg._reconstructor datetime.date datetime.datetime datetime.timedelta datetime.timezone
+    pathlib.Path pathlib.PosixPath pathlib.PurePosixPath pathlib.PureWindowsPath pathlib.WindowsPath
+    pathlib._local.Path pathlib._local.PosixPath pathlib._local.PurePosixPath pathlib._local.PureWindowsPath
+    pathlib._local.WindowsPath torch.torch_version.TorchVersion
+
+    builtins.bool builtins.float builtins.int builtins.list builtins.object builtins.slice builtins.str builtins.tuple
+"""
+_IGNORED_DICT_NAMES = """
+    mmengine.config.config.ConfigDict mmengine.config.ConfigDict mmcv.utils.config.ConfigDict addict.addict.Dict
+    collections.defaultdict builtins.dict
+"""
+_HISTORY_NAMES = "mmengine.logging.history_buffer.HistoryBuffer mmengine.logging.HistoryBuffer"
+
 STAND_INS: dict[str, Any] = {
-    # mmengine: the message hub of the run, and configs
-    "mmengine.logging.history_buffer.HistoryBuffer": _HistoryBuffer,
-    "mmengine.logging.HistoryBuffer": _HistoryBuffer,
-    "mmengine.logging.message_hub.MessageHub": _Ignored,
-    "mmengine.logging.MessageHub": _Ignored,
-    "mmengine.config.config.ConfigDict": _IgnoredDict,
-    "mmengine.config.ConfigDict": _IgnoredDict,
-    "mmengine.config.config.Config": _Ignored,
-    "mmengine.config.Config": _Ignored,
+    **dict.fromkeys(_IGNORED_NAMES.split(), _Ignored),
+    **dict.fromkeys(_IGNORED_DICT_NAMES.split(), _IgnoredDict),
+    **dict.fromkeys(_HISTORY_NAMES.split(), _HistoryBuffer),
     "builtins.getattr": _ignored_attribute,
-    # mmcv
-    "mmcv.utils.config.ConfigDict": _IgnoredDict,
-    "mmcv.utils.config.Config": _Ignored,
-    "addict.addict.Dict": _IgnoredDict,
-    # NumPy numbers and arrays (the module was renamed in NumPy 2)
-    "numpy.core.multiarray.scalar": _Ignored,
-    "numpy._core.multiarray.scalar": _Ignored,
-    "numpy.core.multiarray._reconstruct": _Ignored,
-    "numpy._core.multiarray._reconstruct": _Ignored,
-    "numpy.dtype": _Ignored,
-    "numpy.ndarray": _Ignored,
-    # the standard library's records, and the command line of a training script
-    "argparse.Namespace": _Ignored,
-    "collections.defaultdict": _IgnoredDict,
-    "copyreg._reconstructor": _Ignored,
-    "datetime.date": _Ignored,
-    "datetime.datetime": _Ignored,
-    "datetime.timedelta": _Ignored,
-    "datetime.timezone": _Ignored,
-    "pathlib.Path": _Ignored,
-    "pathlib.PosixPath": _Ignored,
-    "pathlib.PurePosixPath": _Ignored,
-    "pathlib.PureWindowsPath": _Ignored,
-    "pathlib.WindowsPath": _Ignored,
-    "pathlib._local.Path": _Ignored,  # as Python 3.13 spells them
-    "pathlib._local.PosixPath": _Ignored,
-    "pathlib._local.PurePosixPath": _Ignored,
-    "pathlib._local.PureWindowsPath": _Ignored,
-    "pathlib._local.WindowsPath": _Ignored,
-    "torch.torch_version.TorchVersion": _Ignored,
-    "builtins.bool": _Ignored,
-    "builtins.dict": _IgnoredDict,
-    "builtins.float": _Ignored,
-    "builtins.int": _Ignored,
-    "builtins.list": _Ignored,
-    "builtins.object": _Ignored,
-    "builtins.slice": _Ignored,
-    "builtins.str": _Ignored,
-    "builtins.tuple": _Ignored,
 }
 """Names of inert metadata, as Python 3 writes them, and their stand-ins."""
 

@@ -37,8 +37,10 @@ from vidfeat.errors import UsageError
 )
 @options.device("cpu, cuda or cuda:i (default: auto).")
 @options.compiled("Run vidfeat's networks through torch.compile, or not (default: as measured, for a long list).")
-@click.option("--growth", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")
-@click.option("--growth-model", metavar="MODEL", help="The model for that (default: a small one).")
+@click.option("--scaling", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")
+@click.option("--scaling-model", metavar="MODEL", help="The model for that (default: a small one).")
+@click.option("--growth", "scaling", is_flag=True, hidden=True)
+@click.option("--growth-model", "scaling_model", hidden=True)
 @click.option("--json", "json_file", type=Path, metavar="FILE", help="Write the measurements, too.")
 def bench(
     model: str | None,
@@ -52,8 +54,8 @@ def bench(
     rows: str,
     device: str,
     compiled: bool | None,
-    growth: bool,
-    growth_model: str | None,
+    scaling: bool,
+    scaling_model: str | None,
     json_file: Path | None,
 ) -> None:
     """Measure, in one run: MMAction2's way of working, vidfeat, and what this machine can do at most. Takes minutes,
@@ -70,7 +72,7 @@ def bench(
     found = options.find_videos(videos, video_list, video_root) if videos or video_list else ()
     overrides = options.overrides(cfg_options)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
-    from vidfeat.store.atomic import replacing
+    from vidfeat.formats.atomic import replacing
     from vidfeat.tools.bench.comparison import parse_rows
     from vidfeat.tools.bench.session import Request, bench
     from vidfeat.tools.bench.table import render, to_json
@@ -84,13 +86,13 @@ def bench(
         videos=count,
         rows=parse_rows(rows),
         repeat=repeat,
-        kernels=None if compiled is None else "compiled" if compiled else "eager",
-        growth=growth,
-        growth_model=growth_model,
+        backend=None if compiled is None else "compiled" if compiled else "eager",
+        scaling=scaling,
+        scaling_model=scaling_model,
     )
     measured = bench(request, say=lambda line: echo(line, err=True))
-    echo(render(measured.facts, measured.comparison, measured.growth))
+    echo(render(measured.facts, measured.comparison, measured.scaling))
     if json_file is not None:
-        text = json.dumps(to_json(measured.facts, measured.comparison, measured.growth), indent=2)
+        text = json.dumps(to_json(measured.facts, measured.comparison, measured.scaling), indent=2)
         with replacing(json_file) as file:
             file.write(f"{text}\n".encode())

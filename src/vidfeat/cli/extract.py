@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vidfeat.cli import options
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c
+
+if TYPE_CHECKING:
+    from vidfeat.engine.launch import Launcher
 
 INTERRUPTED = "interrupted; what is finished is kept, run the same command again to go on"
 
@@ -75,7 +78,7 @@ def extract_to(
     video_root: Path | None,
     cfg_options: Sequence[str],
     request: options.RequestFlags,
-    launcher: str,
+    launcher: Launcher,
     restart: bool,
     retry_failed: bool,
     quiet: bool,
@@ -111,5 +114,7 @@ def extract_to(
         progress=not quiet,
     )
     job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
-    summary = vidfeat.run(job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet)
+    summary = vidfeat.run(
+        job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
+    )
     return EXIT_SOME_FAILED if summary is not None and summary.failed else 0

@@ -68,6 +68,11 @@ def in_flags(error: VidfeatError) -> str:
     text = str(error)
     if error.where in FLAGS:
         text = FLAGS[error.where] + text.removeprefix(error.where)
+    return spell_as_flags(text)
+
+
+def spell_as_flags(text: str) -> str:
+    """A text with flags in place of the library's arguments in backquotes."""
     return re.sub(r"`([a-z_.]+)(?:=([^`]*))?`", _flag, text)
 
 
@@ -170,14 +175,15 @@ def find_videos(paths: Sequence[str], list_file: str | None, root: Path | None) 
     Raises:
         UsageError: there are none, or what is given cannot be read.
     """
-    from vidfeat.videos import expand
+    from vidfeat.videos import expand, read_list
 
-    given = [*([] if list_file is None else [list_file]), *paths]
-    if not given:
+    if list_file is None and not paths:
         raise UsageError(
             "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
         )
-    return expand(given, root)
+    if list_file is None:
+        return expand(paths, root)
+    return expand([*read_list(Path(list_file), root), *paths])  # whatever the list's name is
 
 
 def require_model_first(model: str) -> None:

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -81,6 +82,10 @@ class CtrlC:
         os._exit(EXIT_INTERRUPTED)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
+        if signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            # The main thread holds it back, and the system gave it to another one. It comes again when it may.
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            return
         now = time.monotonic()
         if not self._has_begun or now - (self.pressed_at or now) > REPEAT_SECONDS:
             self.end()

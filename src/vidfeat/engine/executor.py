@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from vidfeat.encoders import Encoder
 from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Load, Progress
 from vidfeat.engine.worker import Worker, WorkerOptions
+from vidfeat.errors import UsageError
 from vidfeat.features import Outcome
 
 
@@ -57,17 +59,36 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """One `Worker` in this process."""
+    """One `Worker` in this process.
+
+    Args:
+        worker: one that is ready, with the encoders and options of what is executed. It is used, and not closed. None
+            makes one for each execution.
+    """
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self._worker = worker
 
     def execute(self, execution: Execution) -> Generator[Computed, None, None]:
         """Yield what comes of each task, for each of its encoders, as it is done.
 
         Raises:
+            UsageError: the worker that was given has other encoders or options, or a backend other than the run's.
             VidfeatError: as `Worker.run` does.
         """
-        with Worker(
-            execution.encoders, execution.options, pin_backend=execution.pin_backend, say=execution.progress.note
-        ) as worker:
+        with self._worker_for(execution) as worker:
             execution.progress.load = Load(worker)
             for _, encoder, outcome in worker.run(execution.tasks, in_order=execution.in_order):
                 yield Computed(encoder, outcome, worker.session(encoder))
+
+    def _worker_for(self, execution: Execution) -> contextlib.AbstractContextManager[Worker]:
+        if self._worker is None:
+            return Worker(
+                execution.encoders, execution.options, pin_backend=execution.pin_backend, say=execution.progress.note
+            )
+        if (self._worker.encoders, self._worker.options) != (execution.encoders, execution.options):
+            raise UsageError(
+                "executor", expected="a worker with the encoders and options of the job", found="one with others"
+            )
+        self._worker.pin(execution.pin_backend)
+        return contextlib.nullcontext(self._worker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -58,12 +59,22 @@ class Progress:
         already: how many of those an earlier run finished.
         quiet: show nothing but failures.
         stream: where to write.
+        wording: changes a line before it is shown.
 
     Attributes:
         load: says where the time goes, once there is a worker.
     """
 
-    def __init__(self, total: int, *, already: int = 0, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        total: int,
+        *,
+        already: int = 0,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+        wording: Callable[[str], str] = str,
+    ) -> None:
+        self._wording = wording
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._total = total
@@ -114,11 +125,12 @@ class Progress:
 
     def say(self, message: str) -> None:
         """A line of its own, which does not break the progress line. Control characters in it are escaped."""
+        line = printable(self._wording(message))
         with _unless_closed():
             if self._bar is not None:
-                self._bar.write(printable(message), file=self._stream)
+                self._bar.write(line, file=self._stream)
             else:
-                print(printable(message), file=self._stream, flush=True)
+                print(line, file=self._stream, flush=True)
 
     def _more(self) -> str:
         failed = [f"{self._failed} failed"] if self._failed or self._bar is None else []

@@ -1,4 +1,4 @@
-"""How processes below this one end: with it, and at Ctrl-C without a word of their own."""
+"""How child processes end: with their parent, and at Ctrl-C without output of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 def die_with_parent() -> None:
     """Have the system kill this process when its parent ends, however that ends, and even if this process hangs.
 
-    Only Linux can. Elsewhere the closed socket tells, once the decoder has returned.
+    Only Linux can. Elsewhere the process sees that the socket is closed once the decoder has returned.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -22,9 +22,10 @@ def die_with_parent() -> None:
 
 @contextlib.contextmanager
 def block_sigint() -> Iterator[None]:
-    """Processes that are started inside do not hear Ctrl-C, which goes to all at a terminal, until they `hear` it.
+    """Processes that are started inside get no SIGINT, which Ctrl-C sends to all processes at a terminal, until they
+    call `unblock_sigint`.
 
-    Else one that is just importing would end with a traceback.
+    One that is just importing would end with a traceback.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -33,8 +34,8 @@ def block_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def hear(action: signal.Handlers) -> None:
-    """Do with Ctrl-C from here on, in this process, what `action` says."""
+def unblock_sigint(action: signal.Handlers) -> None:
+    """Handle SIGINT in this process by `action` from here on."""
     signal.signal(signal.SIGINT, action)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

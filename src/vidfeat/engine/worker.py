@@ -24,7 +24,7 @@ from vidfeat.engine.decode_worker import Assignment, size_of
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.worker_handle import Workers
-from vidfeat.errors import ConfigError, DeviceError, VideoError
+from vidfeat.errors import ConfigError, DeviceError, UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure
 from vidfeat.inference.backends import Backend, PinBackend, Precision
 from vidfeat.inference.batches import Batcher
@@ -71,9 +71,12 @@ class Worker:
         pin_backend: asked and informed about which backend is used, since backends differ in the last bits of a
             feature; called with the position of an encoder and a proposal, or None.
         say: takes a line about each decision.
+        videos_ahead: how many videos are to come, roughly, which decides whether compiling pays; those of the run that
+            is under way where None.
 
     Attributes:
-        pool: the decode pool of the run under way; None between runs.
+        options: the argument.
+        pool: the decode pool of the run under way, or of the last one; None before the first.
     """
 
     def __init__(
@@ -83,11 +86,13 @@ class Worker:
         *,
         pin_backend: Callable[[int, str | None], str | None] = lambda encoder, proposal: proposal,
         say: Callable[[str], object] = lambda line: None,
+        videos_ahead: int | None = None,
     ) -> None:
         self.encoders = tuple(encoders)
-        self._options = options
+        self.options = options
         self._pin_backend = pin_backend
         self._say = say
+        self._videos_ahead = videos_ahead
         self._assignment = Assignment(tuple(encoder.preprocess for encoder in encoders), options.nvdec)
         self._idle = Workers()
         self._runners: list[list[InferenceRunner]] = []
@@ -107,6 +112,21 @@ class Worker:
         """End the decode processes; harmless when repeated."""
         self._idle.close()
 
+    def pin(self, pin_backend: Callable[[int, str | None], str | None]) -> None:
+        """Have another function fix the backends from here on. Those that are selected already are proposed to it.
+
+        Raises:
+            UsageError: it has fixed another.
+        """
+        self._pin_backend = pin_backend
+        for position, runner in enumerate(self._runners[0] if self._runners else ()):
+            if runner.backend is not None and (fixed := pin_backend(position, runner.backend)) != runner.backend:
+                raise UsageError(
+                    "compiled",
+                    expected=f"the backend that the run was begun with: {fixed}",
+                    found=f"a worker that has selected {runner.backend}",
+                )
+
     @property
     def runners(self) -> list[list[InferenceRunner]]:
         """For each device, a runner for each encoder. The first use loads the weights.
@@ -117,7 +137,7 @@ class Worker:
         if not self._runners:
             self._runners = [
                 [self._runner(position, device) for position in range(len(self.encoders))]
-                for device in self._options.devices
+                for device in self.options.devices
             ]
         return self._runners
 
@@ -125,7 +145,7 @@ class Worker:
         """How features are computed here, as JSON data: device and numerics."""
         devices = ", ".join(
             torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-            for device in self._options.devices
+            for device in self.options.devices
         )
         return {"device": devices, "numerics": self.runners[0][encoder].numerics.to_json()}
 
@@ -152,7 +172,7 @@ class Worker:
         with self._running:
             tasks = tasks if in_order else in_order_of_work(tasks)
             inbox = _Inbox()
-            options = self._options.pool if on_corrupt is None else replace(self._options.pool, on_corrupt=on_corrupt)
+            options = self.options.pool if on_corrupt is None else replace(self.options.pool, on_corrupt=on_corrupt)
             # Until the weights are loaded, the first video has the cores to itself.
             pool = DecodePool(
                 self._assignment, tasks, inbox.deliver, options, self._idle, first_alone=not self._runners
@@ -160,24 +180,23 @@ class Worker:
             inbox.go_on = pool.go_on
             with contextlib.ExitStack() as stack:
                 self.pool = stack.enter_context(pool)  # the first videos are decoded while the weights are loaded
-                stack.callback(setattr, self, "pool", None)
                 outcomes = stack.enter_context(contextlib.closing(self._outcomes(tasks, pool, inbox)))
                 yield from _in_task_order(outcomes, tasks) if in_order else outcomes
 
     def _runner(self, position: int, device: torch.device) -> InferenceRunner:
         encoder = self.encoders[position]
         loaded = encoder.load(device)
-        if loaded.match.ignored_heads and device == self._options.devices[0]:
+        if loaded.match.ignored_heads and device == self.options.devices[0]:
             heads = ", ".join(loaded.match.heads)
             self._say(f"{loaded.match.ignored_heads} weights of {heads} are not needed for features")
         pin: PinBackend = lambda proposal: self._pin_backend(position, proposal)  # noqa: E731
         return InferenceRunner(
             loaded.network,
             device,
-            self._options.precision,
-            backend=self._options.backend,
+            self.options.precision,
+            backend=self.options.backend,
             pin_backend=pin,
-            threads=self._options.cores,
+            threads=self.options.cores,
             say=self._say,
         )
 
@@ -185,7 +204,7 @@ class Worker:
         self, tasks: Sequence[Task], pool: DecodePool, inbox: _Inbox
     ) -> Generator[tuple[Task, int, Outcome], None, None]:
         runners = self.runners
-        dispatcher = _Dispatcher(self.encoders, runners, tasks, pool, inbox)
+        dispatcher = _Dispatcher(self.encoders, runners, tasks, pool, inbox, self._videos_ahead or len(tasks))
         with contextlib.ExitStack() as ending:
             for runner in itertools.chain.from_iterable(runners):
                 ending.callback(runner.cancel)
@@ -271,10 +290,11 @@ class _Dispatcher:
         tasks: Sequence[Task],
         pool: DecodePool,
         inbox: _Inbox,
+        videos_ahead: int,
     ) -> None:
         self._encoders, self._tasks, self._pool, self._inbox = encoders, tasks, pool, inbox
         self._undecoded = self.left = len(tasks)
-        self._devices = [[Batcher(runner, len(tasks)) for runner in device] for device in runners]
+        self._devices = [[Batcher(runner, videos_ahead) for runner in device] for device in runners]
         self._runners = runners
         self._videos: dict[int, _Video] = {}
         self.fallbacks, self.fallback = 0, ""

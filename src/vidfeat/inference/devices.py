@@ -44,7 +44,7 @@ def _device(name: str) -> torch.device:
             "device",
             expected=f"a CUDA device for {name!r}",
             found=f"{count} of them",
-            hint="Use the device cpu, or install a CUDA build of PyTorch and its driver.",
+            hint="Use `device=cpu`, or install a CUDA build of PyTorch and its driver.",
         )
     return device
 

@@ -157,10 +157,14 @@ class InferenceRunner:
         return self._selection.compiling
 
     @property
+    def backend(self) -> Backend | None:
+        """What runs the network; None before the first batch, where it is selected then."""
+        return self._selection.backend
+
+    @property
     def numerics(self) -> Numerics:
         """How rows are computed. Backend and cosine are known from the first batch on."""
-        selection = self._selection
-        return Numerics(self._precision, selection.backend or "eager", tuple(self._batch_sizes), selection.cosine)
+        return Numerics(self._precision, self.backend or "eager", tuple(self._batch_sizes), self._selection.cosine)
 
     @property
     def in_flight(self) -> int:

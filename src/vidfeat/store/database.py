@@ -209,12 +209,7 @@ class Writer:
             OutputError: the database is damaged, or gone.
         """
         if self._connection is not None and not self.path.exists():
-            raise OutputError(
-                str(self.path),
-                expected="the database of this process",
-                found="no such file: another process finished this output meanwhile",
-                hint="Run the same command again: what is finished is kept.",
-            )
+            raise finished_meanwhile(self.path)
         with _as_write_errors(self.path):
             connection = self._connection = self._connection or connect(self.path)
             connection.execute("BEGIN IMMEDIATE")
@@ -304,8 +299,8 @@ class Transaction:
         return number
 
     def start_over(self, superseded: dict[str, int]) -> None:
-        """Forget all rows, and those of other sources up to a number."""
-        self._connection.execute("DELETE FROM videos")
+        """Let no row count that is here, nor those of other sources up to a number. Keys stay: their files may, too."""
+        self._connection.execute("UPDATE videos SET status = 'void'")
         self._connection.execute("DELETE FROM contents")
         self._connection.executemany("INSERT OR REPLACE INTO superseded VALUES (?, ?)", superseded.items())
 
@@ -425,6 +420,16 @@ def _as_output_errors(path: Path) -> Iterator[None]:
         ) from error
     except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _damaged(path, error) from error
+
+
+def finished_meanwhile(path: Path) -> OutputError:
+    """The error of a process that commits to an output that another process finished."""
+    return OutputError(
+        str(path),
+        expected="a file as this process left it",
+        found="none, or another: another process finished this output",
+        hint="Run the same command again: what is finished is kept.",
+    )
 
 
 def _damaged(path: Path, error: Exception) -> OutputError:

@@ -62,13 +62,13 @@ class RunFiles:
         """What version 1 of vidfeat left of a run that was not finished."""
         return sorted(self.out.with_name(f"{self.out.name}.journal").glob("rank-*.vfj"))
 
-    def signature(self) -> list[tuple[str, int, int, int]]:
-        """Changes when any file does from which is known what is finished."""
-        found = []
+    def signature(self) -> dict[str, tuple[int, int, int]]:
+        """For each file from which is known what is finished, what changes when it does."""
+        found = {}
         for path in (self.manifest, self.earlier_manifest, *self.databases()):
             with contextlib.suppress(OSError):
                 status = path.stat()
-                found.append((path.name, status.st_ino, status.st_size, status.st_mtime_ns))
+                found[path.name] = status.st_ino, status.st_size, status.st_mtime_ns
         return found
 
     def remove_folder(self) -> None:

@@ -7,14 +7,15 @@ import json
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vidfeat.errors import OutputError
 from vidfeat.formats.sink import Sink
-from vidfeat.store.database import Reader
+from vidfeat.store.database import DatabaseFacts, Reader
 from vidfeat.store.files import RunFiles, superseded_of
 from vidfeat.store.identity import WorkIdentity, describe_difference
 from vidfeat.store.manifest import Manifest, fingerprint
@@ -39,6 +40,8 @@ class Index:
 
     Attributes:
         videos: the list.
+        rank, world_size, restart: as in `RunStore.open`.
+        signature: `RunFiles.signature`, as it was before anything was read.
         state: uint8 `[N]`: `NONE`, `FAILED` or `DONE`.
         manifest: of the finished output, where its lines count.
         finished: whether the manifest is of this very list and nothing is pending.
@@ -46,7 +49,7 @@ class Index:
         absent: in place: the keys of rows of videos that are not in the list.
         shared_names: in place: keys of the list, and those of absent videos that may have had the same file.
         start_over: after `restart`: what does not count any more, for `Transaction.start_over`.
-        unreadable: after `restart`: databases that cannot be read.
+        unreadable: after `restart`: files that cannot be read.
         has_rows: whether anything was ever committed to a database.
         has_rows_of_others: whether there is a row in one that was computed with another identity.
         own_last: the number of the last row in this rank's database.
@@ -65,7 +68,8 @@ class Index:
         restart: bool = False,
         retry_failed: bool = False,
     ) -> None:
-        self.videos = videos
+        self.videos, self.rank, self.world_size, self.restart = videos, rank, world_size, restart
+        self.signature = files.signature()
         self._files, self._sink, self._own = files, sink, files.database(rank)
         self._identity, self._identity_text = identity, to_text(identity.to_json())
         self._position = {video.key: position for position, video in enumerate(videos)}
@@ -79,32 +83,26 @@ class Index:
         self._known = np.zeros(count, np.bool_)
         self._reason = np.zeros(count, np.int32)
         self._sessions: dict[str, int] = {}
-        self._others: dict[str, int] = {}
+        self._identities: dict[str, int] = {}
         self._contested: dict[int, list[tuple[int, int]]] = {}
         self._sources: dict[Path, int] = {}
         self._last: dict[str, int] = {}
         self._readers: dict[int, Reader] = {}
+        self._candidates = _Candidates()
+        self._absent: dict[str, None] = {}
         self.manifest: Manifest | None = None
         self.start_over: dict[str, int] = {}
         self.unreadable: list[Path] = []
         self.has_rows = self.has_rows_of_others = False
         self.own_last = self.clock = 0
-        absent: dict[str, None] = {}
-        rows = _Candidates()
-        superseded = self._read_databases(rows, absent, rank, restart)
-        self._read_manifest(rows, absent, superseded, restart)
-        self._choose(rows)
-        self._drop_failures(retry_failed, all_of_them=world_size == 1)
+        self._read_manifest(self._read_databases())
+        self._choose()
+        self._drop_failures(retry_failed)
         self._drop_missing_files()
         self.finished = self._is_finished()
-        self.notes = () if restart else self._describe(len(absent))
-        self.absent = tuple(absent) if sink.in_place else ()
-        names = {os.path.splitext(key)[0]: key for key in self.absent}  # noqa: PTH122 - of a key, and a million of them
-        self.shared_names = {
-            video.key: names[name]
-            for video in (videos if names else ())
-            if (name := os.path.splitext(video.key)[0]) in names  # noqa: PTH122
-        }
+        self.notes = () if restart else self._describe()
+        self.absent = tuple(self._absent) if sink.in_place else ()
+        self.shared_names = self._find_shared_names()
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -116,9 +114,9 @@ class Index:
         """Whether there ever was a row of the video, of whatever identity."""
         return bool(self._known[position]) or self.videos[position].key in self.shared_names
 
-    def pending(self, share: slice) -> list[VideoRef]:
-        """The videos of a share of the list that have neither features nor a failure that counts."""
-        positions = range(len(self.videos))[share]
+    def pending(self) -> list[VideoRef]:
+        """The videos of this rank that have neither features nor a failure that counts."""
+        positions = range(self.rank, len(self.videos), self.world_size)
         return [self.videos[position] for position in positions if self.state[position] == NONE]
 
     def done_keys(self) -> Iterator[str]:
@@ -197,7 +195,7 @@ class Index:
         """
         found = False
         for path in self._files.databases():
-            if path == self._own:
+            if path == self._own or path in self.unreadable:
                 continue
             with contextlib.suppress(FileNotFoundError), Reader(path) as reader:
                 name = reader.facts().id
@@ -229,103 +227,80 @@ class Index:
 
     # --- reading everything ---------------------------------------------------------------------------------------
 
-    def _read_databases(self, rows: _Candidates, absent: dict[str, None], rank: int, restart: bool) -> dict[str, int]:
+    def _read_databases(self) -> dict[str, int]:
         """Returns what the databases say not to count."""
-        readers: list[Reader] = []
         superseded: dict[str, int] = {}
         with contextlib.ExitStack() as stack:
+            readers: list[Reader] = []
             for path in self._files.databases():
-                try:
-                    reader = stack.enter_context(Reader(path))
-                    for name, through in reader.facts().superseded.items():
+                with contextlib.suppress(FileNotFoundError), self._skipping_damaged(path):
+                    readers.append(stack.enter_context(Reader(path)))
+                    for name, through in readers[-1].facts().superseded.items():
                         superseded[name] = max(through, superseded.get(name, 0))
-                    readers.append(reader)
-                except FileNotFoundError:
-                    continue
-                except OutputError:
-                    if not restart:
-                        raise
-                    self.unreadable.append(path)
             for reader in readers:
-                try:
-                    self._read_database(reader, rows, absent, superseded, rank, restart)
-                except OutputError:
-                    if not restart:
-                        raise
-                    self.unreadable.append(reader.path)
+                with self._skipping_damaged(reader.path):
+                    self._read_database(reader, superseded)
         return superseded
 
-    def _read_database(
-        self,
-        reader: Reader,
-        rows: _Candidates,
-        absent: dict[str, None],
-        superseded: dict[str, int],
-        rank: int,
-        restart: bool,
-    ) -> None:
+    def _read_database(self, reader: Reader, superseded: Mapping[str, int]) -> None:
         facts = reader.facts()
         through = superseded.get(facts.id, 0)
-        if restart:
-            through = self._superseded_by_restart(reader.path, facts.id, facts.last, rank)
-        self.has_rows = self.has_rows or facts.last > 0
-        self._last[facts.id] = facts.last
-        source = self._source_of(reader.path)
+        if self.restart:
+            through = self._superseded_by_restart(reader.path, facts)
+        self.has_rows |= facts.last > 0
+        source, last = self._source_of(reader.path), facts.last
         for entry in reader.entries():
-            self._last[facts.id] = max(self._last[facts.id], entry.number)
-            self._consider(entry, source, rows, absent, counts=entry.number > through)
+            last = max(last, entry.number)
+            self._consider(entry, source, counts=entry.number > through)
             self.has_rows_of_others |= entry.identity != self._identity_text
+        self._last[facts.id] = last
         if reader.path == self._own:
-            self.own_last = self._last[facts.id]
+            self.own_last = last
 
-    def _superseded_by_restart(self, path: Path, name: str, last: int, rank: int) -> int:
+    def _superseded_by_restart(self, path: Path, facts: DatabaseFacts) -> int:
         """The last row of a database that does not count; a rank that was started before may have new ones already."""
-        if path == self._own:
-            return last
-        through = superseded_of(path) if rank == 0 else None
-        if through is None:
-            through = last
-            if rank == 0:
-                self.start_over[name] = last
-        return through
+        running = superseded_of(path) if path != self._own and self.rank == 0 else None
+        if running is not None:
+            return running
+        if path != self._own and self.rank == 0:
+            self.start_over[facts.id] = facts.last
+        return facts.last
 
-    def _read_manifest(
-        self, rows: _Candidates, absent: dict[str, None], superseded: dict[str, int], restart: bool
-    ) -> None:
+    def _read_manifest(self, superseded: Mapping[str, int]) -> None:
         for path in (self._files.manifest, *([self._files.earlier_manifest] if self._sink.in_place else [])):
             name = fingerprint(path)
             if name is None:
                 continue
-            if restart:
+            forgotten = self.restart or name in superseded
+            if self.restart:
                 self.start_over[name] = 0
-            forgotten = restart or name in superseded
-            if forgotten and not self._sink.in_place:
-                return
-            try:
+            with contextlib.suppress(FileNotFoundError), self._skipping_damaged(path, skip=forgotten):
                 manifest = Manifest(path)
                 counts = not forgotten and manifest.header["format"] == self._sink.name and self._files.out.exists()
+                if counts:
+                    self.manifest = manifest
                 for entry in manifest.entries():
-                    self._consider(entry, _IN_MANIFEST, rows, absent, counts=counts)
-            except FileNotFoundError:  # just moved by another rank
-                continue
-            except OutputError:
-                if not forgotten:
-                    raise
+                    self._consider(entry, _IN_MANIFEST, counts=counts)
+                if counts:
+                    self._reason[~self._known] = _NEW
+                else:
+                    manifest.close()
                 return
-            if counts:
-                self.manifest = manifest
-                self._reason[~self._known] = _NEW
-            else:
-                manifest.close()
-            return
 
-    def _consider(
-        self, entry: IndexEntry, source: int, rows: _Candidates, absent: dict[str, None], *, counts: bool
-    ) -> None:
+    @contextlib.contextmanager
+    def _skipping_damaged(self, path: Path, *, skip: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except OutputError:
+            if not (self.restart or skip):
+                raise
+            self.unreadable.append(path)
+
+    def _consider(self, entry: IndexEntry, source: int, *, counts: bool) -> None:
         self.clock = max(self.clock, entry.committed)
         position = self._position.get(entry.key)
         if position is None:
-            absent[entry.key] = None
+            self._absent[entry.key] = None
             return
         self._known[position] = True
         if not counts:
@@ -333,15 +308,15 @@ class Index:
         valid = entry.status != "void"
         if entry.identity != self._identity_text:
             valid = False
-            self._reason[position] = _OTHER + self._others.setdefault(entry.identity, len(self._others))
+            self._reason[position] = _OTHER + self._identities.setdefault(entry.identity, len(self._identities))
         elif valid and not entry.is_of(self.videos[position]):
             valid = False
             self._reason[position] = _CHANGED
-        rows.append(position, source, entry, self._session_of(entry.session), valid)
+        self._candidates.append(position, source, entry, self._session_of(entry.session), valid)
 
-    def _choose(self, rows: _Candidates) -> None:
+    def _choose(self) -> None:
         """Of all rows of each video, the one that stands for it."""
-        position, source, number, committed, session, state, valid = rows.arrays()
+        position, source, number, committed, session, state, valid = self._candidates.take()
         voids = state == NONE
         spoils = (voids | ~valid) if self._sink.in_place else voids
         spoiled = np.full(len(self.videos), -1, np.int64)
@@ -362,10 +337,10 @@ class Index:
                     found = [(int(source[row]), int(number[row])) for row in rivals]
                     self._contested[int(position[rivals[0]])] = found
 
-    def _drop_failures(self, retry_failed: bool, *, all_of_them: bool) -> None:
+    def _drop_failures(self, retry_failed: bool) -> None:
         """Of several ranks, others may be retrying theirs already: then only those of a finished output are dropped."""
         if retry_failed:
-            failed = (self.state == FAILED) & (all_of_them | (self._source == _IN_MANIFEST))
+            failed = (self.state == FAILED) & ((self.world_size == 1) | (self._source == _IN_MANIFEST))
             self.state[failed] = NONE
             self._reason[failed] = _RETRIED
 
@@ -384,15 +359,15 @@ class Index:
             and self.manifest.header["list_digest"] == list_digest(video.key for video in self.videos)
         )
 
-    def _describe(self, absent: int) -> tuple[str, ...]:
+    def _describe(self) -> tuple[str, ...]:
         reasons = Counter(self._reason[self.state == NONE].tolist())
         found = []
+        if self._absent:
+            found.append(_sentence(len(self._absent), ("is no longer in the list", "are no longer in the list")))
         for reason, text in _SENTENCES.items():
             if reasons[reason]:
                 found.append(_sentence(reasons[reason], text))
-        if absent:
-            found.insert(0, _sentence(absent, ("is no longer in the list", "are no longer in the list")))
-        for identity, number in self._others.items():
+        for identity, number in self._identities.items():
             if reasons[_OTHER + number]:
                 difference = describe_difference(WorkIdentity.from_json(json.loads(identity)), self._identity)
                 found.append(
@@ -405,6 +380,11 @@ class Index:
                     )
                 )
         return tuple(found)
+
+    def _find_shared_names(self) -> dict[str, str]:
+        names = {os.path.splitext(key)[0]: key for key in self.absent}  # noqa: PTH122 - of a key, and a million of them
+        stems = ((video.key, os.path.splitext(video.key)[0]) for video in (self.videos if names else ()))  # noqa: PTH122
+        return {key: names[stem] for key, stem in stems if stem in names}
 
     # --- sources --------------------------------------------------------------------------------------------------
 
@@ -446,9 +426,11 @@ class _Candidates:
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
 
-    def arrays(self) -> Iterable[np.ndarray]:
-        *others, valid = (np.frombuffer(column, column.typecode) for column in self._columns)
-        return (*others, valid.astype(np.bool_))
+    def take(self) -> Iterator[np.ndarray[tuple[int], Any]]:
+        """The columns as arrays, in the order of `append`."""
+        columns, self._columns = self._columns, []
+        *others, valid = (np.frombuffer(column, column.typecode) for column in columns)
+        return iter((*others, valid.astype(np.bool_)))
 
 
 _SENTENCES = {

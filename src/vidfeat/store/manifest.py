@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,19 +80,21 @@ class Manifest:
         self.path = path
         with self._errors():
             try:
-                self._file = path.open("rb")
+                self._file = os.open(path, os.O_RDONLY)
             except NotADirectoryError as error:
                 raise FileNotFoundError(path) from error
         try:
             with self._errors():
                 self._read_header()
         except BaseException:
-            self._file.close()
+            os.close(self._file)
             raise
 
     def close(self) -> None:
         """Release the file."""
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def __enter__(self) -> Manifest:
         return self
@@ -105,13 +108,15 @@ class Manifest:
         Raises:
             OutputError: the file cannot be read or a line is no JSON object.
         """
-        offset, number = self._start, 2
-        while True:
-            size, line = self._parse(offset, number)
-            if not size:
-                return
-            yield offset, line
-            offset, number = offset + size, number + 1
+        with self._errors():
+            for number, (offset, line) in enumerate(self._raw_lines(self._start), start=2):
+                try:
+                    data = json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"no JSON on line {number}, {line[:40]!r}: {error}") from error
+                if not isinstance(data, dict):
+                    raise ValueError(f"no object on line {number}: {line[:40]!r}")
+                yield offset, data
 
     def entries(self) -> Iterator[IndexEntry]:
         """The lines of the videos, as far as an index has to know them.
@@ -120,27 +125,28 @@ class Manifest:
             OutputError: as for `lines`; a line is about no video.
         """
         identity = to_text(self.identity.to_json())
-        for number, (offset, line) in enumerate(self.lines(), start=2):
-            with self._errors(), _line_errors(number):
+        with self._errors():
+            for offset, line in self.lines():
                 status, name = line["status"], line["name"]
                 if status not in ("done", "failed") or not isinstance(name, str):
                     raise ValueError(f"{status!r} is the status of {name!r}")
                 size, modified_ns = line.get("stamp") or (UNKNOWN_SIZE, None)
                 session = self._sessions[line.get("session", 0)]
-                entry = IndexEntry(offset, name, status, identity, session, 0, size, modified_ns)
-            yield entry
+                yield IndexEntry(offset, name, status, identity, session, 0, size, modified_ns)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """All of the lines, each with its offset in the file."""
-        for number, (offset, line) in enumerate(self.lines(), start=2):
-            yield offset, self._row(line, number)
+        with self._errors():
+            for offset, line in self.lines():
+                yield offset, Row.from_line(line, self._sessions)
 
     def row(self, offset: int) -> Row:
         """The row at an offset."""
-        return self._row(self._parse(offset, None)[1], None)
+        with self._errors():
+            return Row.from_line(json.loads(next(self._raw_lines(offset))[1]), self._sessions)
 
     def _read_header(self) -> None:
-        first = self._file.readline()
+        _, first = next(self._raw_lines(0), (0, b""))
         self._start = len(first)
         header = json.loads(first)
         self.version = header["vidfeat_manifest"]
@@ -156,22 +162,17 @@ class Manifest:
         self._sessions = [to_text(session) for session in header["sessions"]]
         _ = header["recipe"], header["list_digest"], header["format"]
 
-    def _parse(self, offset: int, number: int | None) -> tuple[int, dict[str, Any]]:
-        """The line at an offset and its size, 0 at the end of the file."""
-        with self._errors():
-            self._file.seek(offset)
-            line = self._file.readline()
-            try:
-                data = json.loads(line) if line else {}
-            except ValueError as error:
-                raise ValueError(f"no JSON on line {number}, {line[:40]!r}: {error}") from error
-            if not isinstance(data, dict):
-                raise ValueError(f"no object on line {number}: {line[:40]!r}")
-        return len(line), data
-
-    def _row(self, line: Mapping[str, Any], number: int | None) -> Row:
-        with self._errors(), _line_errors(number):
-            return Row.from_line(line, self._sessions)
+    def _raw_lines(self, offset: int) -> Iterator[tuple[int, bytes]]:
+        """The lines from an offset on. Reads at offsets, so that several may be under way."""
+        size, rest = 1 << 14, b""
+        while block := os.pread(self._file, size, offset + len(rest)):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                yield offset, line + b"\n"
+                offset += len(line) + 1
+            size = 1 << 20
+        if rest:
+            yield offset, rest
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -179,21 +180,13 @@ class Manifest:
             yield
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise OutputError(
                 str(self.path),
                 expected=f"a vidfeat manifest, version {' or '.join(map(str, _READABLE))}",
-                found=str(error),
+                found=str(error) if isinstance(error, OSError | ValueError) else repr(error),
                 hint="If the output may be replaced, give --restart.",
             ) from error
-
-
-@contextlib.contextmanager
-def _line_errors(number: int | None) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(f"line {number} is about no video: {error!r}") from error
 
 
 def fingerprint(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from vidfeat.errors import OutputError, UsageError, WriteError, quote
 from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import remove, sync_folder
 from vidfeat.formats.sink import Sink, Unreadable
-from vidfeat.store.database import Writer, forget_pin, pin
+from vidfeat.store.database import Writer, finished_meanwhile, forget_pin, pin
 from vidfeat.store.files import RankLock, RunFiles, is_locked
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.index import DONE, Index
@@ -78,11 +78,8 @@ class RunStore:
         identity: WorkIdentity,
         description: str,
         index: Index,
-        lock: RankLock | None,
-        *,
-        rank: int,
-        world_size: int,
-        created: Sequence[Path],
+        lock: RankLock | None = None,
+        created: Sequence[Path] = (),
     ) -> None:
         """Use `RunStore.open`."""
         self.out = sink.out
@@ -91,9 +88,8 @@ class RunStore:
         self._sink, self._identity, self._description = sink, identity, description
         self._files = RunFiles(sink.out)
         self._index, self._lock, self._created = index, lock, created
-        self._rank, self._world_size = rank, world_size
-        self._writer = Writer(self._files.database(rank), identity, description)
-        self._started_over = not index.start_over and not index.unreadable
+        self._writer = Writer(self._files.database(index.rank), identity, description)
+        self._started_over = not index.restart
         self._closed = False
 
     @classmethod
@@ -140,40 +136,36 @@ class RunStore:
         sink.check_keys(keys)
         files = RunFiles(sink.out)
 
-        options = {"rank": rank, "world_size": world_size, "restart": restart, "retry_failed": retry_failed}
-
-        def read() -> Index:
-            return Index(files, sink, identity, videos, **options)
-
+        options: dict[str, Any] = {
+            "rank": rank,
+            "world_size": world_size,
+            "restart": restart,
+            "retry_failed": retry_failed,
+        }
         text = json.dumps(description, allow_nan=False)
-        ranks = {"rank": rank, "world_size": world_size}
-        before = files.signature()
-        index = read()
-        if index.finished:
-            if rank == 0 and not index.has_rows_of_others:
-                files.remove_folder()  # left by a process that was killed right after it wrote the manifest
-            return cls(sink, identity, text, index, None, **ranks, created=())
-        if not restart:
-            _require_ours(files, index)
-        created = _missing_folders(sink.out)
-        sink.prepare()
-        try:
+        with contextlib.ExitStack() as undo:
+            index = Index(files, sink, identity, videos, **options)
+            undo.callback(index.close)
+            if index.finished:
+                if rank == 0 and not index.has_rows_of_others:
+                    files.remove_folder()  # left by a process that was killed right after it wrote the manifest
+                undo.pop_all()
+                return cls(sink, identity, text, index)
+            if not restart:
+                _require_ours(files, index)
+            created = _missing_folders(sink.out)
+            undo.callback(_remove_unused, files, created)
+            sink.prepare()
             lock = RankLock(files.database(rank), index.own_last if restart else 0)
-            try:
-                if files.signature() != before:  # somebody committed before this process had the lock
-                    index.close()
-                    index = read()
-                if restart and rank == 0 and not files.other_ranks_run(rank):
-                    forget_pin(files.pins, identity)
-            except BaseException:
-                lock.close(remove=not files.database(rank).exists())
-                raise
-        except BaseException:
-            index.close()
-            if files.remove_unused_folder():
-                _remove_empty(*created)
-            raise
-        return cls(sink, identity, text, index, lock, **ranks, created=created)
+            undo.callback(lock.close, remove=not files.database(rank).exists())
+            if files.signature() != index.signature:  # somebody committed before this process had the lock
+                index.close()
+                index = Index(files, sink, identity, videos, **options)
+                undo.callback(index.close)
+            if restart and rank == 0 and not files.other_ranks_run(rank):
+                forget_pin(files.pins, identity)
+            undo.pop_all()
+        return cls(sink, identity, text, index, lock, created)
 
     def pending(self) -> list[VideoRef]:
         """The videos of this rank that are not finished, in the order of the list.
@@ -183,7 +175,7 @@ class RunStore:
         if self.finished or self._closed:
             return []
         self._index.refresh()
-        return self._index.pending(slice(self._rank, None, self._world_size))
+        return self._index.pending()
 
     def pin_backend(self, proposal: str | None) -> str | None:
         """What computes the features in all ranks and sessions of this identity: what was proposed first.
@@ -253,12 +245,12 @@ class RunStore:
                 are gone from the output. They are computed by the next session.
             WriteError: the system refused. What was committed is kept: run again.
         """
-        if self._rank != 0:
+        if self._index.rank != 0:
             self.close()
             return None
         if not self.finished:
             self._require_open()
-            self._wait(timeout if self._world_size > 1 else 0.0, poll)
+            self._wait(timeout if self._index.world_size > 1 else 0.0, poll)
             if self._sink.in_place:
                 self._require_in_place()
             else:
@@ -327,12 +319,15 @@ class RunStore:
     def _remove_unreadable(self) -> None:
         """After `restart`: remove databases that are damaged, and can neither be read nor written."""
         for path in self._index.unreadable:
-            if path == self._writer.path or (self._rank == 0 and not is_locked(path.with_suffix(".lock"))):
+            if path == self._writer.path or (self._index.rank == 0 and not is_locked(path.with_suffix(".lock"))):
                 remove(path)
                 remove(path.with_name(f"{path.name}-journal"))
 
     def _set_manifest_aside(self) -> None:
         """In place: the manifest does not stand beside an output that is not as it says."""
+        name = self._files.manifest.name
+        if self._files.signature().get(name) not in (None, self._index.signature.get(name)):
+            raise finished_meanwhile(self._files.manifest)
         try:
             self._files.manifest.replace(self._files.earlier_manifest)
             sync_folder(self._files.folder)
@@ -363,11 +358,11 @@ class RunStore:
             time.sleep(poll)
 
     def _incomplete(self, missing: Sequence[int]) -> OutputError:
-        ranks = sorted({position % self._world_size for position in missing})
+        ranks = sorted({position % self._index.world_size for position in missing})
         names = [f"{self._index.videos[position].key!r} (index {position})" for position in missing]
         return OutputError(
             str(self.out),
-            expected=f"all {len(self._index.videos)} videos from {self._world_size} rank(s)",
+            expected=f"all {len(self._index.videos)} videos from {self._index.world_size} rank(s)",
             found=f"{len(missing)} missing, of the share of rank(s) {_some(ranks)}: {_some(names)}",
             hint="See why those processes stopped, then run the same command again: finished videos are kept.",
         )
@@ -511,8 +506,8 @@ class RunStore:
             self._writer.remove()
         self._lock.close(remove=unused)
         self._lock = None
-        if unused and self._files.remove_unused_folder():
-            _remove_empty(*self._created)
+        if unused:
+            _remove_unused(self._files, self._created)
 
 
 def _require_ours(files: RunFiles, index: Index) -> None:
@@ -540,10 +535,12 @@ def _missing_folders(out: Path) -> list[Path]:
     return [path for path in (out, *out.parents) if not path.exists()]
 
 
-def _remove_empty(*folders: Path) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+def _remove_unused(files: RunFiles, created: Sequence[Path]) -> None:
+    """Remove the folders of a run that left nothing: also those that were created for its output."""
+    if files.remove_unused_folder():
+        for folder in created:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _as_far_as_readable(sink: Sink, keys: Iterator[str]) -> Iterator[Any]:

@@ -221,15 +221,17 @@ def load(out: Path | str | Sink) -> StoredFeatures:
     sink = out if isinstance(out, Sink) else open_sink(out)
     files = RunFiles(sink.out)
     notes: list[str] = []
-    try:
-        return StoredFeatures(_finished(sink, files))
-    except FileNotFoundError:
-        pass
-    except OutputError as error:
-        notes = [f"The manifest cannot be used, so names and failures are unknown. {error}"]
-    unfinished = _unfinished(sink, files) if not notes else None
-    if unfinished is not None:
-        return StoredFeatures(unfinished)
+    for _ in range(2):  # a run may be finished, and its databases removed, between the one look and the other
+        try:
+            return StoredFeatures(_finished(sink, files))
+        except FileNotFoundError:
+            pass
+        except OutputError as error:
+            notes = [f"The manifest cannot be used, so names and failures are unknown. {error}"]
+            break
+        unfinished = _unfinished(sink, files)
+        if unfinished is not None:
+            return StoredFeatures(unfinished)
     if not sink.out.exists():
         journals = files.version_1_journals()
         raise UsageError(

@@ -13,7 +13,7 @@ import pytest
 from video.video_files import write_video
 from vidfeat.cli.main import main
 
-OURS = ("exact", "bf16")
+VIDFEAT = ("exact", "bf16")
 
 
 def bench(*arguments: object, scratch: Path) -> subprocess.CompletedProcess[str]:
@@ -72,11 +72,11 @@ class TestRun:
         _, data = done
         assert list(rows(data)) == ["shipped", "exact", "bf16"]
         assert data["videos"] == 3
-        assert data["made_up_weights"] is True
+        assert data["random_weights"] is True
         for row in data["rows"]:
             assert row["videos_per_second"] > 0
             assert row["runs"] == [row["videos_per_second"]]
-            assert row["kernels"] == "eager"
+            assert row["backend"] == "eager"
             assert row["compile_seconds"] == 0
 
     def test_ratios_are_to_the_shipped_baseline(self, done: tuple[str, dict]) -> None:
@@ -85,18 +85,18 @@ class TestRun:
         for row in data["rows"]:
             assert row["ratio"] == pytest.approx(row["videos_per_second"] / shipped)
 
-    def test_fractions_follow_from_the_roofs(self, done: tuple[str, dict]) -> None:
+    def test_fractions_follow_from_the_upper_bounds(self, done: tuple[str, dict]) -> None:
         _, data = done
-        decode, models = data["roofs"]["decode_videos_per_second"], data["roofs"]["model_videos_per_second"]
+        decode, models = (data["upper_bounds"][f"{stage}_videos_per_second"] for stage in ("decode", "model"))
         for name, row in rows(data).items():
-            limited_as = name if name in OURS else "exact"
+            limited_as = name if name in VIDFEAT else "exact"
             assert row["limit"] == pytest.approx(1 / (1 / decode + 1 / models[limited_as]))
             assert row["fraction_of_limit"] == pytest.approx(row["videos_per_second"] / row["limit"])
             assert row["decode_share"] == pytest.approx(row["videos_per_second"] / decode)
             assert row["model_share"] == pytest.approx(row["videos_per_second"] / models[name])
             assert row["bound_by"] == ("decode" if row["decode_share"] > row["model_share"] else "model")
             assert row["fraction_of_limit"] > 0
-        for name in OURS:
+        for name in VIDFEAT:
             row = rows(data)[name]
             assert row["decode_share"] + row["model_share"] == pytest.approx(row["fraction_of_limit"])
 
@@ -119,7 +119,7 @@ class TestRun:
             (line,) = [line for line in lines if line.startswith(f"{name} ")]
             assert row["words"] in line
             assert f"  {row['ratio']:.2f}" in line
-        assert "reading alone" in text
+        assert "decoding alone" in text
 
     def test_nothing_is_left_behind(self, done: tuple[str, dict], scratch: Path) -> None:
         assert list(scratch.glob("vidfeat-*")) == []
@@ -139,7 +139,7 @@ class TestMistakes:
             (("CONFIG", "CLIPS", "--video-list", "list.txt"), "list.txt: expected a readable list of videos"),
         ],
     )
-    def test_told_before_anything_starts(
+    def test_reported_before_anything_starts(
         self,
         arguments: tuple[str, ...],
         message: str,
@@ -149,6 +149,6 @@ class TestMistakes:
     ) -> None:
         places = {"CONFIG": str(config), "CLIPS": str(clips)}
         assert main(["bench", *(places.get(word, word) for word in arguments)]) == 2
-        told = capsys.readouterr().err
-        assert message in told
-        assert len(told.splitlines()) == 1
+        reported = capsys.readouterr().err
+        assert message in reported
+        assert len(reported.splitlines()) == 1

@@ -24,13 +24,13 @@ from vidfeat.models import build
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.recipe import SegmentSampling
-from vidfeat.tools.bench import clips, growth
+from vidfeat.tools.bench import clips, scaling
 from vidfeat.tools.bench.baseline import AttentionWrittenOut, baseline_features
 from vidfeat.tools.bench.comparison import CONTENDERS, largest_difference, parse_rows
 from vidfeat.tools.bench.process import measure
-from vidfeat.tools.bench.roofs import decode_roof, enough, limit
 from vidfeat.tools.bench.session import Request
 from vidfeat.tools.bench.table import significant
+from vidfeat.tools.bench.upper_bounds import decode_rate, enough, limit
 from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL
 from vidfeat.video import decode, probe
 
@@ -79,7 +79,7 @@ class TestProcess:
             measure(measured_work.blunder)
         assert "in blunder" in str(raised.value.__cause__)
 
-    def test_a_dead_process_is_told(self) -> None:
+    def test_a_dead_process_is_reported(self) -> None:
         with pytest.raises(VidfeatError, match="ended by SIGKILL"):
             measure(measured_work.die)
         with pytest.raises(VidfeatError, match="ended with exit code 7"):
@@ -105,8 +105,8 @@ class TestClips:
         assert (info.frames, info.fps) == (900, 30)
         with av.open(str(looped)) as container:
             assert container.duration == 30 * av.time_base
-        once = [frame.copy() for _, frame in decode(str(clip), [0, 7, 299], probe(clip))]
-        again = [frame.copy() for _, frame in decode(str(looped), [600, 607, 899], info)]
+        once = [frame.pixels.copy() for frame in decode(str(clip), [0, 7, 299], probe(clip))]
+        again = [frame.pixels.copy() for frame in decode(str(looped), [600, 607, 899], info)]
         assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
 
 
@@ -138,8 +138,8 @@ class TestDefaults:
         assert recipe.sampling == SegmentSampling(clip_len=1, num_clips=25)
         assert "CenterCrop" in str(recipe.transforms)
 
-    def test_growth_model_takes_8_frames(self) -> None:
-        recipe, _ = compile_model(growth.GROWTH_MODEL, growth.GROWTH_CFG_OPTIONS)
+    def test_scaling_model_takes_8_frames(self) -> None:
+        recipe, _ = compile_model(scaling.SCALING_MODEL, scaling.SCALING_CFG_OPTIONS)
         assert recipe.sampling == SegmentSampling(clip_len=1, num_clips=8)
 
 
@@ -168,12 +168,12 @@ def test_baseline_does_the_same_work(model: str, tmp_path: Path) -> None:
     write_random_weights(recipe.model, weights)
     network = build(recipe.model)
     network.load_state_dict(load_file(weights))
-    theirs = np.stack(list(baseline_features(recipe, network, paths, 1, torch.device("cpu"))))
-    extractor = Extractor(model, checkpoint=weights, cfg_options=MODELS[model], device="cpu")
-    ours = np.stack([extractor.extract(path).array for path in paths])
-    assert np.abs(theirs).max() > 1e-3
-    assert largest_difference(theirs[:1], theirs[1:]) > 1e-3
-    assert largest_difference(ours, theirs) < 1e-5
+    baseline = np.stack(list(baseline_features(recipe, network, paths, 1, torch.device("cpu"))))
+    with Extractor(model, checkpoint=weights, cfg_options=MODELS[model], device="cpu") as extractor:
+        found = np.stack([extractor.extract(path).values for path in paths])
+    assert np.abs(baseline).max() > 1e-3
+    assert largest_difference(baseline[:1], baseline[1:]) > 1e-3
+    assert largest_difference(found, baseline) < 1e-5
 
 
 def test_the_baseline_writes_attention_out() -> None:
@@ -197,4 +197,4 @@ def test_a_video_that_cannot_be_read_is_named(repository: Path, tmp_path: Path) 
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")
     with pytest.raises(VideoError, match=r"bad\.mp4"):
-        decode_roof(pickle.dumps(PreprocessSpec.of(recipe)), [good, bad], 2)
+        decode_rate(pickle.dumps(PreprocessSpec.of(recipe)), [good, bad], 2)

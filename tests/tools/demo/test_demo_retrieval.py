@@ -26,7 +26,7 @@ def test_a_histogram_is_the_root_of_the_shares(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_clip(path, seed=1, frames=5)
     histogram = colour_histogram(path)
-    frames = np.stack([frame for _, frame in decode(path, range(5))])
+    frames = np.stack([frame.pixels for frame in decode(path, range(5))])
     counts, _ = np.histogramdd(frames.reshape(-1, 3), bins=[np.linspace(0, 256, LEVELS + 1)] * 3)
     assert histogram.shape == (LEVELS**3,)
     np.testing.assert_allclose(histogram**2, counts.ravel() / counts.sum(), atol=1e-6)

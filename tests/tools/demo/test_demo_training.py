@@ -12,11 +12,12 @@ from vidfeat.checkpoint import find, load_into, load_state
 from vidfeat.checkpoint.files import name_hash
 from vidfeat.mmaction import compile_file
 from vidfeat.models import build
-from vidfeat.preprocessing.clips import read_views
+from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
 from vidfeat.tools.demo import CONFIG
 from vidfeat.tools.demo.clips import encode
 from vidfeat.tools.demo.motions import MOTIONS
 from vidfeat.tools.demo.scene import draw_scene
+from vidfeat.videos import VideoRef
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,9 @@ def test_training_clips_are_what_the_files_would_give(script: dict[str, Any], in
     pixels, label = script["RenderedClips"](recipe, 100)[index]
     assert label == index % len(MOTIONS)
     encode(draw_scene(list(MOTIONS)[label], "train", index // len(MOTIONS)), tmp_path / "clip.mp4")
-    views = read_views(recipe, tmp_path / "clip.mp4")
-    assert views.clips.shape == (1, 16)
-    from_file = views.pixels[views.clips[0], 0]
+    batch = read_whole(PreprocessSpec.of(recipe), VideoRef("clip.mp4", str(tmp_path / "clip.mp4")))
+    assert batch.clips.shape == (1, 16)
+    from_file = batch.pixels[batch.clips[0], 0]
     assert pixels.shape == from_file.shape == (16, 60, 80, 3)
     # Compression takes a little away; a neighbouring frame would differ more.
     difference = np.abs(pixels.numpy().astype(int) - from_file)

@@ -24,17 +24,19 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, Dataset
 
-from vidfeat.checkpoint import load_into, load_state
+from vidfeat.checkpoint import find, load_into, load_state
+from vidfeat.inference.devices import choose_devices
 from vidfeat.inference.normalize import Normalizer
 from vidfeat.inference.pooling import pool_video, pool_views
 from vidfeat.models import Recognizer, build
 from vidfeat.models.uniformerv2 import UniFormerV2Config
-from vidfeat.preprocessing.clips import read_views
+from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
 from vidfeat.recipe import Recipe
 from vidfeat.tools.bench.process import Clock
 from vidfeat.tools.bench.runs import Run
 from vidfeat.tools.bench.workload import Workload
 from vidfeat.video import probe
+from vidfeat.videos import VideoRef
 
 
 class VideoInputs(Dataset[torch.Tensor]):
@@ -55,12 +57,13 @@ class VideoInputs(Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         """float32 `[N, 3, H, W]` or `[N, 3, T, H, W]`: all views of a video."""
-        without_packets = dataclasses.replace(probe(self._paths[index]), packets=None)
-        views = read_views(self._recipe, self._paths[index], info=without_packets)
-        units = views.units(self._recipe.model)
-        pixels = np.empty((len(units), len(units[0].frames), *views.pixels.shape[2:]), np.uint8)
-        for unit, place in zip(units, pixels, strict=True):
-            views.gather(unit, place)
+        path = self._paths[index]
+        without_packets = dataclasses.replace(probe(path), packets=None)
+        clips = read_whole(PreprocessSpec.of(self._recipe), VideoRef(f"{index}", str(path)), info=without_packets)
+        samples = clips.samples(self._recipe.model)
+        pixels = np.empty((len(samples), len(samples[0].frames), *clips.pixels.shape[2:]), np.uint8)
+        for sample, place in zip(samples, pixels, strict=True):
+            clips.gather(sample, place)
         frames = pixels.reshape(-1, *pixels.shape[2:]) if self._recipe.model.dims == 2 else pixels
         return self._normalize(torch.from_numpy(frames)).contiguous()
 
@@ -95,16 +98,16 @@ def run_baseline(workload: Workload, workers: int, clock: Clock) -> Run:
     Args:
         workload: what to compute.
         workers: loader processes.
-        clock: started once the network has computed the first video, as warm as ours is.
+        clock: started once the network has computed the first video, as vidfeat's is.
     """
-    setup = workload.prepare("fp32")
-    device = setup.devices[0]
-    model = build(setup.recipe.model)
-    load_into(model, load_state(setup.weights), source=setup.weights.source, computed=model.computed)
+    recipe, weights = Recipe.from_json(workload.encoder["recipe"]), find(workload.encoder["path"])
+    (device,) = choose_devices(workload.device)
+    model = build(recipe.model)
+    load_into(model, load_state(weights), source=weights.source, computed=model.computed)
     model.to(device)
-    alone = _seconds_alone(setup.recipe, model, workload.paths[0], device)
+    alone = _seconds_alone(recipe, model, workload.paths[0], device)
     clock.start()
-    features = list(baseline_features(setup.recipe, model, workload.paths, workers, device))
+    features = list(baseline_features(recipe, model, workload.paths, workers, device))
     clock.stop()
     return Run(np.stack(features), model_videos_per_second=1 / alone)
 

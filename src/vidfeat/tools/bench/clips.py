@@ -28,7 +28,7 @@ def render_clips(folder: Path, count: int) -> list[Path]:
 
 
 def loop(clip: Path, times: int, target: Path) -> Path:
-    """Write a video that is a clip over and over. Its packets are copied, as encoding an hour would take one."""
+    """Write a video that is a clip over and over. Its packets are copied, as encoding an hour takes an hour."""
     import av
 
     with av.open(str(clip)) as source, av.open(str(target), "w") as sink:
@@ -36,12 +36,12 @@ def loop(clip: Path, times: int, target: Path) -> Path:
         copy = sink.add_stream_from_template(stream)
         assert stream.time_base is not None  # a file that `render_clips` wrote has one
         ticks = round(stream.frames / (FPS * stream.time_base))
-        for turn in range(times):
+        for repetition in range(times):
             source.seek(0)
             for packet in source.demux(stream):
                 if packet.dts is None or packet.pts is None:  # the empty one at the end
                     continue
-                packet.pts, packet.dts = packet.pts + turn * ticks, packet.dts + turn * ticks
+                packet.pts, packet.dts = packet.pts + repetition * ticks, packet.dts + repetition * ticks
                 packet.stream = copy
                 sink.mux(packet)
     return target

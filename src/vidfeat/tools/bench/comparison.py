@@ -1,4 +1,4 @@
-"""The rows of the comparison, measured in turns, and what follows from them."""
+"""The rows of the comparison, measured in an interleaved order, and what follows from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from vidfeat.errors import DeviceError, UsageError
 from vidfeat.tools.bench.process import Clock, Measured, measure
-from vidfeat.tools.bench.roofs import decode_roof, limit
 from vidfeat.tools.bench.runs import Run
+from vidfeat.tools.bench.upper_bounds import decode_rate, limit
 from vidfeat.tools.bench.workload import Facts, Workload
 
 if TYPE_CHECKING:
-    from vidfeat.inference.runner import Kernels, Precision
+    from vidfeat.inference.backends import Backend, Precision
 
 AS_SHIPPED_WORKERS = 2
 """`workers_per_gpu` of MMAction2's feature extraction configs."""
@@ -38,7 +38,7 @@ class Baseline:
     words: str
     workers: int | None
 
-    def __call__(self, workload: Workload, facts: Facts, kernels: Kernels | None, clock: Clock) -> Run:
+    def __call__(self, workload: Workload, facts: Facts, backend: Backend | None, clock: Clock) -> Run:
         """The work, in the process that is measured."""
         from vidfeat.tools.bench.baseline import run_baseline
 
@@ -46,7 +46,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Ours:
+class Extraction:
     """What `vidfeat extract` runs.
 
     Attributes:
@@ -57,18 +57,19 @@ class Ours:
     words: str
     precision: Precision
 
-    def __call__(self, workload: Workload, facts: Facts, kernels: Kernels | None, clock: Clock) -> Run:
+    def __call__(self, workload: Workload, facts: Facts, backend: Backend | None, clock: Clock) -> Run:
         """The work, in the process that is measured."""
-        from vidfeat.tools.bench.ours import run_ours
+        from vidfeat.tools.bench.extraction import run_extraction
 
-        return run_ours(workload, self.precision, kernels, clock)
+        compiled = None if backend is None else backend == "compiled"
+        return run_extraction(workload, workload.job(precision=self.precision, compiled=compiled), clock)
 
 
-CONTENDERS: Mapping[str, Baseline | Ours] = {
+CONTENDERS: Mapping[str, Baseline | Extraction] = {
     "shipped": Baseline("MMAction2's way, as shipped", workers=AS_SHIPPED_WORKERS),
     "tuned": Baseline("MMAction2's way, a worker a core", workers=None),
-    "exact": Ours("vidfeat, fp32", "fp32"),
-    "bf16": Ours("vidfeat, bf16", "bf16"),
+    "exact": Extraction("vidfeat, fp32", "fp32"),
+    "bf16": Extraction("vidfeat, bf16", "bf16"),
 }
 """What can be compared, by the name of its row."""
 
@@ -95,15 +96,15 @@ class Row:
         videos_per_second: the median over its runs.
         runs: of each run, in order.
         ratio: to the row "shipped"; None without one.
-        limit: videos per second that the machine can do at most, reading as we do and with the network as this row runs
-            it; of MMAction2's way that of the row "exact", None without one.
+        limit: videos per second that the machine can do at most, decoding as vidfeat does and with the network as this
+            row runs it; of MMAction2's way that of the row "exact", None without one.
         fraction_of_limit: `videos_per_second / limit`; None without a limit.
-        decode_share: of the time of a run, how much reading alone would take, on all cores.
+        decode_share: of the time of a run, how much decoding alone would take, on all cores.
         model_share: how much the network alone would take. Where both share the cores, the rest up to 1 is lost.
         peak_memory_bytes: the most of all runs, of the process and all below it, from birth; None where it cannot be
             seen.
-        running_peak_memory_bytes: the same without the time before the clock started, when kernels are compiled.
-        kernels: who ran the network.
+        running_peak_memory_bytes: the same without the time before the clock started, such as that of compiling.
+        backend: what ran the network.
         compile_seconds: spent in `torch.compile` before the clock started, the most of all runs, that is, of the first.
         cosine_to_fp32: least cosine to eager fp32 in the first batch; None where there was nothing to check.
         difference: largest relative distance of a video's features to those of the row "shipped"; None without one.
@@ -120,32 +121,32 @@ class Row:
     model_share: float
     peak_memory_bytes: int | None
     running_peak_memory_bytes: int | None
-    kernels: Kernels
+    backend: Backend
     compile_seconds: float
     cosine_to_fp32: float | None
     difference: float | None
 
     @property
     def bound_by(self) -> str:
-        """The half that takes more of the machine: "decode" or "model"."""
+        """The stage that takes more of the machine: "decode" or "model"."""
         return "decode" if self.decode_share > self.model_share else "model"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, and the roofs.
+    """All rows, and the upper bounds.
 
     Attributes:
         videos: in the list.
-        decode_roof: videos per second if there were only reading, the median over all repeats.
-        model_roofs: videos per second if there were only the network, by the name of the row.
+        decode_bound: videos per second if there were only decoding, the median over all repeats.
+        model_bounds: videos per second if there were only the network, by the name of the row.
         rows: in the order that was asked for.
-        notes: what the networks decided, and rows that this machine cannot do, in lines.
+        notes: which backends were selected and why, and rows that this machine cannot do, in lines.
     """
 
     videos: int
-    decode_roof: float
-    model_roofs: Mapping[str, float]
+    decode_bound: float
+    model_bounds: Mapping[str, float]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
@@ -156,32 +157,32 @@ def compare(
     names: Sequence[str],
     *,
     repeat: int,
-    kernels: Kernels | None = None,
+    backend: Backend | None = None,
     say: Say = lambda line: None,
 ) -> Comparison:
-    """Measure rows in turns, so that all of them see the machine in the same moods.
+    """Measure rows in turn, each once and then all again, so that changes of the machine's speed reach all of them.
 
     Args:
         workload: what all of them compute.
         facts: of the machine and the model.
         names: keys of `CONTENDERS`.
         repeat: how often each is measured.
-        kernels: who runs our networks; None has each decide in its first run, which the others then follow.
-        say: told how far it is, in lines.
+        backend: what runs vidfeat's networks; None selects one in the first run of each row, for the others as well.
+        say: takes a line about each measurement.
 
     Raises:
-        VideoError: a video cannot be read.
-        DeviceError: the kernels do not work here.
+        VideoError: a video cannot be decoded.
+        DeviceError: the backend does not work here.
     """
     decoding: list[float] = []
     series = {name: _Series(name) for name in names}
     notes: list[str] = []
     for number in range(1, repeat + 1):
-        decoding.append(decode_roof(facts.view_spec, workload.paths, facts.cores))
-        say(f"{number}/{repeat}  reading alone: {decoding[-1]:.3g} videos/s")
+        decoding.append(decode_rate(facts.preprocess, workload.paths, facts.cores))
+        say(f"{number}/{repeat}  decoding alone: {decoding[-1]:.3g} videos/s")
         for name in list(series):
             try:
-                line = series[name].run(workload, facts, kernels)
+                line = series[name].run(workload, facts, backend)
             except DeviceError as error:
                 if not series[name].may_fail:
                     raise
@@ -205,12 +206,12 @@ class _Series:
     @property
     def may_fail(self) -> bool:
         """Whether a network that does not work here is a finding and no fault: not every one fits into every format."""
-        return isinstance(self.contender, Ours) and self.contender.precision != "fp32"
+        return isinstance(self.contender, Extraction) and self.contender.precision != "fp32"
 
-    def run(self, workload: Workload, facts: Facts, kernels: Kernels | None) -> str:
+    def run(self, workload: Workload, facts: Facts, backend: Backend | None) -> str:
         """Once more; returns a line about it."""
-        decided = self.runs[0].result.kernels if self.runs else kernels
-        self.runs.append(measure(functools.partial(self.contender, workload, facts, decided)))
+        backend = self.runs[0].result.backend if self.runs else backend
+        self.runs.append(measure(functools.partial(self.contender, workload, facts, backend)))
         return f"{len(workload.paths) / self.runs[-1].seconds:.3g} videos/s"
 
     @property
@@ -218,15 +219,15 @@ class _Series:
         return self.runs[0].result.features
 
     @property
-    def model_roof(self) -> float:
+    def model_bound(self) -> float:
         return median(run.result.model_videos_per_second for run in self.runs)
 
 
 def _conclude(
     series: Sequence[_Series], facts: Facts, decode: float, videos: int, notes: tuple[str, ...]
 ) -> Comparison:
-    roofs = {one.name: one.model_roof for one in series}
-    limits = {name: limit(decode, roof, shares_cores=facts.shares_cores) for name, roof in roofs.items()}
+    bounds = {one.name: one.model_bound for one in series}
+    limits = {name: limit(decode, bound, shares_cores=facts.shares_cores) for name, bound in bounds.items()}
     rates = {one.name: tuple(videos / run.seconds for run in one.runs) for one in series}
     shipped = next((one.features for one in series if one.name == "shipped"), None)
     rows = []
@@ -243,16 +244,16 @@ def _conclude(
                 limit=most,
                 fraction_of_limit=rate / most if most else None,
                 decode_share=rate / decode,
-                model_share=rate / roofs[one.name],
+                model_share=rate / bounds[one.name],
                 peak_memory_bytes=_most(run.peak_bytes for run in one.runs),
                 running_peak_memory_bytes=_most(run.running_peak_bytes for run in one.runs),
-                kernels=one.runs[0].result.kernels,
+                backend=one.runs[0].result.backend,
                 compile_seconds=max(run.result.compile_seconds for run in one.runs),
                 cosine_to_fp32=one.runs[0].result.cosine,
                 difference=None if shipped is None else largest_difference(one.features, shipped),
             )
         )
-    return Comparison(videos, decode, roofs, tuple(rows), notes)
+    return Comparison(videos, decode, bounds, tuple(rows), notes)
 
 
 def largest_difference(features: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> float:

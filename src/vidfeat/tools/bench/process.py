@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from vidfeat.engine.subprocesses import block_sigint, describe_exit, die_with_parent, hear
+from vidfeat.engine.subprocesses import block_sigint, describe_exit, die_with_parent, unblock_sigint
 from vidfeat.errors import VidfeatError
 from vidfeat.tools.bench.memory import MemoryMeter
 
@@ -68,13 +68,13 @@ def measure(work: Work[T]) -> Measured[T]:
 
     Raises:
         VidfeatError: what the work raised, or the process died.
-        RuntimeError: the work raised something else, which is told with its traceback.
+        RuntimeError: the work raised something else; its traceback is attached.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(work, theirs))
     try:
-        resource_tracker.ensure_running()  # when it starts it makes this process hear Ctrl-C
+        resource_tracker.ensure_running()  # its start unblocks Ctrl-C in this process
         with block_sigint():
             process.start()
         theirs.close()
@@ -99,7 +99,7 @@ def _untimed(work: Callable[[], T], _: Clock) -> T:
 
 def _serve(work: Work[Any], pipe: Connection) -> None:
     """The life of the process."""
-    hear(signal.SIG_IGN)  # the parent decides
+    unblock_sigint(signal.SIG_IGN)  # the parent decides
     die_with_parent()
     try:
         pipe.send(_Returned(work(Clock(pipe))))

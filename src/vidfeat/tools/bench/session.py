@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from vidfeat.tools.bench.clips import render_clips
 from vidfeat.tools.bench.comparison import CONTENDERS, Comparison, compare
-from vidfeat.tools.bench.growth import GROWTH_CFG_OPTIONS, GROWTH_MODEL, Growth, grow
 from vidfeat.tools.bench.process import apart
+from vidfeat.tools.bench.scaling import SCALING_CFG_OPTIONS, SCALING_MODEL, Scaling, measure_scaling
 from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Facts, Workload, examine
 
 if TYPE_CHECKING:
-    from vidfeat.inference.runner import Kernels
+    from vidfeat.inference.backends import Backend
 
 RENDERED_CLIPS = 6
 DEFAULT_VIDEOS = 12
@@ -30,15 +30,15 @@ class Request:
     Attributes:
         model: path of a config, or name of a released model; `DEFAULT_MODEL` where None.
         cfg_options: overrides of its config, dotted key to value.
-        checkpoint: path or URL of its weights; made up where None, and nothing is downloaded.
+        checkpoint: path or URL of its weights; random where None, and nothing is downloaded.
         device: "auto" (a GPU where there is one), "cpu", or one GPU.
         paths: the videos; clips are rendered where there are none.
         videos: length of the list, from the paths, over and over if need be; as many as there are where None.
         rows: keys of `CONTENDERS`; nothing is compared where there are none.
         repeat: how often each row is measured.
-        kernels: who runs our networks; they decide that by measurement where None.
-        growth: whether to measure how cost grows.
-        growth_model: the model for that; `GROWTH_MODEL` where None.
+        backend: what runs vidfeat's networks; selected by measurement where None.
+        scaling: whether to measure how cost grows.
+        scaling_model: the model for that; `SCALING_MODEL` where None.
     """
 
     model: str | None = None
@@ -49,9 +49,9 @@ class Request:
     videos: int | None = None
     rows: Sequence[str] = tuple(CONTENDERS)
     repeat: int = 3
-    kernels: Kernels | None = None
-    growth: bool = False
-    growth_model: str | None = None
+    backend: Backend | None = None
+    scaling: bool = False
+    scaling_model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Report:
     Attributes:
         facts: of the machine and the model.
         comparison: None where no rows were asked for.
-        growth: None where it was not asked for.
+        scaling: None where it was not asked for.
     """
 
     facts: Facts
     comparison: Comparison | None
-    growth: Growth | None
+    scaling: Scaling | None
 
 
 def bench(request: Request, say: Callable[[str], object] = lambda line: None) -> Report:
@@ -74,7 +74,7 @@ def bench(request: Request, say: Callable[[str], object] = lambda line: None) ->
 
     Args:
         request: what to measure.
-        say: told how far it is, in lines.
+        say: takes a line about each measurement.
 
     Raises:
         ConfigError, CheckpointError, DeviceError, UsageError, VideoError: see `vidfeat.errors`.
@@ -84,29 +84,23 @@ def bench(request: Request, say: Callable[[str], object] = lambda line: None) ->
         workload, facts = _workload(request, scratch)
         comparison = None
         if request.rows:
-            comparison = compare(workload, facts, request.rows, repeat=request.repeat, kernels=request.kernels, say=say)
-        return Report(facts, comparison, _growth(request, workload, say) if request.growth else None)
+            comparison = compare(workload, facts, request.rows, repeat=request.repeat, backend=request.backend, say=say)
+        return Report(facts, comparison, _scaling(request, workload, say) if request.scaling else None)
 
 
 def _workload(request: Request, scratch: Path) -> tuple[Workload, Facts]:
     model, options = request.model or DEFAULT_MODEL, dict(request.cfg_options or {})
     if request.model is None:
         options = {**DEFAULT_CFG_OPTIONS, **options}
-    facts, weights = apart(
-        functools.partial(examine, model, options, request.checkpoint, request.device, scratch / "weights.safetensors")
-    )
+    facts, encoder = apart(functools.partial(examine, model, options, request.checkpoint, request.device, scratch))
     paths = request.paths or apart(functools.partial(render_clips, scratch / "clips", RENDERED_CLIPS))
     count = request.videos or (len(paths) if request.paths else DEFAULT_VIDEOS)
     listed = tuple(paths[number % len(paths)] for number in range(count))
-    return Workload(model, options, weights, facts.device, listed, scratch), facts
+    return Workload(encoder, facts.device, listed, scratch), facts
 
 
-def _growth(request: Request, compared: Workload, say: Callable[[str], object]) -> Growth:
+def _scaling(request: Request, compared: Workload, say: Callable[[str], object]) -> Scaling:
     """The same videos with another model."""
-    model = request.growth_model or GROWTH_MODEL
-    options = GROWTH_CFG_OPTIONS if request.growth_model is None else {}
-    _, weights = apart(
-        functools.partial(examine, model, options, None, compared.device, compared.scratch / "growth.safetensors")
-    )
-    workload = Workload(model, options, weights, compared.device, compared.paths, compared.scratch)
-    return grow(workload, kernels=request.kernels or "eager", say=say)
+    model = request.scaling_model or SCALING_MODEL
+    options = SCALING_CFG_OPTIONS if request.scaling_model is None else {}
+    return measure_scaling(compared, model, options, compiled=request.backend == "compiled", say=say)

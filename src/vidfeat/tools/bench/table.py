@@ -9,19 +9,19 @@ from typing import Any
 
 from vidfeat import __version__
 from vidfeat.tools.bench.comparison import Comparison, Row
-from vidfeat.tools.bench.growth import Growth, Point
+from vidfeat.tools.bench.scaling import Point, Scaling
 from vidfeat.tools.bench.workload import Facts
 
 _SHOWN_OF_MODEL = ("frames", "views", "transforms", "backbone")
 
 
-def render(facts: Facts, comparison: Comparison | None, growth: Growth | None) -> str:
+def render(facts: Facts, comparison: Comparison | None, scaling: Scaling | None) -> str:
     """Lines for a terminal."""
     parts = [machine_line(facts)]
     if comparison is not None:
         parts.append(_comparison_lines(facts, comparison))
-    if growth is not None:
-        parts.append(_growth_lines(growth))
+    if scaling is not None:
+        parts.append(_scaling_lines(scaling))
     return "\n\n".join(parts)
 
 
@@ -32,7 +32,7 @@ def machine_line(facts: Facts) -> str:
     return f"{facts.cores} cores{cpu}; on the {device}; torch {facts.torch}; vidfeat {__version__}"
 
 
-def to_json(facts: Facts, comparison: Comparison | None, growth: Growth | None) -> dict[str, Any]:
+def to_json(facts: Facts, comparison: Comparison | None, scaling: Scaling | None) -> dict[str, Any]:
     """The same for programs; `docs/benchmarks.md` explains the keys."""
     data: dict[str, Any] = {
         "vidfeat": __version__,
@@ -46,26 +46,26 @@ def to_json(facts: Facts, comparison: Comparison | None, growth: Growth | None) 
     if comparison is not None:
         data |= {
             "recipe_digest": facts.digest,
-            "made_up_weights": facts.made_up,
+            "random_weights": facts.random_weights,
             "videos": comparison.videos,
-            "roofs": {
-                "decode_videos_per_second": comparison.decode_roof,
-                "model_videos_per_second": dict(comparison.model_roofs),
+            "upper_bounds": {
+                "decode_videos_per_second": comparison.decode_bound,
+                "model_videos_per_second": dict(comparison.model_bounds),
             },
             "rows": [dataclasses.asdict(row) | {"bound_by": row.bound_by} for row in comparison.rows],
             "notes": list(comparison.notes),
         }
-    if growth is not None:
-        data["growth"] = dataclasses.asdict(growth)
+    if scaling is not None:
+        data["scaling"] = dataclasses.asdict(scaling)
     return data
 
 
 def _comparison_lines(facts: Facts, comparison: Comparison) -> str:
     about = [line for line in facts.model.splitlines() if line.startswith(_SHOWN_OF_MODEL)]
-    weights = "weights       made up; the time does not depend on them" if facts.made_up else ""
-    header = ("row", "", "videos/s", "ratio", "of limit", "decode", "model", "memory", "kernels", "compiling")
+    weights = "weights       random; the time does not depend on them" if facts.random_weights else ""
+    header = ("row", "", "videos/s", "ratio", "of limit", "decode", "model", "memory", "backend", "compiling")
     table = _aligned([header, *(_cells(row) for row in comparison.rows)])
-    parts = ["\n".join(filter(None, [*about, weights])), "\n".join(table), _roof_lines(facts, comparison)]
+    parts = ["\n".join(filter(None, [*about, weights])), "\n".join(table), _bound_lines(facts, comparison)]
     return "\n\n".join(filter(None, [*parts, "\n".join(comparison.notes)]))
 
 
@@ -79,29 +79,37 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.decode_share:.2f}",
         f"{row.model_share:.2f}",
         gigabytes(row.peak_memory_bytes),
-        row.kernels,
+        row.backend,
         f"{row.compile_seconds:.0f} s" if row.compile_seconds else "",
     )
 
 
-def _roof_lines(facts: Facts, comparison: Comparison) -> str:
-    lines = [f"reading alone          {significant(comparison.decode_roof)} videos/s"]
+def _bound_lines(facts: Facts, comparison: Comparison) -> str:
+    lines = [f"decoding alone         {significant(comparison.decode_bound)} videos/s"]
     for row in comparison.rows:
-        roof = comparison.model_roofs[row.name]
-        lines.append(f"network alone, {row.name:<7} {significant(roof)} videos/s; {row.bound_by} costs more")
+        bound = comparison.model_bounds[row.name]
+        lines.append(f"network alone, {row.name:<7} {significant(bound)} videos/s; {row.bound_by} costs more")
     both = "add up, as both use the same cores" if facts.shares_cores else "do not add up: the slower one decides"
     return "\n".join([*lines, f"the limit follows from both, whose times {both}"])
 
 
-def _growth_lines(growth: Growth) -> str:
-    header = ("videos", "length", "s a video", "memory")
-    points = [*growth.by_count, *growth.by_length]
-    return "\n".join([f"growth, {growth.model}", *_aligned([header, *(_point_cells(point) for point in points)])])
+def _scaling_lines(scaling: Scaling) -> str:
+    header = ("videos", "length", "rows", "input", "s a video", "memory")
+    parts = [(scaling.model, (*scaling.by_count, *scaling.by_length)), (scaling.window_model, scaling.by_windows)]
+    return "\n\n".join(
+        "\n".join([f"scaling, {model}", *_aligned([header, *map(_point_cells, points)])]) for model, points in parts
+    )
 
 
 def _point_cells(point: Point) -> tuple[str, ...]:
-    length = "as given" if point.length_seconds is None else f"{point.length_seconds} s"
-    return f"{point.videos}", length, significant(point.seconds_per_video), gigabytes(point.peak_memory_bytes)
+    return (
+        f"{point.videos}",
+        "as given" if point.length_seconds is None else f"{point.length_seconds} s",
+        f"{point.rows}",
+        "" if point.input_size is None else f"{point.input_size}x{point.input_size}",
+        significant(point.seconds_per_video),
+        gigabytes(point.peak_memory_bytes),
+    )
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is measured, and what there is to know about it before."""
+"""What is measured, and what is known of it before."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfeat.tools.random_encoder import random_encoder
+
 if TYPE_CHECKING:
-    from vidfeat.extract import Setup
-    from vidfeat.inference.runner import Precision
+    from vidfeat import Job
 
 DEFAULT_MODEL = "tsn_r50_1x1x8_100e_kinetics400_rgb"
 DEFAULT_CFG_OPTIONS: Mapping[str, Any] = {"data.test.pipeline.4.type": "CenterCrop"}
@@ -21,37 +22,29 @@ one crop in place of three."""
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, videos and a place to write. It travels between processes.
+    """An encoder, videos and a place to write. It travels between processes.
 
     Attributes:
-        model: as for `vidfeat.extract.prepare`.
-        cfg_options: likewise.
-        checkpoint: file of the weights.
+        encoder: from `Encoder.to_json`.
         device: "cpu", or the one GPU that is used, such as "cuda:0".
         paths: the videos, some perhaps more than once.
         scratch: a folder for outputs and for what `torch.compile` caches.
     """
 
-    model: str
-    cfg_options: Mapping[str, Any]
-    checkpoint: Path
+    encoder: Mapping[str, Any]
     device: str
     paths: tuple[Path, ...]
     scratch: Path
 
-    def prepare(self, precision: Precision) -> Setup:
-        """Compile the config and find the weights."""
-        from vidfeat.extract import prepare
+    def job(self, **options: Any) -> Job:
+        """The job of extracting it; `options` are further ones of `Job`. The keys of the videos are their positions."""
+        from vidfeat import Job, VideoRef
+        from vidfeat.encoders import encoder_from_json
 
-        # Kernels of an earlier benchmark, or of other work, would make compiling look cheap.
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self.scratch / "kernels")
-        return prepare(
-            self.model,
-            checkpoint=self.checkpoint,
-            device=self.device,
-            precision=precision,
-            cfg_options=self.cfg_options,
-        )
+        # What an earlier benchmark or other work compiled would make compiling look cheap.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self.scratch / "compiled")
+        videos = [VideoRef(f"{number}", str(path)) for number, path in enumerate(self.paths)]
+        return Job(videos=videos, encoders=encoder_from_json(dict(self.encoder)), device=self.device, **options)
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,8 @@ class Facts:
         torch: PyTorch's version.
         model: what the model does to a video, in lines of words.
         digest: of its recipe.
-        view_spec: its `PreprocessSpec`, pickled: reading it imports the decoder.
-        made_up: whether there was no checkpoint, and the weights are random.
+        preprocess: its `PreprocessSpec`, pickled: reading it imports the decoder.
+        random_weights: whether there was no checkpoint.
     """
 
     device: str
@@ -75,59 +68,53 @@ class Facts:
     torch: str
     model: str
     digest: str
-    view_spec: bytes
-    made_up: bool
+    preprocess: bytes
+    random_weights: bool
 
     @property
     def shares_cores(self) -> bool:
-        """Whether reading and the network compete for the same cores."""
+        """Whether decoding and the network compete for the same cores."""
         return self.device == "cpu"
 
 
 def examine(
-    model: str,
-    cfg_options: Mapping[str, Any],
-    checkpoint: str | None,
-    device: str,
-    weights: Path,
-) -> tuple[Facts, Path]:
-    """Learn the facts, and have weights.
+    model: str, cfg_options: Mapping[str, Any], checkpoint: str | None, device: str, scratch: Path
+) -> tuple[Facts, dict[str, Any]]:
+    """Compile a model, and learn the facts.
 
     Args:
-        model, cfg_options, device: as for `vidfeat.extract.prepare`; of several devices the first is used.
-        checkpoint: path or URL; weights are made up where None.
-        weights: where to write those.
+        model, cfg_options: as for `vidfeat.encoder`.
+        checkpoint: path or URL; weights are random where None.
+        device: as in `Job`; of several the first is used.
+        scratch: a folder for those weights.
 
     Returns:
-        The facts, and the file of the weights.
+        The facts, and the encoder as JSON data.
 
     Raises:
         ConfigError, CheckpointError, DeviceError, UsageError: see `vidfeat.errors`.
     """
     import torch
 
-    from vidfeat.checkpoint import find
-    from vidfeat.extract import choose_devices
+    import vidfeat
     from vidfeat.hardware import cpu_name, usable_cores
-    from vidfeat.mmaction import compile_model
-    from vidfeat.models.random_weights import write_random_weights
-    from vidfeat.preprocessing.clips import PreprocessSpec
+    from vidfeat.inference.devices import choose_devices
+    from vidfeat.recipe import Recipe
     from vidfeat.tools.describe import describe
 
-    recipe, _ = compile_model(model, cfg_options)
     chosen = choose_devices(device)[0]
     if checkpoint is None:
-        write_random_weights(recipe.model, weights)
+        encoder = random_encoder(model, scratch, cfg_options=cfg_options)
     else:
-        weights = find(checkpoint, progress=False).path
+        encoder = vidfeat.encoder(model, checkpoint=checkpoint, cfg_options=cfg_options)
     facts = Facts(
         device=str(chosen),
         device_name=torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else cpu_name(),
         cores=len(usable_cores()),
         torch=torch.__version__,
-        model=describe(recipe),
-        digest=recipe.digest,
-        view_spec=pickle.dumps(PreprocessSpec.of(recipe)),
-        made_up=checkpoint is None,
+        model=describe(Recipe.from_json(encoder.description()["recipe"])),
+        digest=encoder.recipe_digest,
+        preprocess=pickle.dumps(encoder.preprocess),
+        random_weights=checkpoint is None,
     )
-    return facts, weights
+    return facts, encoder.to_json()

@@ -49,7 +49,7 @@ def colour_histogram(path: str | os.PathLike[str]) -> Floats:
     """
     info = probe(path)
     counts = np.zeros(LEVELS**3, np.int64)
-    for _, frame in decode(path, np.arange(info.frames), info):
-        red, green, blue = np.moveaxis(frame.astype(np.int64) * LEVELS // 256, -1, 0)
+    for frame in decode(path, np.arange(info.frames), info):
+        red, green, blue = np.moveaxis(frame.pixels.astype(np.int64) * LEVELS // 256, -1, 0)
         counts += np.bincount(((red * LEVELS + green) * LEVELS + blue).ravel(), minlength=len(counts))
     return np.sqrt(counts / max(1, counts.sum())).astype(np.float32)

@@ -13,7 +13,7 @@ from vidfeat.videos import VIDEO_SUFFIXES
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-    from vidfeat.video.decode import Frame
+    from vidfeat.video.decode import Pixels
     from vidfeat.video.source import OpenVideo
 
 WIDTH, HEIGHT = 144, 108
@@ -139,6 +139,6 @@ def _as_jpeg(frame: VideoFrame) -> bytes:
     width, height = (HEIGHT, WIDTH) if turns % 2 else (WIDTH, HEIGHT)
     scale = min(width / frame.width, height / frame.height, 1)
     small = frame.reformat(max(1, round(frame.width * scale)), max(1, round(frame.height * scale)), "bgr24")
-    upright: Frame = np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
+    upright: Pixels = np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
     written, data = cv2.imencode(".jpg", upright, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return data.tobytes() if written else b""
