@@ -1,4 +1,4 @@
-"""Outputs that want to do something to the person who opens their report."""
+"""Hostile outputs, and what they do to the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from made_outputs import clustered, data_of, names_of, write_output
 from vidfeat.errors import OutputError, VidfeatError
-from vidfeat.store.manifest import manifest_path
+from vidfeat.store.files import RunFiles
 from vidfeat.tools.report import build
 
 EVIL = [
@@ -54,7 +54,7 @@ def evil(tmp_path: Path) -> Path:
     """Every text that comes from outside is hostile: names, messages, labels, the recipe, the name of the output."""
     out = tmp_path / "<img src=x onerror=alert(2)>.pkl"
     write_output(out, EVIL, clustered(len(EVIL)), fails={1}, message="<script>alert(3)</script>")
-    manifest = manifest_path(out)
+    manifest = RunFiles(out).manifest
     header, *lines = manifest.read_text().splitlines()
     changed = json.loads(header)
     changed["recipe"] = {
@@ -139,7 +139,7 @@ def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
 def test_names_that_lead_out_of_the_folder_read_nothing(tmp_path: Path, name: str) -> None:
     np.save(tmp_path / "secret.npy", np.full(16, 7, np.float32))
     out = write_output(tmp_path / "features", names_of(2), clustered(2))
-    manifest = manifest_path(out)
+    manifest = RunFiles(out).manifest
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     lines[1]["name"] = name
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -168,7 +168,7 @@ def test_odd_manifests_give_a_page_or_an_error_in_words(tmp_path: Path, line: st
     out = tmp_path / "f.json"
     out.write_text("[[1, 2], [3, 4]]")
     header = f'{{"vidfeat_manifest": 1, "recipe": {recipe}, "videos": "many", "versions": NaN}}'
-    manifest_path(out).write_text(f"{header}\n{line}\n{line}\n")
+    RunFiles(out).manifest.write_text(f"{header}\n{line}\n{line}\n")
     try:
         data = data_of(page_of(out))
     except VidfeatError:

@@ -51,7 +51,7 @@ def test_the_budget_is_kept(tmp_path: Path) -> None:
     ("videos", "expected"), [(0, (6, 0)), (10, (6, 10)), (1000, (3, 1000)), (3000, (1, 3000)), (10_000, (1, 3000))]
 )
 def test_what_a_video_gets(videos: int, expected: tuple[int, int]) -> None:
-    assert pictures.share_out(videos, 12_000_000) == expected
+    assert pictures.frames_per_video(videos, 12_000_000) == expected
 
 
 def test_only_what_lies_below_the_root_is_found(tmp_path: Path) -> None:

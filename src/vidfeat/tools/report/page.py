@@ -15,9 +15,9 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 def render(data: Mapping[str, Any]) -> bytes:
     """The page that shows `data`, in UTF-8.
 
-    Names and messages in the data are not trusted. They are in the page in one place only, a block of ASCII JSON without
-    the characters that could end it, and the program sets them as text. The page's content security policy forbids all
-    other scripts and all connections.
+    Names and messages in the data are not trusted. They are in one place of the page only, a block of ASCII JSON
+    without the characters that could end it, and the program sets them as text. The page's content security policy
+    forbids all other scripts and all connections.
     """
     style, program = (_part(name) for name in ("page.css", "page.js"))
     text = json.dumps(data, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
