@@ -159,16 +159,30 @@ LINES = [
     '{"name": "x", "frames": true, "fps": "25", "seconds": [], "status": "failed", "error": "text"}',
     "[" * 100_000,
     '{"name": "' + "x" * 1_000_000 + '", "status": "done"}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": 5, "frames": true, "fps": "25", "seconds": []}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "frames": 9e300, "fps": 1e-320, "seconds": -1}',
+    '{"name": "x", "status": "done", "shape": [1e999], "sha256": "", "stamp": "ab", "start_seconds": {}}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "info": {"frames": NaN, "timeline": 3}}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "info": [1], "session": 10}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "start_seconds": "now", "info": {"timeline": {}}}',
+]
+HEADERS = [
+    '{"vidfeat_manifest": 1, "recipe": RECIPE, "videos": "many", "versions": NaN}',
+    '{"vidfeat_manifest": 1, "recipe": RECIPE, "recipe_digest": "a", "checkpoint": {"sha256": "b"}, "precision": "fp32", '
+    '"videos": 2, "failed": 0, "list_digest": [], "format": {}, "versions": NaN, "numerics": {"kernels": []}}',
+    '{"vidfeat_manifest": 2, "recipe": RECIPE, "recipe_digest": "a", "checkpoint": {"sha256": "b"}, "precision": "fp32", '
+    '"decoder": "pyav", "videos": 2, "failed": 0, "list_digest": 0, "format": 0, "encoder": {}, "sessions": [7, "", []]}',
 ]
 
 
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 @pytest.mark.parametrize("recipe", ["{}", "7", '{"sampling": 3}', '{"a": ' * 400 + "1" + "}" * 400])
-def test_odd_manifests_give_a_page_or_an_error_in_words(tmp_path: Path, line: str, recipe: str) -> None:
+@pytest.mark.parametrize("header", HEADERS, ids=["no header", "version 1", "version 2"])
+def test_odd_manifests_give_a_page_or_an_error_in_words(tmp_path: Path, line: str, recipe: str, header: str) -> None:
     out = tmp_path / "f.json"
     out.write_text("[[1, 2], [3, 4]]")
-    header = f'{{"vidfeat_manifest": 1, "recipe": {recipe}, "videos": "many", "versions": NaN}}'
-    RunFiles(out).manifest.write_text(f"{header}\n{line}\n{line}\n")
+    other = line.replace('"name": "x', '"name": "y')
+    RunFiles(out).manifest.write_text(f"{header.replace('RECIPE', recipe)}\n{line}\n{other}\n")
     try:
         data = data_of(page_of(out))
     except VidfeatError:

@@ -23,7 +23,7 @@ def report(out: Path, **options: object) -> tuple[Summary, dict]:
     return summary, data_of(page)
 
 
-@pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.yaml", "features"])
+@pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.yaml", "f.npz", "f.h5", "features"])
 def test_a_finished_output(tmp_path: Path, name: str) -> None:
     rows = clustered(COUNT)
     out = write_output(tmp_path / name, names_of(COUNT), rows, fails={4}, message="no frames at all")
@@ -51,6 +51,25 @@ def test_a_finished_output(tmp_path: Path, name: str) -> None:
     assert data["windows"] is True
     assert {path.name for path in tmp_path.iterdir()} >= {"page.html", f"{name}.manifest.jsonl"}
     assert not list(tmp_path.glob(".vidfeat-*"))
+
+
+@pytest.mark.parametrize("name", ["f.pkl", "features"])
+def test_an_output_of_version_1(tmp_path: Path, name: str) -> None:
+    out = write_output(tmp_path / name, names_of(3), clustered(3), fails={1}, message="no frames at all")
+    manifest = RunFiles(out).manifest
+    header, *lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    (session,) = header.pop("sessions")
+    header |= {"vidfeat_manifest": 1, **session, "numerics": {"kernels": "packed"}}
+    kept = ["index", "name", "status", "shape", "dtype", "sha256", "frames", "frames_declared", "fps", "seconds"]
+    lines = [{key: line[key] for key in (*kept, "salvaged", "error")} for line in lines]
+    lines[1]["error"] = {key: lines[1]["error"][key] for key in ("stage", "kind", "message")}
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in [header, *lines]))
+    summary, data = report(out)
+    assert (data["state"], summary.shown, summary.failed) == ("finished", 2, 1)
+    assert "no frames at all" in data["failed"][0][3]
+    assert (data["frames"], data["seconds"]) == ([50, None, 50], [2.0, None, 2.0])
+    facts = dict(data["facts"])
+    assert (facts["versions"], facts["numerics"]) == ("python 3, vidfeat 0", "kernels packed")
 
 
 def test_the_map_shows_directions_as_the_neighbours_do(tmp_path: Path) -> None:
@@ -105,6 +124,21 @@ def test_all_failed(tmp_path: Path) -> None:
     summary, data = report(write_output(tmp_path / "f.pkl", names_of(2), clustered(2), fails={0, 1}))
     assert (summary.shown, summary.failed) == (0, 2)
     assert data["notes"] == ["No video has features that can be shown."]
+
+
+@pytest.mark.parametrize("name", ["f.npz", "f.h5"])
+def test_features_of_another_program_with_names(tmp_path: Path, name: str) -> None:
+    arrays = {f"class {number % 2}/{number}": row for number, row in enumerate(clustered(4))}
+    if name == "f.npz":
+        np.savez(tmp_path / name, **arrays)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, row in arrays.items():
+                file[key] = row
+    summary, data = report(tmp_path / name)
+    assert (data["state"], summary.shown, sorted(data["names"])) == ("foreign", 4, sorted(arrays))
+    assert sorted(data["columns"][0]["values"]) == ["class 0", "class 1"]
 
 
 @pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.yml", "features"])
@@ -235,6 +269,16 @@ def test_an_output_that_does_not_fit_its_manifest(tmp_path: Path) -> None:
     assert data["notes"][0] == "The manifest lists 3 videos, the output has 1 rows."
     out.unlink()
     assert "is gone" in report(out)[1]["notes"][0]
+
+
+@pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.npz"])
+def test_a_broken_file_with_a_manifest(tmp_path: Path, name: str) -> None:
+    out = write_output(tmp_path / name, names_of(3), clustered(3), fails={1})
+    out.write_bytes(out.read_bytes()[:40])
+    summary, data = report(out)
+    assert (summary.videos, summary.failed, summary.shown) == (3, 1, 0)
+    assert [number for number, _ in data["problems"]] == [0, 2]
+    assert "No video has features that can be shown." in data["notes"]
 
 
 def test_a_folder_with_a_broken_and_a_missing_file(tmp_path: Path) -> None:
