@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from made_outputs import clustered, data_of, names_of, write_clip, write_output
 from vidfeat.cli.main import main
 from vidfeat.errors import OutputError, UsageError
