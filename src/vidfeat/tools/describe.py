@@ -1,4 +1,4 @@
-"""A recipe in words, for people."""
+"""A description of a recipe as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vidfeat.models import build
+from vidfeat.preprocessing.sampling import plan_clips
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import (
     CenterCrop,
@@ -20,7 +21,6 @@ from vidfeat.recipe import (
     ResizeWithin,
     Sampling,
     SegmentSampling,
-    SpreadSampling,
     TenCrop,
     ThreeCrop,
     UniformSampling,
@@ -29,7 +29,7 @@ from vidfeat.recipe import (
 
 
 def describe(recipe: Recipe) -> str:
-    """What a recipe does to a video: a few aligned lines."""
+    """What a recipe does to a video, in a few aligned lines."""
     crops = FrameTransformer(recipe.transforms).crops
     dims = recipe.model.dims
     layout = "[N, C, H, W], a row per frame" if dims == 2 else "[N, C, T, H, W], a row per clip"
@@ -49,22 +49,12 @@ def describe(recipe: Recipe) -> str:
     return "\n".join(f"{name:<13} {text}" for name, text in lines.items())
 
 
-def _clips(sampling: Sampling) -> int | None:
-    """Clips per video; None where their number depends on the video's length."""
-    if isinstance(sampling, WindowSampling):
-        return None
-    if isinstance(sampling, DenseSampling):
-        return sampling.num_clips * sampling.num_sample_positions
-    twice = isinstance(sampling, SegmentSampling | SpreadSampling) and sampling.twice_sample
-    return sampling.num_clips * (2 if twice else 1)
-
-
 def _views_in_words(recipe: Recipe, crops: int) -> str:
-    clips, clip_len = _clips(recipe.sampling), recipe.sampling.clip_len
-    frames = clip_len if recipe.model.dims == 2 else 1
+    frames = recipe.sampling.clip_len if recipe.model.dims == 2 else 1
     factors = f"{crops} crops" + (f" x {frames} frames" if frames > 1 else "")
-    if clips is None:
+    if isinstance(recipe.sampling, WindowSampling):
         return f"{crops * frames} a window: {factors}"
+    clips = len(plan_clips(1, recipe.sampling))  # as many as for a longer video
     return f"{clips * crops * frames} a video: {clips} clips x {factors}"
 
 
@@ -86,17 +76,18 @@ def _sampling_in_words(sampling: Sampling) -> str:
     )
     if isinstance(sampling, WindowSampling):
         return f"{clip}, one every {sampling.clip_interval} frames; at the ends the first and last frame are repeated"
-    short = "frames start over" if sampling.out_of_bound == "loop" else "the last frame is repeated"
+    loops = sampling.out_of_bound == "loop"
+    short = "short videos are repeated" if loops else "in short videos the last frame is repeated"
     if isinstance(sampling, DenseSampling):
         return (
             f"{clip}, {sampling.num_clips} within {sampling.sample_range} frames at {sampling.num_sample_positions} "
-            f"positions; in short videos {short}"
+            f"positions; {short}"
         )
     twice = ", each taken twice" if sampling.twice_sample else ""
     if isinstance(sampling, SegmentSampling):
-        return f"{clip}, one in each of {sampling.num_clips} equal segments{twice}; in short videos {short}"
+        return f"{clip}, one in each of {sampling.num_clips} equal segments{twice}; {short}"
     rate = f" at {sampling.target_fps:g} frames per second" if sampling.target_fps else ""
-    return f"{clip}{rate}, {sampling.num_clips} spread from start to end{twice}; in short videos {short}"
+    return f"{clip}{rate}, {sampling.num_clips} spread from start to end{twice}; {short}"
 
 
 _IN_WORDS: dict[type, Callable[[Any], str]] = {
@@ -116,7 +107,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _backbone_in_words(config: Any) -> str:
-    """The family, and every option that differs from its default."""
+    """The family and every option that differs from its default."""
     return " ".join([type(config).__name__.removesuffix("Config"), ", ".join(_changed(config))])
 
 

@@ -14,10 +14,19 @@ import numpy as np
 from vidfeat import UsageError, __version__, load
 from vidfeat.formats.atomic import replacing
 from vidfeat.store import StoredFeatures
-from vidfeat.tools.report import measure, pictures
 from vidfeat.tools.report.labels import Column, folders, match, read_labels
+from vidfeat.tools.report.measure import (
+    dead_dimensions,
+    equal_groups,
+    mean_cosine,
+    near_duplicate_groups,
+    neighbours,
+    norms,
+    unit,
+)
 from vidfeat.tools.report.outputs import Video, has_names, read_video
 from vidfeat.tools.report.page import base64_of, render
+from vidfeat.tools.report.pictures import find_video, frames_per_video, take_pictures
 from vidfeat.tools.report.projection import Map, Method, project, require
 
 LARGEST = 20_000
@@ -184,13 +193,13 @@ def _group(videos: Sequence[Video], members: list[int], method: Method) -> dict[
     """The map and the statistics of the videos `members`; videos are positions on the page."""
     vectors = np.stack([vector for number in members if (vector := videos[number].vector) is not None])
     # Directions only, as the neighbours are found by cosine. Otherwise the norms would dominate the map.
-    places: Map = project(measure.unit(vectors), method)
-    near = measure.neighbours(vectors, NEIGHBOURS)
-    lengths = measure.norms(vectors)
-    dead = measure.dead_dimensions(vectors)
-    equal, alike = measure.equal_groups(vectors), measure.near_duplicate_groups(near, NEAR_DUPLICATE)
+    places: Map = project(unit(vectors), method)
+    near = neighbours(vectors, NEIGHBOURS)
+    lengths = norms(vectors)
+    dead = dead_dimensions(vectors)
+    equal, alike = equal_groups(vectors), near_duplicate_groups(near, NEAR_DUPLICATE)
     counts, edges = np.histogram(lengths, bins=_BINS)
-    mean = measure.mean_cosine(vectors)
+    mean = mean_cosine(vectors)
 
     def on_page(groups: list[list[int]]) -> list[list[int]]:
         return [[members[number] for number in group[:_LISTED]] for group in groups[:_LISTED]]
@@ -300,16 +309,16 @@ def _pictures(
     if root is None:
         notes.append("There are no pictures: give the folder of the videos with --video-root.")
         return {}
-    found = {number: path for number in wanted if (path := pictures.find(videos[number].name, root))}
+    found = {number: path for number in wanted if (path := find_video(videos[number].name, root))}
     if len(found) < len(wanted):
         missing = len(wanted) - len(found)
         notes.append(f"{missing} of {len(wanted)} videos are not below {root}: they have no pictures.")
-    frames, count = pictures.frames_per_video(len(found), PICTURE_BYTES)
+    frames, count = frames_per_video(len(found), PICTURE_BYTES)
     numbers = list(found)
     chosen = {number: found[number] for number in (numbers[place * len(found) // count] for place in range(count))}
     taken: dict[int, list[bytes]] = {}
     with _bar(len(chosen), progress) as bar:
-        for number, images in pictures.take(chosen, frames, PICTURE_BYTES):
+        for number, images in take_pictures(chosen, frames, PICTURE_BYTES):
             if images:
                 taken[number] = images
             bar.update()

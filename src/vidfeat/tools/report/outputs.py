@@ -8,7 +8,7 @@ import numpy as np
 
 from vidfeat import OutputError
 from vidfeat.store import StoredFeatures
-from vidfeat.tools.report import measure
+from vidfeat.tools.report.measure import Floats, SelfSimilarity, self_similarity, vector_of
 
 SIMILARITY_SIDE = 64
 """Most steps of time in a self-similarity."""
@@ -36,11 +36,11 @@ class Video:
     failure: tuple[str, str, str] | None = None
     frames: int | None = None
     seconds: float | None = None
-    vector: measure.Floats | None = None
+    vector: Floats | None = None
     shape: tuple[int, ...] = ()
     problem: str = ""
     not_finite: int = 0
-    similarity: measure.SelfSimilarity | None = None
+    similarity: SelfSimilarity | None = None
 
 
 def has_names(stored: StoredFeatures) -> bool:
@@ -70,10 +70,10 @@ def read_video(stored: StoredFeatures, key: str, name: str) -> Video:
     return Video(name, (stage, kind, message[:_LONGEST_MESSAGE]))
 
 
-def _with_features(video: Video, features: measure.Floats) -> Video:
+def _with_features(video: Video, features: Floats) -> Video:
     not_finite = int((~np.isfinite(features)).sum())
     if not_finite:
         return replace(video, shape=features.shape, problem="values that are not finite", not_finite=not_finite)
     over_time = features.ndim == 2 and len(features) > 1
-    similarity = measure.self_similarity(features, SIMILARITY_SIDE) if over_time else None
-    return replace(video, vector=measure.vector_of(features), shape=features.shape, similarity=similarity)
+    similarity = self_similarity(features, SIMILARITY_SIDE) if over_time else None
+    return replace(video, vector=vector_of(features), shape=features.shape, similarity=similarity)

@@ -26,7 +26,7 @@ _MOST_DECODED = 300
 _THREADS = 2
 
 
-def find(name: str, root: Path | None) -> Path | None:
+def find_video(name: str, root: Path | None) -> Path | None:
     """The file of a video below `root`, or None. A name without a video's suffix is also tried with each suffix.
 
     Names come from files and are not trusted: only paths below `root` are tried. Links below it are followed.
@@ -62,7 +62,7 @@ def frames_per_video(videos: int, budget_bytes: int) -> tuple[int, int]:
     return min(_MOST_FRAMES, affordable // max(1, videos)), videos
 
 
-def take(paths: Mapping[int, Path], frames: int, budget_bytes: int) -> Iterator[tuple[int, list[bytes]]]:
+def take_pictures(paths: Mapping[int, Path], frames: int, budget_bytes: int) -> Iterator[tuple[int, list[bytes]]]:
     """The pictures of each video in order, with its key, until the budget is used up; a broken video has none."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
     with pool:
