@@ -1,17 +1,16 @@
-"""Train the network of `vidfeat demo` from scratch, write it beside its config, and print the table of its card.
+"""Train the network of `vidfeat demo` from scratch, write it beside its config, and print the table of its model card.
 
     python scripts/train_demo.py                # train, write, evaluate; about a quarter of an hour on two cores
     python scripts/train_demo.py --evaluate     # only the table, with the weights that are there
 
-The clips are rendered while it trains and go through the recipe's own sampling and transforms; what is learned is the
-network that `vidfeat extract` builds. Everything is seeded; the last bits depend on the machine.
+The clips are rendered during training and go through the recipe's own sampling and transforms; the network is the one
+that `vidfeat extract` builds. Everything is seeded; the last bits depend on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import pickle
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from vidfeat.cli.main import main as vidfeat
+import vidfeat
 from vidfeat.inference.normalize import Normalizer
 from vidfeat.mmaction import compile_file
 from vidfeat.models import Recognizer, build, channels_last
@@ -35,20 +34,20 @@ from vidfeat.tools.demo import CONFIG, weights
 from vidfeat.tools.demo.clips import list_clips, write_clips
 from vidfeat.tools.demo.folder import DemoFolder
 from vidfeat.tools.demo.motions import MOTIONS, UNSEEN_MOTIONS
-from vidfeat.tools.demo.retrieval import LEVELS, chance_of, colour_histogram, rank1
+from vidfeat.tools.demo.retrieval import LEVELS, chance_level, colour_histogram, rank1
 from vidfeat.tools.demo.scene import FRAMES, draw_scene
 
 SEED = 20261122
 STEPS, BATCH = 1200, 32
 LEARNING_RATE, WEIGHT_DECAY = 4e-3, 0.02
 SHARPNESS = 16.0
-"""What cosines are multiplied with before the softmax. The classes are told apart by cosine because clips will be."""
+"""The factor of cosines before the softmax. Training compares by cosine because retrieval does."""
 SMOOTHING = 0.05
 TESTED_PER_MOTION = 30
 
 
 class RenderedClips(Dataset[tuple[torch.Tensor, int]]):
-    """Training clips, each seen once: clip i is of motion `i % len(MOTIONS)`."""
+    """Training clips for one epoch: clip i is of motion `i % len(MOTIONS)`."""
 
     def __init__(self, recipe: Recipe, count: int) -> None:
         self._recipe = recipe
@@ -58,7 +57,7 @@ class RenderedClips(Dataset[tuple[torch.Tensor, int]]):
         return self._count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """uint8 `[T, H, W, 3]` and the number of the motion."""
+        """uint8 `[T, H, W, 3]` and the index of the motion."""
         number, label = divmod(index, len(MOTIONS))
         scene = draw_scene(list(MOTIONS)[label], "train", number)
         transform = FrameTransformer(self._recipe.transforms)
@@ -68,7 +67,7 @@ class RenderedClips(Dataset[tuple[torch.Tensor, int]]):
 
 
 def new_network(recipe: Recipe) -> Recognizer:
-    """The recipe's network with drawn weights, ready to learn."""
+    """The recipe's network with random weights, ready for training."""
     generator = torch.Generator().manual_seed(SEED)
     model = build(recipe.model)
     for module in model.modules():
@@ -82,13 +81,13 @@ def new_network(recipe: Recipe) -> Recognizer:
 
 
 def train(model: Recognizer, recipe: Recipe) -> None:
-    """Teach the network to tell the motions apart, on `STEPS` batches of clips that it sees once each."""
+    """Train the network to classify the motions, on `STEPS` batches of clips, each used once."""
     prototypes = nn.Parameter(
         torch.randn(len(MOTIONS), recipe.model.feature_size, generator=torch.Generator().manual_seed(SEED))
     )
     optimizer = torch.optim.AdamW([*model.parameters(), prototypes], LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS, pct_start=0.15)
-    # The clips are in order of their motions' numbers, so that a batch has as many of each.
+    # The clips are ordered by motion, so that a batch has as many of each.
     loader = DataLoader(RenderedClips(recipe, STEPS * BATCH), BATCH, num_workers=1, prefetch_factor=8)
     normalize = Normalizer(recipe.normalize, recipe.model.dims)
     right = 0.0
@@ -126,7 +125,7 @@ def evaluate(recipe: Recipe) -> None:
         folder = DemoFolder(Path(name))
         clips = list_clips("test", TESTED_PER_MOTION, [*MOTIONS, *UNSEEN_MOTIONS])
         write_clips(clips, folder, progress=True)
-        untrained = write(new_network(recipe), folder.root, "drawn, not trained")
+        untrained = write(new_network(recipe), folder.root, "random, not trained")
         rows = {
             "this network": extract(weights(), folder),
             "the same network, untrained": extract(untrained, folder),
@@ -139,19 +138,19 @@ def evaluate(recipe: Recipe) -> None:
 
 
 def extract(checkpoint: Path, folder: DemoFolder) -> np.ndarray:
-    """float32 `[N, C]`, by the command that everyone uses."""
-    videos = ["--video-list", folder.listed, "--video-root", folder.clips]
-    words = ["extract", CONFIG, "--checkpoint", checkpoint, *videos, "-o", folder.features, "--restart", "--quiet"]
-    if vidfeat([str(word) for word in words]):
-        raise SystemExit(1)
-    return np.stack(pickle.loads(folder.features.read_bytes()))
+    """float32 `[N, C]` of all clips."""
+    encoder = vidfeat.encoder(CONFIG, checkpoint=checkpoint)
+    job = vidfeat.Job(videos=folder.listed, encoders=encoder, out=folder.features, video_root=folder.clips)
+    vidfeat.run(job, restart=True, quiet=True)
+    with vidfeat.load(folder.features) as stored:
+        return np.stack([features.values for features in stored.values()])
 
 
 def table(rows: dict[str, np.ndarray], labels: Sequence[str]) -> Iterator[str]:
     seen = np.isin(labels, list(MOTIONS))
     trained = f"{seen.sum()} clips of {len(MOTIONS)} motions"
-    others = f"{(~seen).sum()} clips of {len(UNSEEN_MOTIONS)} motions never trained on"
-    yield f"| rank 1 | {trained} | {others}, among all {len(seen)} | the same alone |"
+    others = f"{(~seen).sum()} clips of {len(UNSEEN_MOTIONS)} unseen motions"
+    yield f"| rank 1 | {trained} | {others}, among all {len(seen)} | among the {(~seen).sum()} |"
     yield "|---|---|---|---|"
     for name, vectors in rows.items():
         figures = (
@@ -161,22 +160,22 @@ def table(rows: dict[str, np.ndarray], labels: Sequence[str]) -> Iterator[str]:
         )
         yield f"| {name} | " + " | ".join(f"{figure:.1%}" for figure in figures) + " |"
     by_chance = (
-        chance_of(np.asarray(labels)[seen].tolist()),
+        chance_level(np.asarray(labels)[seen].tolist()),
         (TESTED_PER_MOTION - 1) / (len(labels) - 1),
-        chance_of(np.asarray(labels)[~seen].tolist()),
+        chance_level(np.asarray(labels)[~seen].tolist()),
     )
     yield "| by chance | " + " | ".join(f"{figure:.1%}" for figure in by_chance) + " |"
 
 
 def mistakes(vectors: np.ndarray, labels: Sequence[str]) -> Iterator[str]:
-    """Rank 1 motion by motion, among all."""
+    """Rank 1 of each motion, among all clips."""
     right = rank1(vectors, labels)
     for motion in dict.fromkeys(labels):
         yield f"{motion:22} {right[np.asarray(labels) == motion].mean():.1%}"
 
 
 def main() -> None:
-    """Run what the flags ask for."""
+    """Train and evaluate, or only evaluate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluate", action="store_true", help="do not train: print the table")
     options = parser.parse_args()

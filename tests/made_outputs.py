@@ -1,4 +1,4 @@
-"""Outputs made up for tests, through the real store, and small videos that go with them."""
+"""Outputs for tests, written by the real store, and small videos for them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 import av
 import numpy as np
 
-from vidfeat.errors import VideoError
-from vidfeat.store import Entry, Failure, ManifestHeader, RunIdentity, RunStore, Success, list_digest
+from vidfeat import VideoError, VideoFailure, VideoFeatures, VideoInfo, VideoRef
+from vidfeat.formats import open_sink
+from vidfeat.store import RunStore, WorkIdentity
+from vidfeat.video import Timeline
 
-HEADER: ManifestHeader = {
+DESCRIPTION = {
     "recipe": {"schema": 1, "type": "Recipe", "sampling": {"type": "WindowSampling", "clip_len": 8}},
     "checkpoint": {"source": "model.pth"},
-    "device": "cpu",
-    "numerics": {},
-    "versions": {"vidfeat": "0", "python": "3"},
+    "encoder": "model",
 }
+SESSION = {"device": "cpu", "numerics": {}, "versions": {"vidfeat": "0", "python": "3"}}
 
 
 def write_output(
@@ -33,20 +34,28 @@ def write_output(
     message: str = "none",
     finish: bool = True,
 ) -> Path:
-    """An output as a run leaves it; with `finish` unset, its journal only."""
-    entries = [Entry(index, name, Path(name)) for index, name in enumerate(names)]
-    identity = RunIdentity("a" * 64, "b" * 64, "fp32", list_digest(entries))
-    with RunStore.open(out, identity, entries) as store:
-        for entry in entries[: len(rows)]:
-            if entry.index in fails:
-                error = VideoError(entry.name, stage="decode", kind="corrupt", expected="frames", found=message)
-                store.commit(Failure(entry, error))
+    """An output as a run leaves it; without `finish`, as a run that was interrupted."""
+    videos = [VideoRef(name, name) for name in names]
+    identity = WorkIdentity("a" * 64, "b" * 64, "fp32")
+    with RunStore.open(open_sink(out), identity, videos, description=DESCRIPTION) as store:
+        for number, (name, row) in enumerate(zip(names, rows, strict=False)):
+            if number in fails:
+                error = VideoError(name, stage="decode", kind="corrupt", expected="frames", found=message)
+                store.commit([VideoFailure(name, "model", error)], SESSION)
             else:
-                row = np.asarray(rows[entry.index], np.float32)
-                store.commit(Success(entry, row, frames=50, fps=25.0, seconds=2.0))
+                features = VideoFeatures(name, "model", np.asarray(row, np.float32), info=info_of(name))
+                store.commit([features], SESSION)
         if finish:
-            store.finish(HEADER, timeout=5.0, poll=0.01)
+            store.finalize(timeout=5.0, poll=0.01)
     return out
+
+
+def info_of(name: str) -> VideoInfo:
+    """A video of 50 frames in 2 seconds."""
+    stream: dict[str, Any] = {"codec": "h264", "pixel_format": "yuv420p", "width": 96, "height": 64, "rotation": 0}
+    time: dict[str, Any] = {"fps": 25.0, "start_seconds": 0.0, "duration_seconds": 2.0, "frames": 50}
+    timeline = Timeline.of_rate(50, 25.0)
+    return VideoInfo(name, 1000, "mov", **stream, **time, frames_from="packets", timeline=timeline)
 
 
 def clustered(count: int, size: int = 16, classes: int = 3) -> np.ndarray:

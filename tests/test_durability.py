@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from vidfeat.store.records import Done, read_records
 
 from vidfeat.store import verify
 from vidfeat.store.files import RunFiles

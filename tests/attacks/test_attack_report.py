@@ -1,4 +1,4 @@
-"""Outputs that want to do something to the person who opens their report."""
+"""Hostile outputs, and what they do to the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from made_outputs import clustered, data_of, names_of, write_output
 from vidfeat.errors import OutputError, VidfeatError
-from vidfeat.store.manifest import manifest_path
+from vidfeat.store.files import RunFiles
 from vidfeat.tools.report import build
 
 EVIL = [
@@ -54,7 +54,7 @@ def evil(tmp_path: Path) -> Path:
     """Every text that comes from outside is hostile: names, messages, labels, the recipe, the name of the output."""
     out = tmp_path / "<img src=x onerror=alert(2)>.pkl"
     write_output(out, EVIL, clustered(len(EVIL)), fails={1}, message="<script>alert(3)</script>")
-    manifest = manifest_path(out)
+    manifest = RunFiles(out).manifest
     header, *lines = manifest.read_text().splitlines()
     changed = json.loads(header)
     changed["recipe"] = {
@@ -139,7 +139,7 @@ def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
 def test_names_that_lead_out_of_the_folder_read_nothing(tmp_path: Path, name: str) -> None:
     np.save(tmp_path / "secret.npy", np.full(16, 7, np.float32))
     out = write_output(tmp_path / "features", names_of(2), clustered(2))
-    manifest = manifest_path(out)
+    manifest = RunFiles(out).manifest
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     lines[1]["name"] = name
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -159,16 +159,32 @@ LINES = [
     '{"name": "x", "frames": true, "fps": "25", "seconds": [], "status": "failed", "error": "text"}',
     "[" * 100_000,
     '{"name": "' + "x" * 1_000_000 + '", "status": "done"}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": 5, "frames": true, "fps": "25", "seconds": []}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "frames": 9e300, "fps": 1e-320, "seconds": -1}',
+    '{"name": "x", "status": "done", "shape": [1e999], "sha256": "", "stamp": "ab", "start_seconds": {}}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "info": {"frames": NaN, "timeline": 3}}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "info": [1], "session": 10}',
+    '{"name": "x", "status": "done", "shape": [2], "sha256": "", "start_seconds": "now", "info": {"timeline": {}}}',
+]
+IDENTITY = '"recipe_digest": "a", "checkpoint": {"sha256": "b"}, "precision": "fp32"'
+HEADERS = [
+    '{"vidfeat_manifest": 1, "recipe": RECIPE, "videos": "many", "versions": NaN}',
+    '{"vidfeat_manifest": 1, "recipe": RECIPE, IDENTITY, '
+    '"videos": 2, "failed": 0, "list_digest": [], "format": {}, "versions": NaN, "numerics": {"kernels": []}}',
+    '{"vidfeat_manifest": 2, "recipe": RECIPE, IDENTITY, '
+    '"videos": 2, "failed": 0, "list_digest": 0, "format": 0, "decoder": "", "encoder": {}, "sessions": [7, "", []]}',
 ]
 
 
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 @pytest.mark.parametrize("recipe", ["{}", "7", '{"sampling": 3}', '{"a": ' * 400 + "1" + "}" * 400])
-def test_odd_manifests_give_a_page_or_an_error_in_words(tmp_path: Path, line: str, recipe: str) -> None:
+@pytest.mark.parametrize("header", HEADERS, ids=["no header", "version 1", "version 2"])
+def test_odd_manifests_give_a_page_or_an_error_in_words(tmp_path: Path, line: str, recipe: str, header: str) -> None:
     out = tmp_path / "f.json"
     out.write_text("[[1, 2], [3, 4]]")
-    header = f'{{"vidfeat_manifest": 1, "recipe": {recipe}, "videos": "many", "versions": NaN}}'
-    manifest_path(out).write_text(f"{header}\n{line}\n{line}\n")
+    other = line.replace('"name": "x', '"name": "y')
+    header = header.replace("RECIPE", recipe).replace("IDENTITY", IDENTITY)
+    RunFiles(out).manifest.write_text(f"{header}\n{line}\n{other}\n")
     try:
         data = data_of(page_of(out))
     except VidfeatError:

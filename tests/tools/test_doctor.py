@@ -1,7 +1,8 @@
-"""`vidfeat doctor` as a process, on this machine and on machines that lack something."""
+"""`vidfeat doctor` as a process, with everything installed and with dependencies missing."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -65,6 +66,8 @@ def test_what_is_here(tmp_path: Path) -> None:
     assert str(tmp_path / "new") in line_of(done.stdout, "cache")
     for extra in EXTRAS:
         assert f"[{extra}]" in done.stdout
+    for package in ("click", "tqdm", "numpy", "opencv-python-headless"):
+        assert importlib.metadata.version(package) in line_of(done.stdout, "libraries")
     assert max(map(len, done.stdout.splitlines())) < 160
 
 
@@ -105,7 +108,7 @@ def test_a_broken_library_does_not_hide_the_rest(monkeypatch: pytest.MonkeyPatch
     findings = {finding.subject: finding for finding in examine()}
     assert (findings["FFmpeg"].mark, findings["libraries"].mark) == ("fix", "fix")
     assert findings["FFmpeg"].found.startswith("ModuleNotFoundError: ")
-    assert findings["libraries"].do == "pip install opencv-python-headless (in place of opencv-python)."
+    assert findings["libraries"].hint == "pip install opencv-python-headless (in place of opencv-python)."
     assert findings["torch"].found == torch.__version__
     assert render(list(findings.values())).endswith("2 to fix.")
 
@@ -136,5 +139,5 @@ def test_the_table() -> None:
     assert render([Finding("a", "note", "x")]).endswith("Nothing to fix.")
 
 
-def test_every_finding_to_mend_says_how() -> None:
+def test_every_finding_to_fix_has_a_hint() -> None:
     assert all(finding.hint for finding in examine() if finding.mark == "fix")

@@ -1,4 +1,4 @@
-"""`vidfeat demo`: show all of it on rendered clips."""
+"""`vidfeat demo`: extract and show features of rendered clips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @click.command(
     cls=options.Command,
     interrupted="interrupted; the folder is not finished, run the same command again",
-    short_help="Show all of it on rendered clips.",
+    short_help="Extract and show features of rendered clips.",
 )
 @click.option(
     "-o",
@@ -26,7 +26,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @options.quiet()
 def demo(out: Path, quiet: bool) -> int:
     """Render short clips of moving shapes, extract their features with a small model that is included, and show which
-    clips it finds alike, here and on a page. Takes less than a minute; nothing is downloaded.
+    clips have similar features, here and on a page. Takes less than a minute; nothing is downloaded.
     """
     import vidfeat
     from vidfeat.tools.demo import CONFIG, weights
@@ -49,5 +49,5 @@ def demo(out: Path, quiet: bool) -> int:
     build(folder.features, video_root=folder.clips, labels=None, page=folder.page)
     if not quiet:
         echo("\n".join(in_words(findings)))
-        echo(f"Open {folder.page} to look around. Your own videos: see `vidfeat models` and `vidfeat extract --help`.")
+        echo(f"The page is {folder.page}. For your own videos see `vidfeat models` and `vidfeat extract --help`.")
     return 0

@@ -81,8 +81,8 @@ class NpyFolder(Sink):
                 yield Unreadable(f"cannot be read: {error}")
 
     def keys(self) -> Iterator[str]:
-        """A key for each file: its path in the folder, without `.npy`."""
-        for name in self._files(self._refuse):
+        """A key for each file: its path in the folder, without `.npy`; sorted."""
+        for name in sorted(self._files(self._refuse)):
             key = name.removesuffix(".npy")
             # `a.mp4.npy` is the file of a video such as `a.mp4.mp4`, as that of `a.mp4` is `a.npy`.
             yield key if _file_name(key) == name else f"{key}.mp4"

@@ -128,7 +128,7 @@ class Row:
             sha256=str(line["sha256"]) if done else None,
             start_seconds=None if start is None else np.array(start, np.float64),
             end_seconds=None if end is None else np.array(end, np.float64),
-            info=line["info"] if "info" in line else _info_of_version_1(line),
+            info=_require_object(line["info"]) if "info" in line else _info_of_version_1(line),
             error=None if done else {str(key): str(text) for key, text in line["error"].items()},
         )
 
@@ -281,6 +281,12 @@ def _error_to_json(error: VideoError) -> dict[str, str]:
     }
 
 
+def _require_object(info: Any) -> dict[str, Any] | None:
+    if info is not None and not isinstance(info, dict):
+        raise ValueError(f"{info!r:.40} as the info of a video")
+    return info
+
+
 def _stamp_from_json(stamp: Any) -> Stamp | None:
     if stamp is None:
         return None
@@ -302,14 +308,20 @@ def _info_from_json(info: dict[str, Any] | None) -> VideoInfo | None:
 
 def _keys_of_version_1(info: Mapping[str, Any] | None) -> dict[str, Any]:
     known = info or {}
-    frames, fps = known.get("frames"), known.get("fps")
+    frames, fps, duration = (_number(known.get(name)) for name in ("frames", "fps", "duration_seconds"))
     return {
         "frames": frames,
         "frames_declared": known.get("frames_declared"),
         "salvaged": None if info is None else known.get("frames_from") == "salvage",
         "fps": fps,
-        "seconds": frames / fps if frames and fps else known.get("duration_seconds"),
+        "seconds": _number(frames / fps) if frames and fps else duration,
     }
+
+
+def _number(value: Any) -> float | None:
+    """A finite number from 0 on, as far as a manifest that someone wrote has one there."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+    return value if fits else None
 
 
 def _info_of_version_1(line: Mapping[str, Any]) -> dict[str, Any] | None:

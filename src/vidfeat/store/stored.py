@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from vidfeat.errors import OutputError, UsageError
-from vidfeat.features import VideoFailure, VideoFeatures
+from vidfeat.features import Values, VideoFailure, VideoFeatures
 from vidfeat.formats import open_sink
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.database import Reader
 from vidfeat.store.files import RunFiles
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.manifest import Manifest, fingerprint
-from vidfeat.store.rows import IndexEntry, Row
+from vidfeat.store.rows import IndexEntry, Row, Status
 
 State = Literal["finished", "unfinished", "foreign"]
 
@@ -44,7 +44,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What is known of an output without its values."""
+    """What is known of an output without its values; with them, as `rows`, where they had to be read anyway."""
 
     state: State
     sink: Sink
@@ -53,6 +53,7 @@ class _Contents:
     done: dict[str, _Place]
     failed: dict[str, _Place]
     notes: list[str]
+    rows: list[Any] | None = None
 
     def close(self) -> None:
         for source in self.sources:
@@ -70,6 +71,8 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         state: `finished`: there is a manifest. `unfinished`: a run is under way or was interrupted; this is what is
             committed. `foreign`: another program wrote it; keys are file names or positions such as `#0`.
         header: the first line of the manifest, or what the run's databases know of it; empty where `foreign`.
+        videos: the keys of all videos, with and without features, in the order of the list; of a run, in that of the
+            commits.
         failures: the videos without features.
         notes: what is noteworthy of the output as a whole, a sentence each.
     """
@@ -81,7 +84,8 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         self.header: Mapping[str, Any] = MappingProxyType(dict(contents.header))
         self.failures: Mapping[str, VideoFailure] = _Failures(self)
         self._keys = list(contents.done)
-        self._rows: list[Any] | None = None
+        self.videos = sorted([*contents.done, *contents.failed], key=lambda key: self._place(key).position)
+        self._rows = contents.rows
         self._following: Iterator[tuple[str, Any]] = iter(())
         self._next = -1
         self.close = weakref.finalize(self, contents.close)
@@ -93,10 +97,7 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         if values is None or isinstance(values, Unreadable):
             found = "none" if values is None else values.reason
             raise OutputError(f"{self.out}, {key!r}", expected="the features of this video", found=found)
-        try:
-            array = np.asarray(values, np.float32)
-        except (TypeError, ValueError) as error:
-            raise OutputError(f"{self.out}, {key!r}", expected="an array of numbers", found=str(error)) from error
+        array = _as_floats(values, f"{self.out}, {key!r}")
         encoder = str(self.header.get("encoder", ""))
         return VideoFeatures(key, encoder, array) if row is None else row.to_features(array, encoder)
 
@@ -121,8 +122,9 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
     def line(self, key: str) -> dict[str, Any]:
         """What is known of a video, with or without features: the keys of a line of the manifest."""
         place = self._place(key)
-        row = self.row(key)
-        return (row or Row(key, "done", None, "{}")).to_line(place.position, 0)
+        status: Status = "done" if key in self else "failed"
+        row = self.row(key) or Row(key, status, None, "{}")
+        return row.to_line(place.position, 0)
 
     def problem(self, key: str) -> str | None:
         """What is wrong with the features of a video, compared with what was committed; None if nothing is."""
@@ -161,7 +163,7 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
     def _in_output(self, key: str, position: int) -> Any:
         if self._sink.positional:
             if self._rows is None:
-                self._rows = list(self._sink.read(()))
+                self._rows = self._read_rows()
             return self._rows[position] if position < len(self._rows) else None
         # One after the other with one reader, as long as they are asked for in order.
         following = next(self._following, None)
@@ -171,6 +173,16 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
             self._following = zip(ours, self._sink.read(theirs), strict=False)
             following = next(self._following, (key, None))
         return following[1]
+
+    def _read_rows(self) -> list[Any]:
+        count = len(self.videos)
+        try:
+            rows = list(self._sink.read(()))
+        except OutputError as error:
+            return [Unreadable(error.found)] * count  # a large file is not read again for each video
+        if self.state == "finished" and len(rows) != count:
+            self.notes += (f"The manifest lists {count} videos, the output has {len(rows)} rows.",)
+        return rows
 
 
 class _Failures(Mapping[str, VideoFailure]):
@@ -183,6 +195,8 @@ class _Failures(Mapping[str, VideoFailure]):
 
     def __getitem__(self, key: str) -> VideoFailure:
         place = self._contents.failed[key]
+        if not self._contents.sources:
+            return Row(key, "failed", None, "{}").to_failure(self._encoder)
         return self._contents.sources[place.source].row(place.number).to_failure(self._encoder)
 
     def __iter__(self) -> Iterator[str]:
@@ -317,12 +331,27 @@ def _header(readers: list[Reader], identity: str, sink: Sink) -> dict[str, Any]:
 def _foreign(sink: Sink, notes: list[str]) -> _Contents:
     if not notes:
         notes = ["There is no manifest beside this output: recipe, versions and failures are unknown."]
-    if sink.positional:
-        keys: Iterator[str] = (f"#{number}" for number, row in enumerate(sink.read(())) if row is not None)
-        places = {key: _Place(0, 0, int(key[1:])) for key in keys}
-    else:
-        places = {
-            key: _Place(0, 0, position)
-            for position, key in enumerate(sorted(sink.keys()) if sink.in_place else sink.keys())
-        }
-    return _Contents("foreign", sink, {}, [], places, {}, notes)
+    rows = list(sink.read(())) if sink.positional else None
+    keys = sink.keys() if rows is None else (f"#{number}" for number in range(len(rows)))
+    places: tuple[dict[str, _Place], dict[str, _Place]] = {}, {}
+    for position, key in enumerate(keys):
+        failed = rows is not None and rows[position] is None
+        places[failed][key] = _Place(0, 0, position)
+    return _Contents("foreign", sink, {}, [], *places, notes, rows)
+
+
+def _as_floats(values: Any, where: str) -> Values:
+    """float32 with at least one axis and one number; values that are too large for it become infinite.
+
+    Raises:
+        OutputError: they are anything else than numbers.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, RecursionError):
+        raise OutputError(where, expected="an array of numbers", found="rows of different lengths") from None
+    if array.dtype.kind not in "fiub" or not array.ndim or not array.size:
+        found = f"{array.dtype} of shape {list(array.shape)}"
+        raise OutputError(where, expected="an array of numbers", found=found)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""What this machine can do for vidfeat, and how to mend what it cannot. Nothing here needs anything to be sound."""
+"""What vidfeat can use on this machine, and how to fix what does not work. Works where dependencies are broken."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from vidfeat import __version__
+from vidfeat.hardware import usable_cores
 
 Mark = Literal["ok", "note", "fix"]
 
@@ -27,10 +28,10 @@ class Finding:
     """One line of the table.
 
     Attributes:
-        subject: what was looked at.
-        mark: `ok`; `note`: works, and could do more; `fix`: something does not work.
-        found: what it is like.
-        hint: what would change it; empty where there is nothing to change.
+        subject: what was examined.
+        mark: `ok`; `note`: works, with something optional missing; `fix`: does not work.
+        found: its state.
+        hint: how to change it; empty where there is nothing to change.
     """
 
     subject: str
@@ -44,8 +45,9 @@ EXTRAS = {
     "torchvision": ("torchvision", "backbones named torchvision.*"),
     "umap": ("umap", "vidfeat report --map umap"),
     "nvdec": ("torchcodec", "vidfeat extract --decoder nvdec"),
+    "hdf5": ("h5py", "outputs named .h5 or .hdf5"),
 }
-"""For each extra of the package: the module that it brings, and what it is for."""
+"""For each extra of the package: the module that it installs, and its purpose."""
 
 _DECODERS = {
     "h264": ("h264",),
@@ -54,19 +56,29 @@ _DECODERS = {
     "vp9": ("vp9", "libvpx-vp9"),
     "av1": ("libdav1d", "libaom-av1", "libgav1"),  # FFmpeg's own decoder of that name needs special hardware
 }
-_LITTLE_SPACE_BYTES = 2 << 30
+_LIBRARIES = {
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "safetensors": "safetensors",
+    "yaml": "pyyaml",
+    "click": "click",
+    "tqdm": "tqdm",
+}
+"""The dependencies that have no finding of their own: module and package."""
+
+_LOW_SPACE_BYTES = 2 << 30
 _MIRROR_TIMEOUT_SECONDS = 3.0
 
 
 def examine() -> list[Finding]:
-    """Look at everything. Connects to nothing but the mirror, and to that only if VIDFEAT_MIRROR names one."""
+    """Examine everything. Connects only to the mirror that VIDFEAT_MIRROR names, if it is set."""
     findings = []
-    for subject, look in _LOOKS.items():
+    for subject, check in _CHECKS.items():
         try:
-            findings += look()
-        except Exception as error:  # the rest of the table is wanted most where something is broken
+            findings += check()
+        except Exception as error:  # the other findings are needed most where something is broken
             reason = str(error).strip() or "no reason given"
-            hint = "Install vidfeat and what it needs anew: pip install --force-reinstall vidfeat."
+            hint = "Reinstall vidfeat and its dependencies: pip install --force-reinstall vidfeat."
             findings.append(Finding(subject, "fix", f"{type(error).__name__}: {reason.splitlines()[0]}", hint))
     return findings
 
@@ -99,12 +111,11 @@ def _software() -> list[Finding]:
 
 
 def _cores() -> list[Finding]:
-    there = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
-    if usable == there:
-        return [Finding("cores", "ok", f"{there}, all usable")]
-    hint = "More are there: see taskset, the job's limits (--cpus-per-task) or the container's."
-    return [Finding("cores", "note", f"{usable} of {there} usable by this process", hint)]
+    total, usable = os.cpu_count() or 1, len(usable_cores())
+    if usable == total:
+        return [Finding("cores", "ok", f"{total}, all usable")]
+    hint = "To use more, see taskset, the job's limits (--cpus-per-task) or the container's."
+    return [Finding("cores", "note", f"{usable} of {total} usable by this process", hint)]
 
 
 def cpu_flags(text: str) -> set[str]:
@@ -116,12 +127,12 @@ def cpu_flags(text: str) -> set[str]:
 def _bfloat16() -> list[Finding]:
     source = Path("/proc/cpuinfo")
     if not source.is_file():
-        return [Finding("CPU bf16", "note", f"not known on {platform.system()}")]
+        return [Finding("CPU bf16", "note", f"unknown on {platform.system()}")]
     flags = cpu_flags(source.read_text(errors="replace"))
-    have = [name for flag, name in _BF16_FLAGS.items() if flag in flags]
-    if have:
-        return [Finding("CPU bf16", "ok", f"{', '.join(have)}: bf16 is computed in hardware")]
-    hint = "Keep to fp32 here. CPUs with AMX (Intel Xeon of 2023 and later) compute bf16 several times as fast as fp32."
+    found = [name for flag, name in _BF16_FLAGS.items() if flag in flags]
+    if found:
+        return [Finding("CPU bf16", "ok", f"{', '.join(found)}: bf16 is computed in hardware")]
+    hint = "Use fp32 here. CPUs with AMX (Intel Xeon of 2023 and later) compute bf16 several times as fast as fp32."
     return [Finding("CPU bf16", "note", "neither AMX nor AVX512-bf16: bf16 would be slow", hint)]
 
 
@@ -135,7 +146,7 @@ def _compiler() -> list[Finding]:
         return [Finding("compiler", "ok", f"{compiler}: torch.compile can make long runs faster")]
     missing = f"no C++ compiler named {wanted}" if not compiler else f"no {headers}"
     hint = "For torch.compile on the CPU install a C++ compiler and Python's headers, such as g++ and python3-dev."
-    return [Finding("compiler", "note", f"{missing}: long runs go on without torch.compile", hint)]
+    return [Finding("compiler", "note", f"{missing}: torch.compile cannot be used", hint)]
 
 
 def _torch() -> list[Finding]:
@@ -155,12 +166,12 @@ def _torch() -> list[Finding]:
 def _no_gpu(built_for: str | None) -> Finding:
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     if not driver:
-        return Finding("GPU", "note", "no NVIDIA driver here: the CPU computes")
+        return Finding("GPU", "note", "no NVIDIA driver: networks run on the CPU")
     if built_for is None:
         hint = "Install PyTorch for CUDA, as pytorch.org/get-started says."
-        return Finding("GPU", "fix", "an NVIDIA driver is there, and this PyTorch is built for CPUs only", hint)
-    hint = "See nvidia-smi and CUDA_VISIBLE_DEVICES; a driver older than PyTorch's CUDA has to be renewed."
-    return Finding("GPU", "fix", f"an NVIDIA driver is there, and PyTorch (CUDA {built_for}) sees no GPU", hint)
+        return Finding("GPU", "fix", "an NVIDIA driver is installed, but this PyTorch is built for CPUs only", hint)
+    hint = "See nvidia-smi and CUDA_VISIBLE_DEVICES; a driver older than PyTorch's CUDA must be updated."
+    return Finding("GPU", "fix", f"an NVIDIA driver is installed, but PyTorch (CUDA {built_for}) sees no GPU", hint)
 
 
 def _ffmpeg() -> list[Finding]:
@@ -176,16 +187,16 @@ def _ffmpeg() -> list[Finding]:
     found = f"{av.ffmpeg_version_info} in PyAV {av.__version__} ({libraries})"
     if not missing:
         return [Finding("FFmpeg", "ok", f"{found}; decodes {', '.join(_DECODERS)}")]
-    hint = "Install PyAV from its wheels, which bring all of them: pip install --force-reinstall --only-binary av av."
+    hint = "Install PyAV from its wheels, which contain all of them: pip install --force-reinstall --only-binary av av."
     return [Finding("FFmpeg", "fix", f"{found}; does not decode {', '.join(missing)}", hint)]
 
 
 def _libraries() -> list[Finding]:
-    names = {"numpy": "numpy", "cv2": "opencv-python-headless", "safetensors": "safetensors", "yaml": "pyyaml"}
     found = []
-    for module, package in names.items():
+    for module, package in _LIBRARIES.items():
         try:
-            found.append(f"{module} {getattr(importlib.import_module(module), '__version__', '')}".strip())
+            importlib.import_module(module)
+            found.append(f"{module} {_version_of(module)}".rstrip())
         except ImportError as error:
             hint = f"pip install {package}" + (" (in place of opencv-python)." if module == "cv2" else ".")
             return [Finding("libraries", "fix", f"{module} cannot be imported: {error}", hint)]
@@ -204,7 +215,7 @@ def _extras() -> list[Finding]:
 
 
 def _nvdec() -> list[Finding]:
-    """Whether the GPU decodes; nothing where nobody asked for it."""
+    """Whether the GPU decodes; nothing where torchcodec is not installed."""
     if importlib.util.find_spec("torchcodec") is None:
         return []
 
@@ -228,15 +239,15 @@ def _cache() -> list[Finding]:
     import torch
 
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        hint = "Point TORCH_HOME at a folder that this user may write to."
-        return [Finding("cache", "fix", f"{folder} cannot be written ({there} forbids it)", hint)]
-    free = shutil.disk_usage(there).free
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        hint = "Set TORCH_HOME to a folder that this user can write to."
+        return [Finding("cache", "fix", f"{folder} cannot be written (because of {existing})", hint)]
+    free = shutil.disk_usage(existing).free
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     found = f"{folder}: {_gib(size)} of checkpoints, {_gib(free)} free"
-    if free < _LITTLE_SPACE_BYTES:
-        return [Finding("cache", "fix", found, "Free some space, or point TORCH_HOME at a larger disk.")]
+    if free < _LOW_SPACE_BYTES:
+        return [Finding("cache", "fix", found, "Free some space, or set TORCH_HOME to a folder on a larger disk.")]
     return [Finding("cache", "ok", found)]
 
 
@@ -247,8 +258,8 @@ def _gib(size: int) -> str:
 def _mirror() -> list[Finding]:
     mirror = os.environ.get("VIDFEAT_MIRROR", "")
     if not mirror:
-        hint = "Where the model zoo cannot be reached, set VIDFEAT_MIRROR to the base URL of a copy of it."
-        return [Finding("mirror", "ok", "none set: checkpoints come from where the configs say", hint)]
+        hint = "Where the model zoo is not reachable, set VIDFEAT_MIRROR to the base URL of a copy."
+        return [Finding("mirror", "ok", "none set: checkpoints are downloaded from their own URLs", hint)]
     hint = "Set it to a base URL such as https://mirror.example/openmmlab, or unset it."
     try:
         base = urlsplit(mirror)
@@ -257,8 +268,8 @@ def _mirror() -> list[Finding]:
         return [Finding("mirror", "fix", "VIDFEAT_MIRROR is no http(s) URL", hint)]
     if base.scheme not in ("http", "https") or not base.hostname:
         return [Finding("mirror", "fix", "VIDFEAT_MIRROR is no http(s) URL", hint)]
-    if base.username is not None:  # and not shown: it may hold a password
-        return [Finding("mirror", "fix", "VIDFEAT_MIRROR holds a user name or password, which is not supported", hint)]
+    if base.username is not None:  # not shown, as it may contain a password
+        return [Finding("mirror", "fix", "VIDFEAT_MIRROR has a user name or password, which is not supported", hint)]
     shown = f"{base.scheme}://{base.hostname}{f':{port}' if port else ''}{base.path}"
     reason = _unreachable(mirror)
     if reason:
@@ -267,7 +278,7 @@ def _mirror() -> list[Finding]:
 
 
 def _unreachable(url: str) -> str:
-    """Why a server gives no answer; empty where it gives one, even one of 'not found'."""
+    """Why a server does not answer; empty where it does, even with an HTTP error."""
     try:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "vidfeat"})
         with urllib.request.urlopen(request, timeout=_MIRROR_TIMEOUT_SECONDS):
@@ -280,7 +291,7 @@ def _unreachable(url: str) -> str:
         return f"no answer ({reason})"
 
 
-_LOOKS: dict[str, Callable[[], list[Finding]]] = {
+_CHECKS: dict[str, Callable[[], list[Finding]]] = {
     "vidfeat": _software,
     "cores": _cores,
     "CPU bf16": _bfloat16,

@@ -1,4 +1,4 @@
-"""`vidfeat demo` as people run it, and the model that comes with it."""
+"""`vidfeat demo` as a process, and the model that is included."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return folder / "vidfeat-demo", demo(cwd=folder)
 
 
-def test_clips_of_one_motion_find_each_other_and_colours_do_not(
+def test_features_retrieve_the_motion_and_colours_do_not(
     shown: tuple[Path, subprocess.CompletedProcess],
 ) -> None:
     _, done = shown
@@ -41,7 +41,7 @@ def test_clips_of_one_motion_find_each_other_and_colours_do_not(
     assert right / 48 >= 0.9
     assert by_colour / 48 <= 0.25
     first, *examples = done.stdout.split("\n\n")[0].splitlines()
-    assert first.split() == ["clip", "its", "nearest", "by", "cosine"]
+    assert first.split() == ["clip", "nearest", "by", "cosine"]
     names = [clip.name for clip in demo_clips()]
     for line in examples:
         clip, *others = re.split(r"  +", line)
@@ -74,7 +74,7 @@ def test_the_folder_holds_clips_features_and_the_page(shown: tuple[Path, subproc
     assert all(motion in page for motion in MOTIONS)
 
 
-def test_again_it_writes_its_own_files_anew_and_leaves_others_alone(
+def test_again_it_replaces_its_own_files_and_no_others(
     shown: tuple[Path, subprocess.CompletedProcess],
 ) -> None:
     folder, _ = shown
@@ -93,7 +93,7 @@ def test_again_it_writes_its_own_files_anew_and_leaves_others_alone(
 
 
 @pytest.mark.parametrize("name", ["holiday.txt", "ABOUT.txt"])
-def test_a_folder_of_someone_else_is_not_touched(name: str, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_touched(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
     done = demo("-o", tmp_path)
     assert done.returncode == 2

@@ -1,25 +1,25 @@
-"""The things move as the motions are called."""
+"""The sprites move as the motions are called."""
 
 import math
 
 import numpy as np
 import pytest
 
-from vidfeat.tools.demo.chance import Chance, Split
 from vidfeat.tools.demo.motions import MOTIONS, UNSEEN_MOTIONS, Pose
+from vidfeat.tools.demo.random_generator import RandomGenerator, Split
 from vidfeat.tools.demo.scene import FRAMES, HEIGHT, WIDTH, draw_scene
 
 TIMES = np.linspace(0, 1, FRAMES)
 
 
 def poses(motion: str, split: Split, number: int) -> list[tuple[Pose, ...]]:
-    path = {**MOTIONS, **UNSEEN_MOTIONS}[motion](Chance(split, number))
+    path = {**MOTIONS, **UNSEEN_MOTIONS}[motion](RandomGenerator(split, number))
     return [path(float(time)) for time in TIMES]
 
 
-def track(motion: str, split: Split, number: int, thing: int = 0) -> np.ndarray:
+def track(motion: str, split: Split, number: int, sprite: int = 0) -> np.ndarray:
     """float64 `[FRAMES, 5]`: x, y, angle, size, opacity."""
-    return np.array([[getattr(p[thing], name) for name in Pose.__annotations__] for p in poses(motion, split, number)])
+    return np.array([[getattr(p[sprite], name) for name in Pose.__annotations__] for p in poses(motion, split, number)])
 
 
 @pytest.fixture(params=[("train", 0), ("train", 1), ("test", 0), ("test", 1), ("test", 2)])
@@ -61,10 +61,10 @@ def test_orbits(motion: str, sense: int, clip: tuple[Split, int]) -> None:
 
 def test_two_things_meet_part_and_cross(clip: tuple[Split, int]) -> None:
     for motion, sign in (("meet", -1), ("part", 1)):
-        gap = track(motion, *clip, thing=1)[:, 0] - track(motion, *clip, thing=0)[:, 0]
+        gap = track(motion, *clip, sprite=1)[:, 0] - track(motion, *clip, sprite=0)[:, 0]
         assert (sign * np.diff(gap) > 0).all()
         assert gap.min() > 0.2
-    gap = track("cross", *clip, thing=1)[:, 0] - track("cross", *clip, thing=0)[:, 0]
+    gap = track("cross", *clip, sprite=1)[:, 0] - track("cross", *clip, sprite=0)[:, 0]
     assert gap[0] * gap[-1] < 0
     assert abs(gap[-1] - gap[0]) > 1.4
 
@@ -115,7 +115,7 @@ def test_the_pictures_show_the_motion(motion: str, axis: int, sign: int) -> None
         if scene.resting:
             continue
         ground = float(np.median(scene.background.max(axis=2)))
-        brighter = scene.things[0].picture[..., :3].max() > ground
+        brighter = scene.sprites[0].picture[..., :3].max() > ground
         first, last = scene.frames([0, FRAMES - 1])
         places = []
         for frame in (first, last):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from made_outputs import write_clip
-from vidfeat.tools.demo.retrieval import LEVELS, chance_of, colour_histogram, rank1
+from vidfeat.tools.demo.retrieval import LEVELS, chance_level, colour_histogram, rank1
 from vidfeat.video import decode
 
 
@@ -17,9 +17,9 @@ def test_rank1_looks_at_the_direction_only() -> None:
 
 
 def test_chance() -> None:
-    assert chance_of(["a", "a", "b", "b"]) == pytest.approx(1 / 3)
-    assert chance_of(["a", "b"]) == 0
-    assert chance_of([str(number // 3) for number in range(48)]) == pytest.approx(2 / 47)
+    assert chance_level(["a", "a", "b", "b"]) == pytest.approx(1 / 3)
+    assert chance_level(["a", "b"]) == 0
+    assert chance_level([str(number // 3) for number in range(48)]) == pytest.approx(2 / 47)
 
 
 def test_a_histogram_is_the_root_of_the_shares(tmp_path: Path) -> None:

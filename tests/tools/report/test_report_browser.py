@@ -142,7 +142,7 @@ def test_all_of_it_works_with_the_keyboard(view: Any, made: Path) -> None:
     view.keyboard.press("Enter")
     assert view.inner_text("#detail-heading") == data["names"][current]
     view.keyboard.press("Escape")
-    assert view.inner_text("#detail-heading") == "No video chosen"
+    assert view.inner_text("#detail-heading") == "No video selected"
 
     view.focus("#find")
     view.keyboard.type("CLIP 1")
@@ -164,10 +164,10 @@ def test_colours_zoom_and_legend(view: Any, made: Path) -> None:
     view.select_option("#colour", label="half")
     assert legend.all_inner_texts() == ["0 (6)", "1 (6)"]
     x, y = position(view, data, 0)
-    view.click("#closer")
+    view.click("#zoom-in")
     view.mouse.move(x, y)
     assert view.get_attribute("#map", "data-current") != "0"
-    view.click("#whole")
+    view.click("#zoom-reset")
     view.mouse.move(x + 1, y)
     assert view.get_attribute("#map", "data-current") == "0"
     view.mouse.down()

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from vidfeat.store.journal import journal_path
 
 from made_outputs import clustered, data_of, names_of, write_clip, write_output
 from vidfeat.cli.main import main
 from vidfeat.errors import OutputError, UsageError
-from vidfeat.store.manifest import manifest_path
+from vidfeat.store.files import RunFiles
 from vidfeat.tools.report import Summary, build, compose
+from vidfeat.tools.report.outputs import SIMILARITY_SIDE
 
 COUNT = 12
 
@@ -24,7 +24,7 @@ def report(out: Path, **options: object) -> tuple[Summary, dict]:
     return summary, data_of(page)
 
 
-@pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.yaml", "features"])
+@pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.yaml", "f.npz", "f.h5", "features"])
 def test_a_finished_output(tmp_path: Path, name: str) -> None:
     rows = clustered(COUNT)
     out = write_output(tmp_path / name, names_of(COUNT), rows, fails={4}, message="no frames at all")
@@ -48,10 +48,29 @@ def test_a_finished_output(tmp_path: Path, name: str) -> None:
     ]
     facts = dict(data["facts"])
     assert facts["recipe: sampling"] == "WindowSampling (clip_len 8)"
-    assert facts["versions"] == "vidfeat 0, python 3"
+    assert facts["versions"] == "python 3, vidfeat 0"
     assert data["windows"] is True
     assert {path.name for path in tmp_path.iterdir()} >= {"page.html", f"{name}.manifest.jsonl"}
     assert not list(tmp_path.glob(".vidfeat-*"))
+
+
+@pytest.mark.parametrize("name", ["f.pkl", "features"])
+def test_an_output_of_version_1(tmp_path: Path, name: str) -> None:
+    out = write_output(tmp_path / name, names_of(3), clustered(3), fails={1}, message="no frames at all")
+    manifest = RunFiles(out).manifest
+    header, *lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    (session,) = header.pop("sessions")
+    header |= {"vidfeat_manifest": 1, **session, "numerics": {"kernels": "packed"}}
+    kept = ["index", "name", "status", "shape", "dtype", "sha256", "frames", "frames_declared", "fps", "seconds"]
+    lines = [{key: line[key] for key in (*kept, "salvaged", "error")} for line in lines]
+    lines[1]["error"] = {key: lines[1]["error"][key] for key in ("stage", "kind", "message")}
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in [header, *lines]))
+    summary, data = report(out)
+    assert (data["state"], summary.shown, summary.failed) == ("finished", 2, 1)
+    assert "no frames at all" in data["failed"][0][3]
+    assert (data["frames"], data["seconds"]) == ([50, None, 50], [2.0, None, 2.0])
+    facts = dict(data["facts"])
+    assert (facts["versions"], facts["numerics"]) == ("python 3, vidfeat 0", "kernels packed")
 
 
 def test_the_map_shows_directions_as_the_neighbours_do(tmp_path: Path) -> None:
@@ -74,24 +93,28 @@ def test_an_unfinished_run(tmp_path: Path, name: str) -> None:
     assert dict(data["facts"])["precision"] == "fp32"
 
 
-def test_a_torn_and_a_damaged_journal(tmp_path: Path) -> None:
-    out = write_output(tmp_path / "f.pkl", names_of(3), clustered(3), finish=False)
-    journal = journal_path(out, 0)
-    whole = journal.read_bytes()
-    journal.write_bytes(whole[:-7])
+def test_a_torn_and_a_damaged_database(tmp_path: Path) -> None:
+    rows = clustered(3)
+    out = write_output(tmp_path / "f.pkl", names_of(3), rows, finish=False)
+    (database,) = RunFiles(out).databases()
+    whole = database.read_bytes()
+    place = whole.index(rows[1].tobytes())
+    database.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
     summary, data = report(out)
-    assert (summary.videos, summary.shown) == (2, 2)
-    assert "no whole record" in data["notes"][1]
-    place = whole.rindex(b"VFJ1") - 5  # inside the payload of the second video
-    journal.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
-    summary, data = report(out)
-    assert (summary.videos, summary.shown, data["problems"]) == (3, 2, [[1, "its record in the journal is damaged"]])
+    ((number, problem),) = data["problems"]
+    assert (summary.videos, summary.shown, number) == (3, 2, 1)
+    assert "has other values than the hash was taken of" in problem
+    database.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OutputError, match="a damaged one"):
+        report(out)
 
 
-def test_an_empty_journal_and_an_empty_list(tmp_path: Path) -> None:
-    summary, data = report(write_output(tmp_path / "f.pkl", names_of(2), [], finish=False))
-    assert (summary.videos, data["groups"]) == (0, [])
-    assert "The output is empty: it has no video." in data["notes"]
+def test_a_run_without_commits_and_empty_lists(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found neither"):
+        report(write_output(tmp_path / "f.pkl", names_of(2), [], finish=False))
+    summary, data = report(write_output(tmp_path / "f.pkl", [], []))
+    assert (summary.videos, data["state"], data["groups"]) == (0, "finished", [])
+    assert data["notes"] == ["The output is empty: it has no video."]
     (tmp_path / "g.json").write_text("[]")
     assert report(tmp_path / "g.json")[1]["notes"][-1] == "The output is empty: it has no video."
     (tmp_path / "none").mkdir()
@@ -104,6 +127,21 @@ def test_all_failed(tmp_path: Path) -> None:
     assert data["notes"] == ["No video has features that can be shown."]
 
 
+@pytest.mark.parametrize("name", ["f.npz", "f.h5"])
+def test_features_of_another_program_with_names(tmp_path: Path, name: str) -> None:
+    arrays = {f"class {number % 2}/{number}": row for number, row in enumerate(clustered(4))}
+    if name == "f.npz":
+        np.savez(tmp_path / name, **arrays)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, row in arrays.items():
+                file[key] = row
+    summary, data = report(tmp_path / name)
+    assert (data["state"], summary.shown, sorted(data["names"])) == ("foreign", 4, sorted(arrays))
+    assert sorted(data["columns"][0]["values"]) == ["class 0", "class 1"]
+
+
 @pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.yml", "features"])
 def test_features_of_another_program(tmp_path: Path, name: str) -> None:
     rows, out = clustered(6), tmp_path / name
@@ -114,13 +152,14 @@ def test_features_of_another_program(tmp_path: Path, name: str) -> None:
             np.save(path, row.astype(np.float64))
         np.save(out / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     else:
-        lists = [None if number == 5 else row.tolist() for number, row in enumerate(rows)]
+        arrays = [None if number == 5 else row for number, row in enumerate(rows)]
+        lists = [None if row is None else row.tolist() for row in arrays]
         dump = {
-            ".pkl": pickle.dumps,
-            ".json": lambda x: json.dumps(x).encode(),
-            ".yml": lambda x: yaml.dump(x).encode(),
+            ".pkl": lambda: pickle.dumps(arrays),
+            ".json": lambda: json.dumps(lists).encode(),
+            ".yml": lambda: yaml.dump(lists).encode(),
         }
-        out.write_bytes(dump[out.suffix](lists))
+        out.write_bytes(dump[out.suffix]())
     summary, data = report(out)
     assert data["state"] == "foreign"
     assert "no manifest" in data["notes"][0]
@@ -143,7 +182,7 @@ def test_differing_sizes_have_a_map_each(tmp_path: Path) -> None:
     assert any("differ in size: 8 (3 videos), 4 (2 videos)" in note for note in data["notes"])
 
 
-def test_what_is_wrong_with_values_is_told(tmp_path: Path) -> None:
+def test_what_is_wrong_with_values_is_reported(tmp_path: Path) -> None:
     rows = clustered(8).tolist()
     rows[1][3], rows[1][4], rows[2][0] = float("nan"), float("inf"), 1e300
     rows[3] = rows[6]
@@ -161,13 +200,13 @@ def test_what_is_wrong_with_values_is_told(tmp_path: Path) -> None:
     assert [3, 6] in group["alike"]
 
 
-def test_rows_over_time_have_a_strip(tmp_path: Path) -> None:
+def test_rows_over_time_have_a_self_similarity(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = [random.standard_normal((count, 8)) for count in (5, 1, 200)]
     _, data = report(write_output(tmp_path / "f.pkl", names_of(3), rows))
-    assert {video: (strip["rows"], strip["side"]) for video, strip in data["strips"].items()} == {
+    assert {video: (of["rows"], of["side"]) for video, of in data["similarities"].items()} == {
         "0": (5, 5),
-        "2": (200, compose.STRIP_SIDE),
+        "2": (200, SIMILARITY_SIDE),
     }
     assert data["shapes"] == [[5, 8], [1, 8], [200, 8]]
     assert data["groups"][0]["norms"][0] == pytest.approx(np.linalg.norm(rows[0].mean(axis=0)), rel=1e-3)
@@ -233,6 +272,16 @@ def test_an_output_that_does_not_fit_its_manifest(tmp_path: Path) -> None:
     assert "is gone" in report(out)[1]["notes"][0]
 
 
+@pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.npz"])
+def test_a_broken_file_with_a_manifest(tmp_path: Path, name: str) -> None:
+    out = write_output(tmp_path / name, names_of(3), clustered(3), fails={1})
+    out.write_bytes(out.read_bytes()[:40])
+    summary, data = report(out)
+    assert (summary.videos, summary.failed, summary.shown) == (3, 1, 0)
+    assert [number for number, _ in data["problems"]] == [0, 2]
+    assert "No video has features that can be shown." in data["notes"]
+
+
 def test_a_folder_with_a_broken_and_a_missing_file(tmp_path: Path) -> None:
     out = write_output(tmp_path / "features", names_of(3), clustered(3))
     (out / "class 0/clip 0.npy").write_bytes(b"\x93NUMPY broken")
@@ -243,18 +292,18 @@ def test_a_folder_with_a_broken_and_a_missing_file(tmp_path: Path) -> None:
 
 def test_a_manifest_that_cannot_be_used(tmp_path: Path) -> None:
     out = write_output(tmp_path / "f.pkl", names_of(3), clustered(3))
-    manifest_path(out).write_text('{"vidfeat_manifest": 99}\n')
+    RunFiles(out).manifest.write_text('{"vidfeat_manifest": 99}\n')
     summary, data = report(out)
     assert (data["state"], summary.shown) == ("foreign", 3)
     assert "manifest cannot be used" in data["notes"][0]
 
 
-def test_what_cannot_be_shown_is_refused_in_words(tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     out = write_output(tmp_path / "f.pkl", names_of(3), clustered(3))
     page = tmp_path / "page.html"
     for wrong, message in [
         (tmp_path / "nothing.pkl", "found neither"),
-        (tmp_path / "f.npz", "expected one of"),
+        (tmp_path / "f.csv", "expected one of"),
         (tmp_path / "nothing", "found neither"),
     ]:
         with pytest.raises(UsageError, match=message):

@@ -69,8 +69,8 @@ def test_equal_and_alike() -> None:
     vectors = np.array([[1, 0], [0, 1], [1, 0], [1, 0.001], [0, 1], [1, 1], [1, 0]], np.float32)
     assert measure.equal_groups(vectors) == [[0, 2, 6], [1, 4]]
     near = measure.neighbours(vectors, 3)
-    assert measure.alike_groups(near, 0.999) == [[0, 2, 3, 6], [1, 4]]
-    assert measure.alike_groups(measure.neighbours(vectors[:2], 3), 0.999) == []
+    assert measure.near_duplicate_groups(near, 0.999) == [[0, 2, 3, 6], [1, 4]]
+    assert measure.near_duplicate_groups(measure.neighbours(vectors[:2], 3), 0.999) == []
 
 
 def test_dead_dimensions() -> None:
@@ -87,18 +87,18 @@ def test_vector_of_is_the_mean_over_all_but_the_channels(shape: tuple[int, ...],
     np.testing.assert_allclose(measure.vector_of(features), features.mean(axis=axes), rtol=1e-5, atol=1e-6)
 
 
-def test_strip_holds_the_cosines_of_all_pairs() -> None:
+def test_self_similarity_holds_the_cosines_of_all_pairs() -> None:
     rows = np.random.default_rng(0).standard_normal((10, 6)).astype(np.float32)
-    strip = measure.strip(rows, 64)
-    values = strip.low + (strip.high - strip.low) * strip.levels / 255
-    assert strip.rows == 10
-    np.testing.assert_allclose(values, plain_cosines(rows), atol=(strip.high - strip.low) / 255)
+    similarity = measure.self_similarity(rows, 64)
+    values = similarity.low + (similarity.high - similarity.low) * similarity.levels / 255
+    assert similarity.rows == 10
+    np.testing.assert_allclose(values, plain_cosines(rows), atol=(similarity.high - similarity.low) / 255)
 
 
-def test_strip_joins_neighbouring_rows_of_long_videos() -> None:
+def test_self_similarity_joins_neighbouring_rows_of_long_videos() -> None:
     rows = np.repeat(np.random.default_rng(0).standard_normal((4, 6)), [25, 25, 25, 25], axis=0).astype(np.float32)
-    strip = measure.strip(rows, 4)
-    assert (strip.rows, strip.levels.shape) == (100, (4, 4))
-    values = strip.low + (strip.high - strip.low) * strip.levels / 255
+    similarity = measure.self_similarity(rows, 4)
+    assert (similarity.rows, similarity.levels.shape) == (100, (4, 4))
+    values = similarity.low + (similarity.high - similarity.low) * similarity.levels / 255
     np.testing.assert_allclose(values, plain_cosines(rows[::25]), atol=0.01)
-    assert measure.strip(np.ones((3, 2), np.float32), 64).levels.tolist() == [[0] * 3] * 3
+    assert measure.self_similarity(np.ones((3, 2), np.float32), 64).levels.tolist() == [[0] * 3] * 3

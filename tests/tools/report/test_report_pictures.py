@@ -42,16 +42,16 @@ def test_real_files(shared: Path) -> None:
 def test_the_budget_is_kept(tmp_path: Path) -> None:
     paths = {number: write_clip(tmp_path / f"{number}.mp4", seed=number, frames=5) for number in range(6)}
     size = len(pictures.frames_of(paths[0], 1)[0])
-    taken = dict(pictures.take(paths, 1, budget_bytes=2 * size + size // 2))
+    taken = dict(pictures.take_pictures(paths, 1, budget_bytes=2 * size + size // 2))
     assert list(taken) == [0, 1, 2]
-    assert dict(pictures.take(paths, 1, budget_bytes=100 * size)).keys() == paths.keys()
+    assert dict(pictures.take_pictures(paths, 1, budget_bytes=100 * size)).keys() == paths.keys()
 
 
 @pytest.mark.parametrize(
     ("videos", "expected"), [(0, (6, 0)), (10, (6, 10)), (1000, (3, 1000)), (3000, (1, 3000)), (10_000, (1, 3000))]
 )
 def test_what_a_video_gets(videos: int, expected: tuple[int, int]) -> None:
-    assert pictures.share_out(videos, 12_000_000) == expected
+    assert pictures.frames_per_video(videos, 12_000_000) == expected
 
 
 def test_only_what_lies_below_the_root_is_found(tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_only_what_lies_below_the_root_is_found(tmp_path: Path) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
     (tmp_path / "secret.mp4").write_bytes(b"x")
-    assert pictures.find("a/x.mp4", root) == root / "a/x.mp4"
-    assert pictures.find("a/x", root) == root / "a/x.mp4"
-    assert pictures.find("b c", root) == root / "b c.webm"
-    assert pictures.find(f"{root}/a/x.mp4", root) == root / "a/x.mp4"
+    assert pictures.find_video("a/x.mp4", root) == root / "a/x.mp4"
+    assert pictures.find_video("a/x", root) == root / "a/x.mp4"
+    assert pictures.find_video("b c", root) == root / "b c.webm"
+    assert pictures.find_video(f"{root}/a/x.mp4", root) == root / "a/x.mp4"
     for name in ("../secret.mp4", "a/../../secret.mp4", f"{tmp_path}/secret.mp4", "", "\0", "a", "n" * 5000, "\udc80"):
-        assert pictures.find(name, root) is None
-    assert pictures.find("a/x.mp4", None) is None
+        assert pictures.find_video(name, root) is None
+    assert pictures.find_video("a/x.mp4", None) is None

@@ -1,4 +1,4 @@
-"""Rendered clips as files."""
+"""Rendered clips as video files."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidfeat.formats.atomic import replacing
-from vidfeat.tools.demo.chance import Split
 from vidfeat.tools.demo.folder import DemoFolder, make_folder
 from vidfeat.tools.demo.motions import MOTIONS
+from vidfeat.tools.demo.random_generator import Split
 from vidfeat.tools.demo.scene import FPS, HEIGHT, WIDTH, Scene, draw_scene
 
 PER_MOTION = 3
 """Clips of each motion that `vidfeat demo` shows."""
 
 BIT_RATE = 800_000
-"""Bits per second: enough that nothing of the pictures is lost to the eye."""
+"""Bits per second: enough for no visible artefacts."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip that can be rendered, and is named after it.
+    """A clip that can be rendered.
 
     Attributes:
         motion: a key of `MOTIONS` or `UNSEEN_MOTIONS`.
         split: what it is for.
-        number: which clip of the motion.
+        number: of the clip within its motion, from 0.
     """
 
     motion: str
@@ -41,12 +41,12 @@ class Clip:
 
 
 def list_clips(split: Split, per_motion: int, motions: Iterable[str] = MOTIONS) -> list[Clip]:
-    """So many clips of every motion, motion by motion."""
+    """`per_motion` clips of every motion, motion by motion."""
     return [Clip(motion, split, number) for motion in motions for number in range(per_motion)]
 
 
 def demo_clips() -> list[Clip]:
-    """The clips that `vidfeat demo` shows, with looks that the network was not trained on."""
+    """The clips that `vidfeat demo` shows; their appearance is one that the network was not trained on."""
     return list_clips("test", PER_MOTION)
 
 
@@ -54,12 +54,12 @@ def write_clips(clips: Sequence[Clip], folder: DemoFolder, *, progress: bool = F
     """Render clips and write the list of them.
 
     Args:
-        clips: which ones.
-        folder: where.
-        progress: show on standard error how far it is, where that is a terminal.
+        clips: the clips.
+        folder: where they are written.
+        progress: whether to show a progress bar on stderr, where that is a terminal.
 
     Raises:
-        WriteError: the system refused.
+        WriteError: the files cannot be written.
     """
     from tqdm import tqdm
 
@@ -72,7 +72,7 @@ def write_clips(clips: Sequence[Clip], folder: DemoFolder, *, progress: bool = F
 
 
 def encode(scene: Scene, path: Path) -> None:
-    """Write all frames of a scene as MPEG-4, which every build of FFmpeg can do."""
+    """Write all frames of a scene as MPEG-4, which every build of FFmpeg can encode."""
     import av
 
     with replacing(path) as file, av.open(file, "w", format="mp4") as container:

@@ -1,4 +1,4 @@
-"""What a demonstration shows, as numbers and in words."""
+"""What the demonstration shows: how often the nearest clip shows the same motion."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidfeat import load
 from vidfeat.tools.demo.clips import Clip
 from vidfeat.tools.demo.folder import DemoFolder
-from vidfeat.tools.demo.retrieval import chance_of, colour_histogram, rank1
+from vidfeat.tools.demo.retrieval import chance_level, colour_histogram, rank1
 from vidfeat.tools.report.measure import neighbours
-from vidfeat.tools.report.outputs import read
 
 _SHOWN, _NEIGHBOURS = 6, 3
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """A clip and those whose features are most like its own.
+    """A clip and its nearest neighbours.
 
     Attributes:
         clip: its name.
-        others: names and cosines, the nearest first.
+        others: names and cosines of the neighbours, the nearest first.
     """
 
     clip: str
@@ -31,36 +31,37 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Findings:
-    """How well clips of the same motion find each other.
+    """Retrieval of clips by motion.
 
     Attributes:
-        clips: how many there are.
-        right: of how many the nearest other clip, by cosine of the features, shows the same motion.
-        right_by_colour: the same for histograms of their colours.
-        chance: the share that is expected of neighbours drawn at random, in [0, 1].
+        clips: number of clips.
+        right: number of clips whose nearest other clip, by cosine of the features, shows the same motion.
+        right_by_colour: the same with colour histograms in place of features.
+        chance_level: the share that random neighbours would give, in [0, 1].
         examples: some clips and their neighbours.
     """
 
     clips: int
     right: int
     right_by_colour: int
-    chance: float
+    chance_level: float
     examples: tuple[Nearest, ...]
 
 
 def find(clips: Sequence[Clip], folder: DemoFolder) -> Findings:
-    """Look for each clip's nearest others.
+    """Find the nearest neighbours of each clip.
 
     Args:
-        clips: those whose features the folder holds, in order; at least 2.
-        folder: with the clips, for their colours, and the output of `vidfeat extract`.
+        clips: the clips of the output, in order; at least 2.
+        folder: the folder of the clips and of the output.
 
     Raises:
         OutputError: the output cannot be read.
         VideoError: a clip cannot be read.
     """
     motions = [clip.motion for clip in clips]
-    features = np.stack(list(read(folder.features).rows))
+    with load(folder.features) as stored:
+        features = np.stack([stored[clip.name].values for clip in clips])
     colours = np.stack([colour_histogram(folder.clips / clip.name) for clip in clips])
     near = neighbours(features, _NEIGHBOURS)
     names = np.array([clip.name for clip in clips])
@@ -73,7 +74,7 @@ def find(clips: Sequence[Clip], folder: DemoFolder) -> Findings:
         clips=len(clips),
         right=int(rank1(features, motions).sum()),
         right_by_colour=int(rank1(colours, motions).sum()),
-        chance=chance_of(motions),
+        chance_level=chance_level(motions),
         examples=examples,
     )
 
@@ -84,12 +85,12 @@ def in_words(findings: Findings) -> Iterator[str]:
         (example.clip, *(f"{name} {cosine:.2f}" for name, cosine in example.others)) for example in findings.examples
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    yield f"{'clip':{widths[0]}}  its nearest by cosine"
+    yield f"{'clip':{widths[0]}}  nearest by cosine"
     for row in rows:
         yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
     yield (
         f"The nearest clip shows the same motion for {findings.right} of {findings.clips} clips "
         f"({findings.right / findings.clips:.0%}); by colour histograms for {findings.right_by_colour} "
-        f"({findings.right_by_colour / findings.clips:.0%}), by chance for {findings.chance:.0%}."
+        f"({findings.right_by_colour / findings.clips:.0%}), by chance for {findings.chance_level:.0%}."
     )

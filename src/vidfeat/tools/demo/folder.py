@@ -1,4 +1,4 @@
-"""The folder of a demonstration: what lies where, and that it is nobody else's."""
+"""The folder of a demonstration: the paths of its files, and a check that it holds no others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MARKED = b"Made by `vidfeat demo`"
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """Where a demonstration keeps its files.
+    """The paths of a demonstration.
 
     Attributes:
-        root: the folder that holds them all.
+        root: the folder that holds all files.
     """
 
     root: Path
@@ -29,7 +29,7 @@ class DemoFolder:
 
     @property
     def listed(self) -> Path:
-        """The list of the clips. A file of someone else's among the clips is not on it, and so is left alone."""
+        """The list of the clips. Other files in the folder of the clips are not in it, and are not touched."""
         return self.root / "clips.txt"
 
     @property
@@ -44,11 +44,11 @@ class DemoFolder:
 
 
 def claim(root: Path) -> DemoFolder:
-    """Take a new or empty folder, or that of an earlier demonstration, and mark it.
+    """Create or reuse a folder, and mark it as that of a demonstration.
 
     Raises:
-        UsageError: there is something else; nothing is touched.
-        WriteError: the system refused.
+        UsageError: there is a file, or a folder with other files; it is not touched.
+        WriteError: the folder cannot be created or written.
     """
     mark = root / _MARK
     try:
@@ -64,22 +64,22 @@ def claim(root: Path) -> DemoFolder:
         )
     make_folder(root)
     with replacing(mark) as file:
-        file.write(_MARKED + b", which writes its own files here anew whenever it is run.\n")
+        file.write(_MARKED + b", which replaces its own files here on every run.\n")
     return DemoFolder(root)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing.
+    """Create a folder and its parents, where they are missing.
 
     Raises:
-        WriteError: the system refused.
+        WriteError: the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(
             str(folder),
-            expected="to make the folder",
+            expected="to create the folder",
             found=error.strerror or str(error),
             hint="Choose another place: vidfeat demo -o FOLDER.",
         ) from error

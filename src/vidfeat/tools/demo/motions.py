@@ -1,7 +1,7 @@
-"""How things move: the classes of the demonstration.
+"""The motions of sprites: the classes of the demonstration.
 
-A motion draws its parameters once and gives a path: from time in [0, 1] to where the things are. Lengths are in frame
-heights from the middle of the frame, x to the right, y down; angles are in radians, clockwise.
+A motion draws its parameters once and returns a path: from time in [0, 1] to the poses of the sprites. Lengths are in
+frame heights from the centre of the frame, x to the right, y down; angles are in radians, clockwise.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from vidfeat.tools.demo.chance import Chance
+from vidfeat.tools.demo.random_generator import RandomGenerator
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where and how a thing is at one moment.
+    """The state of a sprite at one time.
 
     Attributes:
-        x, y: its middle.
-        angle: how far it is turned.
-        size: factor of its size.
+        x, y: its centre.
+        angle: its rotation.
+        size: the factor by which it is scaled.
         opacity: 0 hidden, 1 solid.
     """
 
@@ -32,30 +32,30 @@ class Pose:
 
 
 Path = Callable[[float], tuple[Pose, ...]]
-"""The poses of all things of a clip at a time in [0, 1]."""
+"""The poses of all sprites of a clip at a time in [0, 1]."""
 
-Motion = Callable[[Chance], Path]
-
-
-def _start(chance: Chance, spread: float = 0.12) -> tuple[float, float]:
-    return chance.between(-spread, spread), chance.between(-spread, spread)
+Motion = Callable[[RandomGenerator], Path]
 
 
-def _pace(chance: Chance) -> Callable[[float], float]:
-    """Time that runs a little faster at the beginning or at the end."""
-    exponent = chance.between(0.8, 1.25)
+def _start(rng: RandomGenerator, spread: float = 0.12) -> tuple[float, float]:
+    return rng.uniform(-spread, spread), rng.uniform(-spread, spread)
+
+
+def _pace(rng: RandomGenerator) -> Callable[[float], float]:
+    """Time with a slight acceleration or deceleration."""
+    exponent = rng.uniform(0.8, 1.25)
     return lambda time: time**exponent
 
 
 def _move(heading: float) -> Motion:
     """Along a line, `heading` radians clockwise from the right."""
 
-    def draw(chance: Chance) -> Path:
-        x, y = _start(chance)
-        direction = heading + chance.between(-0.25, 0.25)
+    def draw(rng: RandomGenerator) -> Path:
+        x, y = _start(rng)
+        direction = heading + rng.uniform(-0.25, 0.25)
         # The frame is wider than it is high.
-        length = chance.between(0.6, 0.85) * (1 + 0.25 * abs(math.cos(heading)))
-        pace = _pace(chance)
+        length = rng.uniform(0.6, 0.85) * (1 + 0.25 * abs(math.cos(heading)))
+        pace = _pace(rng)
 
         def path(time: float) -> tuple[Pose, ...]:
             gone = length * (pace(time) - 0.5)
@@ -67,46 +67,46 @@ def _move(heading: float) -> Motion:
 
 
 def _turn(sense: int) -> Motion:
-    def draw(chance: Chance) -> Path:
-        x, y = _start(chance, 0.2)
-        angle = sense * 2 * math.pi * chance.between(0.55, 1.05)
-        pace = _pace(chance)
+    def draw(rng: RandomGenerator) -> Path:
+        x, y = _start(rng, 0.2)
+        angle = sense * 2 * math.pi * rng.uniform(0.55, 1.05)
+        pace = _pace(rng)
         return lambda time: (Pose(x, y, angle * pace(time), 1.25),)
 
     return draw
 
 
 def _resize(sense: int) -> Motion:
-    def draw(chance: Chance) -> Path:
-        x, y = _start(chance, 0.2)
-        ratio = chance.between(2.3, 3.6) ** sense
-        pace = _pace(chance)
+    def draw(rng: RandomGenerator) -> Path:
+        x, y = _start(rng, 0.2)
+        ratio = rng.uniform(2.3, 3.6) ** sense
+        pace = _pace(rng)
         return lambda time: (Pose(x, y, 0, ratio ** (pace(time) - 0.5)),)
 
     return draw
 
 
-def _pulse(chance: Chance) -> Path:
-    x, y = _start(chance, 0.2)
-    cycles, phase, depth = chance.between(1.8, 3), chance.between(0, 2 * math.pi), chance.between(0.4, 0.6)
+def _pulse(rng: RandomGenerator) -> Path:
+    x, y = _start(rng, 0.2)
+    cycles, phase, depth = rng.uniform(1.8, 3), rng.uniform(0, 2 * math.pi), rng.uniform(0.4, 0.6)
     return lambda time: (Pose(x, y, 0, math.exp(depth * math.sin(2 * math.pi * cycles * time + phase))),)
 
 
-def _bounce(chance: Chance) -> Path:
-    """On a floor, nearly on the spot."""
-    x, y = _start(chance)
-    hops, phase, height = chance.between(1.8, 3.2), chance.between(0, 1), chance.between(0.4, 0.6)
-    drift = chance.between(-0.2, 0.2)
+def _bounce(rng: RandomGenerator) -> Path:
+    """On a floor, with little drift to the side."""
+    x, y = _start(rng)
+    hops, phase, height = rng.uniform(1.8, 3.2), rng.uniform(0, 1), rng.uniform(0.4, 0.6)
+    drift = rng.uniform(-0.2, 0.2)
     return lambda time: (
         Pose(x + drift * (time - 0.5), 0.28 + y - height * abs(math.sin(math.pi * (hops * time + phase)))),
     )
 
 
-def _swing(chance: Chance) -> Path:
+def _swing(rng: RandomGenerator) -> Path:
     """As a pendulum that hangs from above."""
-    x, y = _start(chance)
-    cycles, phase = chance.between(1.3, 2.2), chance.between(0, 2 * math.pi)
-    reach, length = chance.between(0.6, 0.95), chance.between(0.5, 0.65)
+    x, y = _start(rng)
+    cycles, phase = rng.uniform(1.3, 2.2), rng.uniform(0, 2 * math.pi)
+    reach, length = rng.uniform(0.6, 0.95), rng.uniform(0.5, 0.65)
 
     def path(time: float) -> tuple[Pose, ...]:
         angle = reach * math.sin(2 * math.pi * cycles * time + phase)
@@ -115,11 +115,11 @@ def _swing(chance: Chance) -> Path:
     return path
 
 
-def _zigzag(chance: Chance) -> Path:
+def _zigzag(rng: RandomGenerator) -> Path:
     """Up or down, and from side to side with sharp turns."""
-    x, y = _start(chance)
-    cycles, phase = chance.between(1.8, 2.8), chance.between(0, 1)
-    width, length = chance.between(0.2, 0.32), chance.sign() * chance.between(0.5, 0.7)
+    x, y = _start(rng)
+    cycles, phase = rng.uniform(1.8, 2.8), rng.uniform(0, 1)
+    width, length = rng.uniform(0.2, 0.32), rng.sign() * rng.uniform(0.5, 0.7)
 
     def path(time: float) -> tuple[Pose, ...]:
         side = 4 * abs((cycles * time + phase) % 1 - 0.5) - 1
@@ -129,10 +129,10 @@ def _zigzag(chance: Chance) -> Path:
 
 
 def _orbit(sense: int) -> Motion:
-    def draw(chance: Chance) -> Path:
-        x, y = _start(chance, 0.08)
-        turns, phase = sense * chance.between(0.9, 1.4), chance.between(0, 1)
-        radius = chance.between(0.24, 0.34)
+    def draw(rng: RandomGenerator) -> Path:
+        x, y = _start(rng, 0.08)
+        turns, phase = sense * rng.uniform(0.9, 1.4), rng.uniform(0, 1)
+        radius = rng.uniform(0.24, 0.34)
 
         def path(time: float) -> tuple[Pose, ...]:
             angle = 2 * math.pi * (turns * time + phase)
@@ -143,11 +143,11 @@ def _orbit(sense: int) -> Motion:
     return draw
 
 
-def _shake(chance: Chance) -> Path:
-    """To and fro on the spot, quickly and not far."""
-    x, y = _start(chance, 0.2)
-    cycles, phase = chance.between(4.2, 5.8), chance.between(0, 2 * math.pi)
-    direction, reach = chance.between(0, math.pi), chance.between(0.06, 0.1)
+def _shake(rng: RandomGenerator) -> Path:
+    """A fast oscillation of small amplitude."""
+    x, y = _start(rng, 0.2)
+    cycles, phase = rng.uniform(4.2, 5.8), rng.uniform(0, 2 * math.pi)
+    direction, reach = rng.uniform(0, math.pi), rng.uniform(0.06, 0.1)
 
     def path(time: float) -> tuple[Pose, ...]:
         gone = reach * math.sin(2 * math.pi * cycles * time + phase)
@@ -156,18 +156,18 @@ def _shake(chance: Chance) -> Path:
     return path
 
 
-def _blink(chance: Chance) -> Path:
-    x, y = _start(chance, 0.2)
-    cycles, phase, share = chance.between(2.2, 3.6), chance.between(0, 1), chance.between(0.45, 0.65)
+def _blink(rng: RandomGenerator) -> Path:
+    x, y = _start(rng, 0.2)
+    cycles, phase, share = rng.uniform(2.2, 3.6), rng.uniform(0, 1), rng.uniform(0.45, 0.65)
     return lambda time: (Pose(x, y, opacity=float((cycles * time + phase) % 1 < share)),)
 
 
-def _cross(chance: Chance) -> Path:
-    """Two things pass each other from side to side."""
-    x, y = _start(chance, 0.08)
-    side, apart = chance.sign(), chance.sign() * chance.between(0.12, 0.22)
-    lengths = chance.between(0.75, 1.05), chance.between(0.75, 1.05)
-    pace = _pace(chance)
+def _cross(rng: RandomGenerator) -> Path:
+    """Two sprites pass each other from side to side."""
+    x, y = _start(rng, 0.08)
+    side, apart = rng.sign(), rng.sign() * rng.uniform(0.12, 0.22)
+    lengths = rng.uniform(0.75, 1.05), rng.uniform(0.75, 1.05)
+    pace = _pace(rng)
 
     def path(time: float) -> tuple[Pose, ...]:
         gone = side * (pace(time) - 0.5)
@@ -177,12 +177,12 @@ def _cross(chance: Chance) -> Path:
 
 
 def _approach(first: float, last: float) -> Motion:
-    """Two things whose distance goes from `first` to `last`, from side to side."""
+    """Two sprites whose distance goes from `first` to `last`, from side to side."""
 
-    def draw(chance: Chance) -> Path:
-        x, y = _start(chance, 0.08)
-        scale, slope = chance.between(0.9, 1.15), chance.between(-0.3, 0.3)
-        pace = _pace(chance)
+    def draw(rng: RandomGenerator) -> Path:
+        x, y = _start(rng, 0.08)
+        scale, slope = rng.uniform(0.9, 1.15), rng.uniform(-0.3, 0.3)
+        pace = _pace(rng)
 
         def path(time: float) -> tuple[Pose, ...]:
             half = scale * (first + (last - first) * pace(time)) / 2
@@ -211,7 +211,7 @@ MOTIONS: Mapping[str, Motion] = {
     "cross": _cross,
     "meet": _approach(1.0, 0.3),
 }
-"""The motions that the demonstration network is trained on and shows."""
+"""The motions that the network is trained on and that `vidfeat demo` shows."""
 
 UNSEEN_MOTIONS: Mapping[str, Motion] = {
     "move-diagonally": _move(math.pi / 4),
@@ -219,4 +219,4 @@ UNSEEN_MOTIONS: Mapping[str, Motion] = {
     "part": _approach(0.3, 1.0),
     "pulse": _pulse,
 }
-"""Motions that it is never trained on, for an honest figure."""
+"""Motions that it is not trained on, for evaluation."""

@@ -1,4 +1,4 @@
-"""Is the nearest clip one of the same motion? For features, and for what any program could do without a network."""
+"""Rank-1 retrieval, and colour histograms as a baseline without a network."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def rank1(vectors: Floats, labels: Sequence[str]) -> npt.NDArray[np.bool_]:
         labels: N of them.
 
     Returns:
-        bool `[N]`; its mean is the figure that is called rank 1.
+        bool `[N]`; its mean is the rank-1 accuracy.
     """
     names = np.asarray(labels)
     return names[neighbours(vectors, 1).index[:, 0]] == names
 
 
-def chance_of(labels: Sequence[str]) -> float:
-    """The rank-1 figure that is expected of a neighbour drawn at random, in [0, 1]; N labels, at least 2."""
+def chance_level(labels: Sequence[str]) -> float:
+    """The rank-1 accuracy expected of random neighbours, in [0, 1]; N labels, at least 2."""
     _, counts = np.unique(np.asarray(labels), return_counts=True)
     return float((counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1)))
 
 
 def colour_histogram(path: str | os.PathLike[str]) -> Floats:
-    """How often each colour is seen in a video.
+    """The colour histogram of all frames of a video.
 
     Returns:
-        float32 `[LEVELS ** 3]`, the square roots of the shares: cosines of those are the Bhattacharyya coefficient, by
-        which histograms are compared better than as they are.
+        float32 `[LEVELS ** 3]`, the square roots of the shares: the cosine of two of those is the Bhattacharyya
+        coefficient of the histograms.
 
     Raises:
         VideoError: the video cannot be read.

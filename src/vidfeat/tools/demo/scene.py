@@ -1,4 +1,4 @@
-"""From a motion and a look to pictures."""
+"""The frames of a clip, from its motion and appearance."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.tools.demo.chance import Chance, Split
-from vidfeat.tools.demo.looks import Floats, draw_background, draw_palette, draw_thing
+from vidfeat.tools.demo.appearance import Floats, draw_background, draw_palette, draw_sprite
 from vidfeat.tools.demo.motions import MOTIONS, UNSEEN_MOTIONS, Path, Pose
+from vidfeat.tools.demo.random_generator import RandomGenerator, Split
 
 WIDTH, HEIGHT, FRAMES, FPS = 160, 120, 48, 24
-"""Of every clip: pixels, frames, and frames per second."""
+"""Of every clip: size in pixels, number of frames, frames per second."""
 
-_MARGIN = 20  # pixels of background beyond the frame, which the camera can look at
+_MARGIN = 20  # pixels of background beyond each edge of the frame, which camera motion reveals
 
 Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
-    """A thing of a scene.
+class Sprite:
+    """An image that moves in front of the background.
 
     Attributes:
         picture: float32 `[side, side, 4]`, colour times opacity, then opacity.
-        angle: how it is turned before it moves, in radians, clockwise.
+        angle: its initial rotation, in radians, clockwise.
     """
 
     picture: Floats
@@ -37,13 +37,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Camera:
-    """How the camera moves: a nuisance, the same for all motions.
+    """The motion of the camera, which has the same distribution for all motions of sprites.
 
     Attributes:
-        pan: frame heights, x and y, over the whole clip.
-        sway: the furthest that a trembling hand strays, in frame heights.
-        sway_cycles, sway_phase: how often in a clip, and from where in radians.
-        roll: radians to which it is tilted all the time.
+        pan: translation over the whole clip, x and y, in frame heights.
+        sway: amplitude of an oscillation, in frame heights.
+        sway_cycles, sway_phase: its number of cycles in a clip, and its phase in radians.
+        roll: constant tilt in radians.
     """
 
     pan: tuple[float, float]
@@ -53,7 +53,7 @@ class Camera:
     roll: float
 
     def at(self, time: float) -> tuple[float, float]:
-        """Where the camera looks at a time in [0, 1], x and y in frame heights from the middle."""
+        """The position of the camera at a time in [0, 1], x and y in frame heights from the centre."""
         angle = 2 * math.pi * self.sway_cycles * time + self.sway_phase
         return (
             self.pan[0] * (time - 0.5) + self.sway * math.sin(angle),
@@ -67,14 +67,14 @@ class Scene:
 
     Attributes:
         background: float32 `[HEIGHT + margins, WIDTH + margins, 3]`.
-        things: those that move, then perhaps one that rests.
-        path: where those are that move.
-        resting: where the other one is.
-        camera: from where they are seen.
+        sprites: the moving ones, then at most one at rest.
+        path: the poses of the moving ones.
+        resting: the pose of the one at rest.
+        camera: the motion of the camera.
     """
 
     background: Floats
-    things: tuple[Thing, ...]
+    sprites: tuple[Sprite, ...]
     path: Path
     resting: tuple[Pose, ...]
     camera: Camera
@@ -87,14 +87,14 @@ class Scene:
         x, y = self.camera.at(time)
         tilt = _rotation(-self.camera.roll)
         middle = np.array([WIDTH, HEIGHT]) / 2
-        # Where the middle of the background comes to lie in the frame.
+        # The position of the centre of the background in the frame.
         background_at = middle - HEIGHT * np.array([x, y])
         canvas = _warped(self.background, tilt, background_at, (WIDTH, HEIGHT), cv2.BORDER_REFLECT)
         poses = (*self.path(time), *self.resting)
-        for thing, pose in zip(self.things, poses, strict=True):
+        for sprite, pose in zip(self.sprites, poses, strict=True):
             place = middle + HEIGHT * tilt @ np.array([pose.x - x, pose.y - y])
-            turned = _rotation(thing.angle + pose.angle - self.camera.roll) * pose.size
-            _put(canvas, thing.picture, turned, place, pose.opacity)
+            turned = _rotation(sprite.angle + pose.angle - self.camera.roll) * pose.size
+            _put(canvas, sprite.picture, turned, place, pose.opacity)
         return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
@@ -103,33 +103,33 @@ def draw_scene(motion: str, split: Split, number: int) -> Scene:
 
     Args:
         motion: a key of `MOTIONS` or `UNSEEN_MOTIONS`.
-        split: from whose looks and parameters it is drawn.
-        number: which of the endlessly many clips, from 0.
+        split: decides which appearances and parameters are drawn.
+        number: of the clip, from 0.
     """
     motions = {**MOTIONS, **UNSEEN_MOTIONS}
-    chance = Chance(split, list(motions).index(motion), number)
-    path = motions[motion](chance)
+    rng = RandomGenerator(split, list(motions).index(motion), number)
+    path = motions[motion](rng)
     moving = len(path(0))
-    # A thing at rest, so that the number of things does not tell the motion.
-    resting = _rest(chance) if moving == 1 and chance.happens(0.4) else ()
-    palette = draw_palette(chance, moving + len(resting))
-    background = draw_background(chance, palette.ground, HEIGHT + 2 * _MARGIN, WIDTH + 2 * _MARGIN)
-    things = []
-    for colours in palette.things:
-        side = 2 * round(HEIGHT * chance.between(0.12, 0.2))
-        things.append(Thing(draw_thing(chance, colours, side), chance.between(0, 2 * math.pi)))
+    # A sprite at rest, so that the number of sprites does not identify the motion.
+    resting = _rest(rng) if moving == 1 and rng.bernoulli(0.4) else ()
+    palette = draw_palette(rng, moving + len(resting))
+    background = draw_background(rng, palette.ground, HEIGHT + 2 * _MARGIN, WIDTH + 2 * _MARGIN)
+    sprites = []
+    for colours in palette.sprites:
+        side = 2 * round(HEIGHT * rng.uniform(0.12, 0.2))
+        sprites.append(Sprite(draw_sprite(rng, colours, side), rng.uniform(0, 2 * math.pi)))
     camera = Camera(
-        pan=(chance.between(-0.08, 0.08), chance.between(-0.08, 0.08)),
-        sway=chance.between(0, 0.012),
-        sway_cycles=chance.between(1, 4),
-        sway_phase=chance.between(0, 2 * math.pi),
-        roll=chance.between(-0.05, 0.05),
+        pan=(rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.08)),
+        sway=rng.uniform(0, 0.012),
+        sway_cycles=rng.uniform(1, 4),
+        sway_phase=rng.uniform(0, 2 * math.pi),
+        roll=rng.uniform(-0.05, 0.05),
     )
-    return Scene(background, tuple(things), path, resting, camera)
+    return Scene(background, tuple(sprites), path, resting, camera)
 
 
-def _rest(chance: Chance) -> tuple[Pose]:
-    angle = chance.between(0, 2 * math.pi)
+def _rest(rng: RandomGenerator) -> tuple[Pose]:
+    angle = rng.uniform(0, 2 * math.pi)
     return (Pose(0.55 * math.cos(angle), 0.4 * math.sin(angle), size=0.8),)
 
 
@@ -141,9 +141,9 @@ def _rotation(angle: float) -> npt.NDArray[np.float64]:
 def _warped(
     image: Floats, matrix: npt.NDArray[np.float64], place: npt.NDArray[np.float64], size: tuple[int, int], border: int
 ) -> Floats:
-    """The image after a linear map about its middle, which comes to lie at `place`; `size` is (width, height)."""
+    """The image after a linear map about its centre, which moves to `place`; `size` is (width, height)."""
     height, width = image.shape[:2]
-    # Pixel centres are at whole numbers, so the middle of an image lies half a pixel before half its size.
+    # Pixel centres are at whole numbers, so the centre of an image is half a pixel before half its size.
     shift = place - 0.5 - matrix @ np.array([(width - 1) / 2, (height - 1) / 2])
     warped = cv2.warpAffine(image, np.column_stack([matrix, shift]), size, borderMode=border)
     return warped.astype(np.float32, copy=False)
@@ -152,7 +152,7 @@ def _warped(
 def _put(
     canvas: Floats, picture: Floats, matrix: npt.NDArray[np.float64], place: npt.NDArray[np.float64], opacity: float
 ) -> None:
-    """Lay a picture over the canvas, in place; only where it can reach, which is quicker."""
+    """Blend a picture into the canvas, in place. Only the pixels that it can cover are computed."""
     reach = math.sqrt(abs(np.linalg.det(matrix))) * len(picture) * 2**0.5 / 2 + 1
     low = np.maximum(np.floor(place - reach).astype(int), 0)
     high = np.minimum(np.ceil(place + reach).astype(int), (WIDTH, HEIGHT))

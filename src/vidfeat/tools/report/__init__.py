@@ -1,4 +1,4 @@
-"""Pictures of the features for people: one page that shows what a run gave and whether it is any good."""
+"""`vidfeat report`: a page that shows the features of an output."""
 
 from vidfeat.tools.report.compose import Summary, build
 

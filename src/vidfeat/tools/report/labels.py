@@ -1,4 +1,4 @@
-"""What the points of the map are coloured by: the folder of a video, and columns of a file of labels."""
+"""Labels, by which the points of the map are coloured: the folder of a video, and columns of a file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNKNOWN = "(none)"
 
 @dataclass(frozen=True)
 class Column:
-    """A text for every video: its folder, its class, ...
+    """A label for every video.
 
     Attributes:
-        name: what the column is about.
+        name: of the column, such as `folder` or `class`.
         values: in the order of the videos; `UNKNOWN` where there is none.
     """
 
@@ -31,8 +31,8 @@ class Labels:
     """A file of labels.
 
     Attributes:
-        columns: names of the columns, without the first, which names the videos.
-        rows: name of a video and its labels, as many as `columns`.
+        columns: names of the columns, without the first, which holds the names of the videos.
+        rows: name and labels of each video, as many as `columns`.
     """
 
     columns: tuple[str, ...]
@@ -40,18 +40,18 @@ class Labels:
 
 
 def folders(names: Sequence[str]) -> Column:
-    """The folder of each video, without what all have in common."""
+    """The folder of each video, without the part that all of them share."""
     parents = [PurePosixPath(name).parent.parts for name in names]
-    # What the first and the last have in common, in order, all have.
+    # What the first and the last in sorted order share, all share.
     ends = zip(min(parents), max(parents), strict=False) if parents else ()
     common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], ends))
     return Column("folder", tuple("/".join(parts[common:]) or UNKNOWN for parts in parents))
 
 
 def read_labels(path: Path) -> Labels:
-    """Read `.csv` or `.tsv` with a header line, the videos' names in the first column; or `name label` lines.
+    """Read `.csv` or `.tsv` with a header line and the videos' names in the first column; or lines of `name label`.
 
-    In lines, the label is what follows the last white space, as in MMAction2's lists.
+    In such lines the label follows the last white space, as in MMAction2's lists.
 
     Raises:
         UsageError: the file cannot be read, or has no label.
@@ -89,10 +89,10 @@ def _table(text: str, delimiter: str) -> Labels:
 
 
 def match(labels: Labels, names: Sequence[str]) -> tuple[list[Column], int]:
-    """The labels of the videos `names`, and how many of these have some.
+    """The labels of the videos `names`, and how many videos have labels.
 
-    A name matches as it is; without its suffix, as in folders of features; or by its last part, where all labels of
-    that last part are the same.
+    A name matches in full; without its suffix, as in folders of features; or by its last component, where all rows with
+    that component have the same labels.
     """
     known = _by_name(labels)
     nothing = (UNKNOWN,) * len(labels.columns)
@@ -105,7 +105,7 @@ def match(labels: Labels, names: Sequence[str]) -> tuple[list[Column], int]:
 
 
 def _keys(name: str) -> tuple[str, str, str, str]:
-    """The keys of a name, from the whole of it to the last part without a suffix."""
+    """The keys of a name, from the full name to the last component without its suffix."""
     path = PurePosixPath(name)
     return f"={path}", f"~{path.parent / path.stem}", f"/{path.name}", f"/~{path.stem}"
 

@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int32]
 
 _BLOCK = 512
-"""Vectors that are compared with all others at once: a block of 10,000 similarities a vector is 20 MB."""
+"""Vectors that are compared with all others at once: with 10,000 vectors, a block of similarities takes 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Neighbours:
     """The nearest other vectors of each vector, the nearest first.
 
     Attributes:
-        index: int32 `[N, k]`, which ones.
+        index: int32 `[N, k]`, their positions.
         cosine: float32 `[N, k]`, their cosine similarities in [-1, 1].
     """
 
@@ -29,13 +29,13 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Strip:
-    """How alike the rows of one video are: cosine similarities of all pairs, over time.
+class SelfSimilarity:
+    """Cosine similarities of all pairs of rows of one video.
 
     Attributes:
         rows: T, how many rows the video has.
         low, high: the similarities that 0 and 255 stand for.
-        levels: uint8 `[t, t]`; t is T, or less where neighbouring rows were joined by their mean.
+        levels: uint8 `[t, t]`; t is T, or less where neighbouring rows were averaged.
     """
 
     rows: int
@@ -47,8 +47,8 @@ class Strip:
 def vector_of(features: Floats) -> Floats:
     """One vector `[C]` per video: the features, or the mean over all their axes but the one of the channels.
 
-    In `[T, C]` the last axis is the channels'. With more axes, of maps whose space or time was kept, the longest axis
-    after the first is taken for it.
+    In `[T, C]` the channels are the last axis. With more axes, which is where a pooling kept space or time, they are
+    taken to be the longest axis after the first.
     """
     channels = features.ndim - 1
     if features.ndim > 2:
@@ -59,12 +59,12 @@ def vector_of(features: Floats) -> Floats:
 
 
 def norms(vectors: Floats) -> npt.NDArray[np.float64]:
-    """Euclidean lengths `[N]` of `vectors` `[N, C]`."""
+    """Euclidean norms, float64 `[N]`, of `vectors` `[N, C]`."""
     return np.linalg.norm(vectors.astype(np.float64), axis=1)
 
 
 def unit(vectors: Floats) -> Floats:
-    """`vectors` `[N, C]` at length 1; those of length 0 stay."""
+    """`vectors` `[N, C]` scaled to norm 1; those of norm 0 stay."""
     # Scaled first: the squares of large float32 values are infinite.
     largest = np.abs(vectors).max(axis=1, initial=0, keepdims=True)
     scaled = vectors / np.where(largest > 0, largest, 1)
@@ -90,7 +90,7 @@ def neighbours(vectors: Floats, count: int) -> Neighbours:
 
 
 def mean_cosine(vectors: Floats) -> float | None:
-    """The mean cosine of two different vectors of `[N, C]`; None where N is below 2. Near 1, all look the same."""
+    """The mean cosine of two different vectors of `[N, C]`; None where N is below 2."""
     count = len(vectors)
     if count < 2:
         return None
@@ -107,8 +107,8 @@ def equal_groups(vectors: Floats) -> list[list[int]]:
     return _several(groups.values())
 
 
-def alike_groups(near: Neighbours, threshold: float) -> list[list[int]]:
-    """The groups of vectors that neighbours of a cosine of at least `threshold` join, the largest first."""
+def near_duplicate_groups(near: Neighbours, threshold: float) -> list[list[int]]:
+    """The groups of vectors connected by neighbours of a cosine of at least `threshold`, the largest first."""
     parent = list(range(len(near.index)))
 
     def root(number: int) -> int:
@@ -131,13 +131,13 @@ def _several(groups: Iterable[list[int]]) -> list[list[int]]:
 
 
 def dead_dimensions(vectors: Floats) -> list[int]:
-    """The dimensions that have one and the same value in all of `vectors` `[N, C]`; none are told of where N is 1."""
+    """The dimensions that have the same value in all of `vectors` `[N, C]`; empty where N is 1."""
     if len(vectors) < 2:
         return []
     return [int(number) for number in np.flatnonzero((vectors == vectors[0]).all(axis=0))]
 
 
-def strip(rows: Floats, side: int) -> Strip:
+def self_similarity(rows: Floats, side: int) -> SelfSimilarity:
     """The self-similarity of `rows` `[T, C]`, T at least 2, in at most `side` steps of time."""
     steps = min(len(rows), side)
     starts = np.arange(steps) * len(rows) // steps
@@ -146,4 +146,4 @@ def strip(rows: Floats, side: int) -> Strip:
     similarity = np.clip(directions @ directions.T, -1, 1)
     low, high = float(similarity.min()), float(similarity.max())
     levels = (similarity - low) * (255 / (high - low) if high > low else 0)
-    return Strip(len(rows), low, high, np.rint(levels).astype(np.uint8))
+    return SelfSimilarity(len(rows), low, high, np.rint(levels).astype(np.uint8))

@@ -32,7 +32,7 @@
   const failureOf = new Map(data.failed.map(([video, ...reason]) => [video, reason]));
   const problemOf = new Map(data.problems);
 
-  const state = { group: 0, column: 0, alone: -1, selected: -1, current: -1, scale: 1, dx: 0, dy: 0 };
+  const state = { group: 0, column: 0, isolated: -1, selected: -1, current: -1, scale: 1, dx: 0, dy: 0 };
   const group = () => data.groups[state.group];
   const column = () => data.columns[state.column];
   const picture = (video, which = 0) => (data.pictures[video] || [])[which];
@@ -47,7 +47,7 @@
     const style = getComputedStyle(document.documentElement);
     if (values[value] === UNKNOWN) return style.getPropertyValue("--point-none");
     if (value < PALETTE.length) return PALETTE[value];
-    // Hues come round again, so lightness tells those apart that are near each other.
+    // Hues repeat with many values: lightness separates those that are close.
     const tone = style.getPropertyValue(Math.floor(value / PALETTE.length) % 2 ? "--tone-strong" : "--tone-soft");
     return `hsl(${(value * 137.508) % 360} ${tone})`;
   }
@@ -79,7 +79,7 @@
     });
   }
 
-  // The points are drawn once into a layer of their own: what follows the pointer must not draw thousands of them anew.
+  // The points are drawn once into a layer of their own, so that a pointer move does not redraw thousands of them.
   const layer = document.createElement("canvas");
   let layerOf = "";
 
@@ -98,7 +98,7 @@
     canvas.dataset.side = side();
     canvas.dataset.points = group() ? group().members.length : 0;
     if (!group() || !size[0] || !size[1]) return;
-    const wanted = [...size, state.group, state.column, state.alone, state.scale, state.dx, state.dy, ink()].join();
+    const wanted = [...size, state.group, state.column, state.isolated, state.scale, state.dx, state.dy, ink()].join();
     if (layerOf !== wanted) {
       drawLayer(size, ratio);
       layerOf = wanted;
@@ -114,7 +114,7 @@
     const brush = layer.getContext("2d");
     brush.setTransform(ratio, 0, 0, ratio, 0, 0);
     const radius = radiusOfPoints();
-    const places = new Map();  // by colour: a change of colour costs more than a point
+    const places = new Map();  // by colour, as changing the colour costs more than drawing a point
     group().members.forEach((video, place) => {
       const value = column() ? column().of[video] : 0;
       if (!places.has(value)) places.set(value, []);
@@ -123,7 +123,7 @@
     let drawn = 0;
     for (const [value, chosen] of places) {
       brush.fillStyle = column() ? colourOfValue(value) : PALETTE[0];
-      brush.globalAlpha = state.alone < 0 || state.alone === value ? 0.85 : 0.08;
+      brush.globalAlpha = state.isolated < 0 || state.isolated === value ? 0.85 : 0.08;
       brush.beginPath();
       for (const place of chosen) {
         const [x, y] = onScreen(place);
@@ -258,7 +258,7 @@
   canvas.addEventListener("pointercancel", () => { drag = null; });
   canvas.addEventListener("pointerleave", () => { if (!drag) pointAt(-1, false); });
   canvas.addEventListener("wheel", (event) => {
-    // Only where the map was entered on purpose: otherwise the page scrolls.
+    // Zooms only while the map has the focus: otherwise the page scrolls.
     if (document.activeElement !== canvas && !event.ctrlKey) return;
     event.preventDefault();
     zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.offsetX, event.offsetY);
@@ -279,9 +279,9 @@
     else return;
     event.preventDefault();
   });
-  by("closer").addEventListener("click", () => zoom(1.4));
-  by("further").addEventListener("click", () => zoom(1 / 1.4));
-  by("whole").addEventListener("click", showWhole);
+  by("zoom-in").addEventListener("click", () => zoom(1.4));
+  by("zoom-out").addEventListener("click", () => zoom(1 / 1.4));
+  by("zoom-reset").addEventListener("click", showWhole);
   new ResizeObserver(redraw).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { showLegend(); redraw(); });
 
@@ -296,12 +296,12 @@
     values.slice(0, 60).forEach((value, number) => {
       const dot = make("span", { className: "dot" });
       dot.style.background = colourOfValue(number);
-      const button = make("button", { type: "button", "aria-pressed": String(state.alone === number) }, dot,
+      const button = make("button", { type: "button", "aria-pressed": String(state.isolated === number) }, dot,
         `${value} (${sizes[number]})`);
       button.addEventListener("click", () => {
-        state.alone = state.alone === number ? -1 : number;
+        state.isolated = state.isolated === number ? -1 : number;
         for (const other of legend.querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
-        button.setAttribute("aria-pressed", String(state.alone === number));
+        button.setAttribute("aria-pressed", String(state.isolated === number));
         redraw();
       });
       legend.append(button);
@@ -342,10 +342,10 @@
     Object.assign(state, { scale: 1, dx: 0, dy: 0 });
     pointAt(-1, false);
     const [x, y] = group() ? group().axes : ["", ""];
-    by("axes").textContent = group() ? `Across: ${x}. Up: ${y}.` : "";
+    by("axes").textContent = group() ? `Horizontal axis: ${x}. Vertical axis: ${y}.` : "";
     canvas.setAttribute("aria-label", group() ? `Map of ${count(group().members.length, "video")}` : "Empty map");
     showAgreement();
-    showHealth();
+    showStatistics();
   }
 
   // --- one video -----------------------------------------------------------------------------------------------------
@@ -370,16 +370,16 @@
     canvas.dataset.selected = video;
     const body = by("detail-body");
     body.replaceChildren();
-    by("detail-heading").textContent = video < 0 ? "No video chosen" : data.names[video];
+    by("detail-heading").textContent = video < 0 ? "No video selected" : data.names[video];
     if (video < 0) {
-      body.append(text("p", "Choose a point of the map or a video of the list.", { className: "quiet" }));
+      body.append(text("p", "Select a point on the map or a video in the list.", { className: "quiet" }));
       return redraw();
     }
     if (groupOf[video] >= 0 && groupOf[video] !== state.group) showGroup(groupOf[video]);
     if (groupOf[video] >= 0) keepInView(video);
     body.append(factsOf(video), ...framesOf(video), ...neighboursOf(video));
     tip.hidden = true;
-    by("status").textContent = `Chosen: ${data.names[video]}`;
+    by("status").textContent = `Selected: ${data.names[video]}`;
     if (moveFocus) {
       by("detail").focus({ preventScroll: true });
       by("detail").scrollTop = 0;
@@ -408,24 +408,24 @@
   }
   function framesOf(video) {
     const pictures = data.pictures[video] || [];
-    const strip = data.strips[video];
+    const similarity = data.similarities[video];
     const reel = make("div", { className: "reel" }, ...pictures.map((jpeg, number) => make("img", {
       src: source(jpeg), alt: `Frame ${number + 1} of ${pictures.length}`,
     })));
-    const box = make("div", { className: strip ? "over-time" : "" });
+    const box = make("div", { className: similarity ? "over-time" : "" });
     if (pictures.length) box.append(reel);
     else box.append(text("p", "No pictures of this video.", { className: "quiet" }));
-    if (strip) box.append(...similarityOf(video, strip));
-    return [text("h3", strip ? "Frames, and similarity over time" : "Frames"), box];
+    if (similarity) box.append(...similarityOf(video, similarity));
+    return [text("h3", similarity ? "Frames, and similarity over time" : "Frames"), box];
   }
 
-  function similarityOf(video, strip) {
-    const { side: steps, rows, low, high } = strip;
+  function similarityOf(video, similarity) {
+    const { side: steps, rows, low, high } = similarity;
     const digits = high - low < 0.02 ? 5 : 3;
-    const levels = Uint8Array.from(atob(strip.levels), (character) => character.charCodeAt(0));
+    const levels = Uint8Array.from(atob(similarity.levels), (character) => character.charCodeAt(0));
     const matrix = make("canvas", { className: "matrix", width: steps, height: steps, tabIndex: 0, role: "img" });
     matrix.setAttribute("aria-label",
-      `Similarity of ${rows} rows with each other, from ${low} to ${high}. Arrow keys read values.`);
+      `Cosine of all pairs of ${rows} rows, from ${low} to ${high}. Arrow keys move the cursor.`);
     const image = new ImageData(steps, steps);
     levels.forEach((level, number) => image.data.set(heat(level / 255), 4 * number));
     matrix.getContext("2d").putImageData(image, 0, 0);
@@ -456,14 +456,14 @@
       cursor.y = clamp(cursor.y + ARROWS[event.key][1]);
       read();
     });
-    const what = data.windows ? "windows in order of time" : "rows in their order (windows, clips or views)";
-    readout.textContent = `${count(rows, "row")}: ${what}, from left to right and top to bottom; bright is alike ` +
+    const what = data.windows ? "windows in order of time" : "rows in order (windows, clips or views)";
+    readout.textContent = `${count(rows, "row")}: ${what}, from left to right and top to bottom; bright means similar ` +
       `(cosine ${low.toFixed(digits)} to ${high.toFixed(digits)}).`;
     const time = data.windows && seconds !== null
       ? make("div", { className: "time quiet" }, text("span", "0 s"), text("span", `${seconds} s`)) : "";
     return [matrix, time, readout];
   }
-  // From dark blue over violet and orange to light yellow: the order is seen without colours, too.
+  // From dark blue over violet and orange to light yellow: brightness rises, so that the order is visible without hue.
   const STOPS = [[13, 8, 70], [110, 20, 130], [205, 70, 90], [250, 150, 50], [252, 245, 170]];
   function heat(share) {
     const place = Math.min(share * (STOPS.length - 1), STOPS.length - 1.0001);
@@ -501,7 +501,7 @@
   }
   by("find").addEventListener("input", showList);
 
-  // --- health --------------------------------------------------------------------------------------------------------
+  // --- statistics ----------------------------------------------------------------------------------------------------
   function listing(summary, ...children) {
     const details = make("details", {}, text("summary", summary));
     // Filled when opened: thousands of entries would make the page slow.
@@ -520,31 +520,31 @@
     });
   }
 
-  function showHealth() {
-    const body = by("health-body");
+  function showStatistics() {
+    const body = by("statistics-body");
     body.replaceChildren();
     if (group()) {
       const of = group();
       if (data.groups.length > 1) body.append(text("p", `Of the features of size ${of.size}:`));
-      body.append(text("h3", "Norms"), histogram(of), text("h3", "What stands out"));
+      body.append(text("h3", "Norms"), histogram(of), text("h3", "Checks"));
       const collapsed = of.meanCosine !== null && of.meanCosine > 0.98
-        ? ": nearly all videos look the same to this network" : "";
+        ? ": the network hardly distinguishes the videos" : "";
       if (of.meanCosine !== null) body.append(text("p", `Mean cosine of two videos: ${of.meanCosine}${collapsed}.`));
       body.append(
         of.equalCount
-          ? listing(`Duplicates: ${count(of.equalCount, "video")} have the very same features as another`,
+          ? listing(`Duplicates: ${count(of.equalCount, "video")} have exactly the same features as another`,
             () => groupsOf(of.equal))
           : text("p", "No duplicates: no two videos have the same features."),
         of.alikeCount
-          ? listing(`Near-duplicates: ${count(of.alikeCount, "video")} have a cosine of at least ${data.alikeFrom} to another`,
+          ? listing(`Near-duplicates: ${count(of.alikeCount, "video")} have a cosine of at least ${data.nearDuplicate} to another`,
             () => groupsOf(of.alike))
-          : text("p", `No near-duplicates (cosine of at least ${data.alikeFrom}).`),
+          : text("p", `No near-duplicates (cosine of at least ${data.nearDuplicate}).`),
         of.deadCount
-          ? listing(`Dead dimensions: ${of.deadCount} of ${of.size} have one value in all videos`,
+          ? listing(`Dead dimensions: ${of.deadCount} of ${of.size} have the same value in all videos`,
             () => [text("p", of.dead.join(", ") + (of.deadCount > of.dead.length ? ", ..." : ""))])
           : text("p", of.members.length > 1 ? `No dead dimensions among ${of.size}.` : "One video only: no comparison."),
       );
-      if (of.zero.length) body.append(listing(`${count(of.zero.length, "video")} with features of zero only`,
+      if (of.zero.length) body.append(listing(`${count(of.zero.length, "video")} whose features are all zero`,
         () => groupsOf([of.zero])));
     }
     body.append(data.notFinite.length
@@ -596,7 +596,7 @@
         data.failed.map(([video, stage, kind, message]) => [link(video), stage, kind, message])));
     }
     if (data.problems.length) {
-      body.append(text("h3", `Not to be shown: ${data.problems.length}`), table(["video", "why"],
+      body.append(text("h3", `Without usable features: ${data.problems.length}`), table(["video", "reason"],
         data.problems.map(([video, why]) => [link(video), why])));
     }
   }
@@ -614,7 +614,7 @@
   by("notes").append(...data.notes.map((note) => text("li", note)));
   for (const [name, value] of data.facts) by("facts").append(text("dt", name), text("dd", value));
   fillChoice("colour", data.columns.map(({ name }) => name), (number) => {
-    Object.assign(state, { column: number, alone: -1 });
+    Object.assign(state, { column: number, isolated: -1 });
     showLegend();
     showAgreement();
     redraw();

@@ -1,4 +1,4 @@
-"""One HTML page that holds everything: markup, style, program and data."""
+"""A self-contained HTML page: markup, style, program and data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 def render(data: Mapping[str, Any]) -> bytes:
     """The page that shows `data`, in UTF-8.
 
-    Names and messages are strangers' text. They get into the page in one place only, a block of JSON in ASCII in which
-    nothing can end the block, and the program shows them as text. The page's own policy forbids every script but that
-    program, and every connection.
+    Names and messages in the data are not trusted. They are in one place of the page only, a block of ASCII JSON
+    without the characters that could end it, and the program sets them as text. The page's content security policy
+    forbids all other scripts and all connections.
     """
     style, program = (_part(name) for name in ("page.css", "page.js"))
     text = json.dumps(data, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
@@ -41,8 +41,8 @@ def render(data: Mapping[str, Any]) -> bytes:
     return page.encode("utf-8")
 
 
-def packed(values: bytes) -> str:
-    """Bytes as text in base 64."""
+def base64_of(values: bytes) -> str:
+    """Base 64."""
     return base64.b64encode(values).decode("ascii")
 
 
@@ -51,4 +51,4 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    return f"sha256-{packed(hashlib.sha256(text.encode('utf-8')).digest())}"
+    return f"sha256-{base64_of(hashlib.sha256(text.encode('utf-8')).digest())}"

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from vidfeat.errors import VideoError
-from vidfeat.store import VIDEO_SUFFIXES
+from vidfeat.videos import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -26,11 +26,10 @@ _MOST_DECODED = 300
 _THREADS = 2
 
 
-def find(name: str, root: Path | None) -> Path | None:
-    """The file of a video below `root`, or None. A name without a video's suffix may stand for one with it.
+def find_video(name: str, root: Path | None) -> Path | None:
+    """The file of a video below `root`, or None. A name without a video's suffix is also tried with each suffix.
 
-    Names come from files and are not trusted: only what lies below `root` by its name is looked at. Links that are
-    there are the user's own and are followed.
+    Names come from files and are not trusted: only paths below `root` are tried. Links below it are followed.
     """
     if root is None or not name or "\0" in name:
         return None
@@ -55,16 +54,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def share_out(videos: int, budget_bytes: int) -> tuple[int, int]:
-    """How many frames a video gets, and how many videos get some, so that the pictures take about `budget_bytes`."""
+def frames_per_video(videos: int, budget_bytes: int) -> tuple[int, int]:
+    """Frames per video, and how many videos have some, so that the pictures take about `budget_bytes`."""
     affordable = max(1, budget_bytes // _TYPICAL_BYTES)
     if videos > affordable:
         return 1, affordable
     return min(_MOST_FRAMES, affordable // max(1, videos)), videos
 
 
-def take(paths: Mapping[int, Path], frames: int, budget_bytes: int) -> Iterator[tuple[int, list[bytes]]]:
-    """The pictures of each video in turn, by its key, till the budget is used up; none of a video that is broken."""
+def take_pictures(paths: Mapping[int, Path], frames: int, budget_bytes: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The pictures of each video in order, with its key, until the budget is used up; a broken video has none."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
     with pool:
         waiting: list[tuple[int, Future[list[bytes]]]] = []
@@ -86,9 +85,9 @@ def take(paths: Mapping[int, Path], frames: int, budget_bytes: int) -> Iterator[
 def frames_of(path: Path, count: int) -> list[bytes]:
     """Up to `count` frames of a video, evenly over its time, as JPEG of at most `WIDTH` x `HEIGHT`.
 
-    One frame is the key frame nearest before the middle, as that is quick and thousands of videos may follow. Several
-    are looked for near their own times, for a bounded effort: pictures on a page need not be exact. Empty for a file
-    that cannot be read.
+    A single frame is the last key frame before the middle, which is quick to decode. Several frames are taken near
+    their times, with a bound on the frames that are decoded for each: pictures need not be exact. Empty for a file that
+    cannot be read.
     """
     from vidfeat.video.source import open_video
 
@@ -103,12 +102,12 @@ def frames_of(path: Path, count: int) -> list[bytes]:
                 if frame is not None:
                     pictures.append(_as_jpeg(frame))
     except VideoError:
-        return pictures  # what could be had: the run told about the rest
+        return pictures  # those before the error, which the run reports
     return pictures
 
 
 def _times(video: OpenVideo, count: int) -> list[int | None]:
-    """The middles of `count` equal parts of the video, in ticks of its stream; [None] where its length is unknown."""
+    """The middles of `count` equal parts of the video, in its time base; [None] where its length is unknown."""
     duration = video.stream.duration
     if duration is None and video.container.duration is not None and video.stream.time_base:
         duration = int(video.container.duration / 1_000_000 / video.stream.time_base)
@@ -119,7 +118,7 @@ def _times(video: OpenVideo, count: int) -> list[int | None]:
 
 
 def _frame_at(video: OpenVideo, time: int | None) -> VideoFrame | None:
-    """The next frame that is shown at `time` or later, or the last of those that may be decoded to find it."""
+    """The next frame that is shown at `time` or later, or the last of `_MOST_DECODED` frames."""
     last = None
     for number, frame in enumerate(video.container.decode(video.stream), start=1):
         last = frame

@@ -1,4 +1,4 @@
-"""From vectors to a map: two coordinates for each."""
+"""A two-dimensional map of vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Map:
 
     Attributes:
         places: float64 `[N, 2]`, each coordinate in [0, 1], the same scale for both; (0.5, 0.5) where all are equal.
-        axes: what the two coordinates are, for people.
+        axes: labels of the two axes.
     """
 
     places: npt.NDArray[np.float64]
@@ -30,13 +30,13 @@ class Map:
 
 
 def project(vectors: npt.NDArray[np.float32], method: Method) -> Map:
-    """Draw a map of `vectors` `[N, C]`, which are finite. The same vectors give the same map.
+    """Project finite `vectors` `[N, C]` to two dimensions. The same vectors give the same map.
 
     Raises:
-        UsageError: UMAP is asked for and not installed.
+        UsageError: UMAP is not installed.
     """
     if method == "umap":
-        fit = _umap()  # refused before any work, and for few vectors too
+        fit = _umap()  # also where there are too few vectors, so that the error does not depend on their number
         if len(vectors) >= _FEWEST_FOR_UMAP:
             neighbours = min(15, len(vectors) - 1)
             places = fit(n_neighbors=neighbours, metric="cosine", random_state=0, n_jobs=1).fit_transform(vectors)
@@ -46,7 +46,7 @@ def project(vectors: npt.NDArray[np.float32], method: Method) -> Map:
 
 
 def require(method: Method) -> None:
-    """Raise `UsageError` if what a method needs is not installed."""
+    """Raise `UsageError` if the package of a method is not installed."""
     if method == "umap":
         _umap()
 
@@ -84,7 +84,7 @@ def _principal(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64
     scores, lengths, directions = np.linalg.svd(centred @ basis, full_matrices=False)
     for axis in range(min(2, len(lengths))):
         loadings = basis @ directions[axis]
-        # The sign of a component is arbitrary: its largest loading points up.
+        # The sign of a component is arbitrary: its largest loading is made positive.
         sign = np.sign(loadings[np.abs(loadings).argmax()]) or 1.0
         places[:, axis] = sign * scores[:, axis] * lengths[axis]
     shares = [float(length) ** 2 / total for length in lengths[:2]] + [0.0]

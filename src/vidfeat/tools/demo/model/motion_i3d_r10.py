@@ -1,5 +1,5 @@
 # The network of `vidfeat demo`: an I3D (MMAction2's ResNet3d) with one block a stage and 16 base channels, which takes
-# 16 frames of a two-second clip at 80x60. It knows motions of rendered shapes, not actions: see README.md beside it.
+# 16 frames of a two-second clip at 80x60. It is trained on motions of rendered shapes, not on actions: see README.md beside it.
 model = dict(
     type='Recognizer3D',
     backbone=dict(

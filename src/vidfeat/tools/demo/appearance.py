@@ -1,6 +1,6 @@
-"""What things and their surroundings look like: colours, shapes, textures, backgrounds.
+"""The appearance of sprites and backgrounds: colours, shapes, textures.
 
-Nothing here depends on the motion. Training and testing draw from different shapes, textures, backgrounds and hues.
+It does not depend on the motion. Training and testing draw from different shapes, textures, backgrounds and hues.
 Images are float32 RGB in [0, 255]; coordinates are in [-1, 1], x to the right and y down.
 """
 
@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.tools.demo.chance import Chance, Split
+from vidfeat.tools.demo.random_generator import RandomGenerator, Split
 
 Floats = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 Colour = npt.NDArray[np.float32]
-Mix = Callable[[Chance, Floats, Floats], Floats]
-"""How much of the second of two colours is at each place: x and y to values in [0, 1], all `[H, W]`."""
+Mix = Callable[[RandomGenerator, Floats, Floats], Floats]
+"""The share of the second of two colours at each position: x and y to values in [0, 1], all `[H, W]`."""
 
 
 @dataclass(frozen=True)
@@ -27,33 +27,33 @@ class Palette:
     """The colours of a clip, float32 RGB `[3]` in [0, 255].
 
     Attributes:
-        ground: the two of the background.
-        things: the two of each thing, which stand out from the background by their brightness.
+        ground: the two colours of the background.
+        sprites: the two colours of each sprite, which differ from the background in brightness.
     """
 
     ground: tuple[Colour, Colour]
-    things: tuple[tuple[Colour, Colour], ...]
+    sprites: tuple[tuple[Colour, Colour], ...]
 
 
-def draw_palette(chance: Chance, things: int) -> Palette:
-    """Bright things before a dark ground, or the other way round, in hues of the split."""
-    darkness = chance.between(0.12, 0.38), chance.between(0.12, 0.38)
-    if chance.happens(0.5):
-        ground = _colour(chance, 0.3, 0.9, darkness[0]), _colour(chance, 0.3, 0.9, darkness[1])
+def draw_palette(rng: RandomGenerator, sprites: int) -> Palette:
+    """Bright sprites on a dark background, or dark ones on a bright background, in hues of the split."""
+    darkness = rng.uniform(0.12, 0.38), rng.uniform(0.12, 0.38)
+    if rng.bernoulli(0.5):
+        ground = _colour(rng, 0.3, 0.9, darkness[0]), _colour(rng, 0.3, 0.9, darkness[1])
         value = 0.62, 1.0
     else:
-        ground = _colour(chance, 0.1, 0.45, 1 - darkness[0] / 2), _colour(chance, 0.1, 0.45, 1 - darkness[1] / 2)
+        ground = _colour(rng, 0.1, 0.45, 1 - darkness[0] / 2), _colour(rng, 0.1, 0.45, 1 - darkness[1] / 2)
         value = 0.2, 0.6
-    return Palette(ground, tuple((_vivid(chance, *value), _vivid(chance, *value)) for _ in range(things)))
+    return Palette(ground, tuple((_vivid(rng, *value), _vivid(rng, *value)) for _ in range(sprites)))
 
 
-def _vivid(chance: Chance, low: float, high: float) -> Colour:
-    return _colour(chance, 0.45, 1.0, chance.between(low, high))
+def _vivid(rng: RandomGenerator, low: float, high: float) -> Colour:
+    return _colour(rng, 0.45, 1.0, rng.uniform(low, high))
 
 
-def _colour(chance: Chance, pale: float, full: float, value: float) -> Colour:
+def _colour(rng: RandomGenerator, pale: float, full: float, value: float) -> Colour:
     """A colour of any hue of the split; saturation between `pale` and `full`, all in [0, 1]."""
-    hsv = np.array([[[chance.between(0, 360), chance.between(pale, full), value]]], np.float32)
+    hsv = np.array([[[rng.uniform(0, 360), rng.uniform(pale, full), value]]], np.float32)
     colour: Colour = 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
     return colour
 
@@ -114,32 +114,32 @@ SHAPES: Mapping[Split, Sequence[Points]] = {
 
 
 # --- textures ---------------------------------------------------------------------------------------------------------
-# All show which way a thing is turned.
+# All of them make a rotation visible.
 
 
-def _bars(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _soft(np.sin(x * chance.between(4, 7)))
+def _bars(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _soft(np.sin(x * rng.uniform(4, 7)))
 
 
-def _quarters(chance: Chance, x: Floats, y: Floats) -> Floats:
+def _quarters(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
     return _soft(8 * x * y)
 
 
-def _halves(chance: Chance, x: Floats, y: Floats) -> Floats:
+def _halves(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
     return _soft(6 * y)
 
 
-def _dots(chance: Chance, x: Floats, y: Floats) -> Floats:
-    pitch = chance.between(6, 8)
+def _dots(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    pitch = rng.uniform(6, 8)
     return _soft(2.5 * (np.cos(pitch * x + 1) + np.cos(pitch * y + 1) - 0.9))
 
 
-def _wedge(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _soft(5 * (np.abs(np.arctan2(y, x)) - chance.between(0.9, 1.6)))
+def _wedge(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _soft(5 * (np.abs(np.arctan2(y, x)) - rng.uniform(0.9, 1.6)))
 
 
-def _spot(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _soft(9 * (chance.between(0.3, 0.4) - np.hypot(x - 0.25, y - 0.3)))
+def _spot(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _soft(9 * (rng.uniform(0.3, 0.4) - np.hypot(x - 0.25, y - 0.3)))
 
 
 TEXTURES: Mapping[Split, Sequence[Mix]] = {"train": (_bars, _quarters, _halves), "test": (_dots, _wedge, _spot)}
@@ -152,66 +152,66 @@ def _soft(x: npt.NDArray[np.floating]) -> Floats:
 # --- backgrounds ------------------------------------------------------------------------------------------------------
 
 
-def _blobs(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _upsampled(chance, 5, x.shape)
+def _blobs(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _upsampled(rng, 5, x.shape)
 
 
-def _slope(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _soft(0.5 * _across(chance, x, y))
+def _slope(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _soft(0.5 * _across(rng, x, y))
 
 
-def _waves(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _soft(0.5 * np.sin(chance.between(5, 10) * _across(chance, x, y)))
+def _waves(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _soft(0.5 * np.sin(rng.uniform(5, 10) * _across(rng, x, y)))
 
 
-def _tiles(chance: Chance, x: Floats, y: Floats) -> Floats:
-    pitch = chance.between(5, 9)
+def _tiles(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    pitch = rng.uniform(5, 9)
     return _soft(1.5 * np.sin(pitch * x) * np.sin(pitch * y))
 
 
-def _rings(chance: Chance, x: Floats, y: Floats) -> Floats:
-    centre = chance.between(-1, 1), chance.between(-1, 1)
-    return _soft(0.5 * np.sin(chance.between(6, 11) * np.hypot(x - centre[0], y - centre[1])))
+def _rings(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    centre = rng.uniform(-1, 1), rng.uniform(-1, 1)
+    return _soft(0.5 * np.sin(rng.uniform(6, 11) * np.hypot(x - centre[0], y - centre[1])))
 
 
-def _speckles(chance: Chance, x: Floats, y: Floats) -> Floats:
-    return _upsampled(chance, 24, x.shape)
+def _speckles(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    return _upsampled(rng, 24, x.shape)
 
 
 BACKGROUNDS: Mapping[Split, Sequence[Mix]] = {"train": (_blobs, _slope, _waves), "test": (_tiles, _rings, _speckles)}
 
 
-def _across(chance: Chance, x: Floats, y: Floats) -> Floats:
-    angle = chance.between(0, np.pi)
+def _across(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
+    angle = rng.uniform(0, np.pi)
     return np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
 
 
-def _upsampled(chance: Chance, cells: int, shape: tuple[int, ...]) -> Floats:
-    coarse = chance.noise(cells, cells * shape[1] // shape[0])
+def _upsampled(rng: RandomGenerator, cells: int, shape: tuple[int, ...]) -> Floats:
+    coarse = rng.noise(cells, cells * shape[1] // shape[0])
     return np.clip(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def draw_background(chance: Chance, colours: tuple[Colour, Colour], height: int, width: int) -> Floats:
+def draw_background(rng: RandomGenerator, colours: tuple[Colour, Colour], height: int, width: int) -> Floats:
     """float32 `[height, width, 3]`."""
-    return _painted(chance, chance.one_of(BACKGROUNDS), colours, height, width)
+    return _painted(rng, rng.choice(BACKGROUNDS), colours, height, width)
 
 
-def draw_thing(chance: Chance, colours: tuple[Colour, Colour], side: int) -> Floats:
+def draw_sprite(rng: RandomGenerator, colours: tuple[Colour, Colour], side: int) -> Floats:
     """A shape with a texture, float32 `[side, side, 4]`: colour times opacity, then opacity in [0, 1]."""
-    outline = chance.one_of(SHAPES)
+    outline = rng.choice(SHAPES)
     fine = 4 * side
     drawn = np.zeros((fine, fine), np.uint8)
     cv2.fillPoly(drawn, [np.rint((1 + 0.94 * outline) * fine / 2).astype(np.int32)], 255)
     opacity = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-    painted = _painted(chance, chance.one_of(TEXTURES), colours, side, side)
+    painted = _painted(rng, rng.choice(TEXTURES), colours, side, side)
     return np.concatenate([painted * opacity, opacity], axis=-1)
 
 
-def _painted(chance: Chance, mix: Mix, colours: tuple[Colour, Colour], height: int, width: int) -> Floats:
+def _painted(rng: RandomGenerator, mix: Mix, colours: tuple[Colour, Colour], height: int, width: int) -> Floats:
     across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
     x, y = np.meshgrid(across, down)
-    share = mix(chance, x, y)[..., None].astype(np.float32)
+    share = mix(rng, x, y)[..., None].astype(np.float32)
     return colours[0] * (1 - share) + colours[1] * share
