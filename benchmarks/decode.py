@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vidfeat.preprocessing.sampling import plan_clips
-from vidfeat.recipe import Sampling, SegmentSampling
+from vidfeat.preprocessing.sampling import SegmentSampling
+from vidfeat.recipe import TimeGrid
 from vidfeat.video import VideoInfo, decode, probe, with_exact_frames
 from vidfeat.video.packets import plan_feed
 
-PLANS: dict[str, Sampling] = {
+PLANS: dict[str, TimeGrid] = {
     "TSN, 25 x 1": SegmentSampling(clip_len=1, num_clips=25),
     "SlowOnly, 10 x 4 x 16": SegmentSampling(clip_len=4, frame_interval=16, num_clips=10),
     "SlowOnly, 1 x 4 x 16": SegmentSampling(clip_len=4, frame_interval=16),
@@ -33,9 +33,9 @@ PLANS: dict[str, Sampling] = {
 }
 
 
-def wanted_frames(info: VideoInfo, sampling: Sampling) -> list[int]:
+def wanted_frames(info: VideoInfo, sampling: TimeGrid) -> list[int]:
     """The distinct frames of a plan."""
-    return [int(index) for index in np.unique(plan_clips(info.frames, sampling))]
+    return [int(index) for index in np.unique(sampling.frame_index(info.frames))]
 
 
 def packets_fed(info: VideoInfo, wanted: list[int]) -> tuple[int, int]:

@@ -28,7 +28,6 @@ import vidfeat
 from vidfeat.inference.normalize import Normalizer
 from vidfeat.mmaction import compile_file
 from vidfeat.models import Recognizer, build, channels_last
-from vidfeat.preprocessing.sampling import plan_clips
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
 from vidfeat.tools.demo import CONFIG, weights
@@ -62,7 +61,7 @@ class RenderedClips(Dataset[tuple[torch.Tensor, int]]):
         number, label = divmod(index, len(MOTIONS))
         scene = draw_scene(list(MOTIONS)[label], "train", number)
         transform = FrameTransformer(self._recipe.transforms)
-        plan = plan_clips(FRAMES, self._recipe.sampling)[0]
+        plan = self._recipe.sampling.frame_index(FRAMES)[0]
         frames = [transform(frame, where="rendered")[0] for frame in scene.frames(plan)]
         return torch.from_numpy(np.stack(frames)), label
 

@@ -12,7 +12,7 @@ import pytest
 from vidfeat import Encoder, Job, Pooling, UsageError, VideoRef, encoder
 from vidfeat.mmaction import compile_file
 from vidfeat.models.random_weights import write_random_weights
-from vidfeat.recipe import WindowSampling
+from vidfeat.preprocessing.sampling import WindowSampling
 
 
 @pytest.fixture(scope="module")

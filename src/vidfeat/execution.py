@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 import torch
 
@@ -29,7 +29,7 @@ from vidfeat.features import Outcome, VideoFailure, VideoFeatures
 from vidfeat.hardware import usable_cores
 from vidfeat.inference.backends import Backend
 from vidfeat.inference.devices import choose_decoder, choose_devices
-from vidfeat.job import Job, OnCorrupt, Precision
+from vidfeat.job import Decoder, Job, OnCorrupt, Precision
 from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
 from vidfeat.store import RunStore, Summary, WorkIdentity
@@ -173,7 +173,7 @@ class Extractor:
         request: FeatureRequest | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
-        decoder: Literal["pyav", "nvdec"] = "pyav",
+        decoder: Decoder = "pyav",
         compiled: bool = False,
         threads: int | None = None,
         timeout_seconds: float = 60.0,
@@ -181,6 +181,7 @@ class Extractor:
     ) -> None:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UsageError("threads", expected="a whole number above 0, or None for all cores", found=repr(threads))
+        require_hardware(str(device), decoder)
         if isinstance(encoder, Recipe | str | os.PathLike):
             encoder = _compile(
                 encoder, checkpoint=checkpoint, cfg_options=cfg_options, request=request, progress=progress
@@ -295,6 +296,18 @@ def probe_all(
             elif isinstance(event, VideoDecoded):
                 left -= 1
                 yield Probed(videos[event.index], infos.pop(event.index))
+
+
+def require_hardware(device: str = "auto", decoder: Decoder = "pyav") -> None:
+    """See that this machine has what a job asks for, before anything is downloaded for it.
+
+    Args:
+        device, decoder: as in `Job`.
+
+    Raises:
+        DeviceError, UsageError: it has not.
+    """
+    choose_decoder(decoder, choose_devices(device)[0])
 
 
 def identity_of(encoder: Encoder, job: Job) -> WorkIdentity:

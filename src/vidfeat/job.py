@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
-from vidfeat.recipe import Pooling, Sampling, part_from_json, part_to_json
+from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
 from vidfeat.videos import VideoRef, expand
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Job:
     encoders: Encoder | Sequence[Encoder]
     out: str | os.PathLike[str] | None = None
     video_root: str | os.PathLike[str] | None = None
-    grid: Sampling | None = None
+    grid: TimeGrid | None = None
     pooling: Pooling | None = None
     precision: Precision = "fp32"
     device: str = "auto"

@@ -11,13 +11,9 @@ import hashlib
 import importlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, cast, get_args
+from typing import Any, Literal, Protocol, Union, get_args
 
 from vidfeat.errors import ConfigError
-
-if TYPE_CHECKING:
-    from vidfeat.preprocessing.sampling import ClipPlan
-    from vidfeat.video import Timeline
 
 RECIPE_SCHEMA = 1
 """Raised whenever the meaning of a recipe's fields changes, so that old digests no longer match."""
@@ -26,110 +22,22 @@ RECIPE_SCHEMA = 1
 # --- which frames make which clip -------------------------------------------------------------------------------------
 
 
-class TimeGrid:
-    """Base of the samplings, which decide the frames and the time of each clip."""
+class TimeGrid(Protocol):
+    """Which frames make which clip, and when; `vidfeat.preprocessing.grid` has the base class and the table."""
 
-    def plan(self, timeline: Timeline, segment: tuple[float, float] | None = None) -> ClipPlan:
-        """See `vidfeat.preprocessing.sampling.plan`."""
-        from vidfeat.preprocessing.sampling import plan
+    @property
+    def clip_len(self) -> int:
+        """Frames of a clip."""
 
-        return plan(cast("Sampling", self), timeline, segment)
+    @property
+    def dense(self) -> bool:
+        """Whether each clip is a window with rows of its own; else the clips together stand for the whole video."""
 
+    def frame_index(self, frames: int, fps: float | None = None) -> Any:
+        """int64 `[clips, clip_len]`: the frames of every clip of a video of `frames` frames."""
 
-@dataclass(frozen=True)
-class SegmentSampling(TimeGrid):
-    """`num_clips` clips spread evenly, each in the middle of its segment (MMAction2's `SampleFrames`, test mode).
-
-    Attributes:
-        clip_len: frames per clip.
-        frame_interval: distance between neighbouring frames of a clip, in frames.
-        num_clips: clips per video; doubled by `twice_sample`.
-        twice_sample: also take the clips at the start of each segment.
-        out_of_bound: what stands in for frames past the end of a short video: the video from its start again, or the
-            clip's last frame that exists.
-    """
-
-    clip_len: int
-    frame_interval: int = 1
-    num_clips: int = 1
-    twice_sample: bool = False
-    out_of_bound: Literal["loop", "repeat_last"] = "loop"
-
-
-@dataclass(frozen=True)
-class DenseSampling(TimeGrid):
-    """`num_clips` clips inside `sample_range` frames, at `num_sample_positions` places (`DenseSampleFrames`).
-
-    Attributes:
-        clip_len, frame_interval, num_clips, out_of_bound: as in `SegmentSampling`; `num_clips` is per position.
-        sample_range: length of the range, in frames.
-        num_sample_positions: start positions of the range, spread evenly over the video.
-    """
-
-    clip_len: int
-    frame_interval: int = 1
-    num_clips: int = 1
-    sample_range: int = 64
-    num_sample_positions: int = 10
-    out_of_bound: Literal["loop", "repeat_last"] = "loop"
-
-
-@dataclass(frozen=True)
-class SpreadSampling(TimeGrid):
-    """`num_clips` clips spread from the first frame to the last (`SampleFrames` of MMAction2 1.x, test mode).
-
-    Single frames lie in the middle of equal parts of the video; longer clips start at equal distances, the first with
-    the first frame and the last so that it ends with the last frame. One longer clip lies in the middle.
-
-    Attributes:
-        clip_len, frame_interval, num_clips, out_of_bound: as in `SegmentSampling`.
-        twice_sample: single frames are taken at the start of each part, too; of longer clips there are twice as many
-            at the same distances, the second half past the end.
-        target_fps: frames per second that `frame_interval` refers to: in a video of another rate the clip covers the
-            same time. None takes frames as they come.
-    """
-
-    clip_len: int
-    frame_interval: int = 1
-    num_clips: int = 1
-    twice_sample: bool = False
-    out_of_bound: Literal["loop", "repeat_last"] = "loop"
-    target_fps: float | None = None
-
-
-@dataclass(frozen=True)
-class UniformSampling(TimeGrid):
-    """Clips that each span the whole video, a frame from each of `clip_len` equal parts (`UniformSample`, test mode).
-
-    Attributes:
-        clip_len: frames per clip.
-        num_clips: clips per video; in each part they take frames at equal distances.
-    """
-
-    clip_len: int
-    num_clips: int = 1
-
-
-@dataclass(frozen=True)
-class WindowSampling(TimeGrid):
-    """A clip every `clip_interval` frames, as many as the video has room for (`UntrimmedSampleFrames`).
-
-    Window k, from 0, has its *centre* (frame `clip_len // 2` of the clip) at frame
-    `clip_interval // 2 + k * clip_interval`. Frames before the first and past the last are replaced by those. A video
-    too short for the first centre has one window in its middle.
-
-    Attributes:
-        clip_len: frames per clip.
-        clip_interval: distance between neighbouring centres, in frames.
-        frame_interval: distance between neighbouring frames of a clip, in frames.
-    """
-
-    clip_len: int
-    clip_interval: int
-    frame_interval: int = 1
-
-
-Sampling = Union[SegmentSampling, DenseSampling, SpreadSampling, UniformSampling, WindowSampling]
+    def plan(self, timeline: Any, segment: tuple[float, float] | None = None) -> Any:
+        """The `ClipPlan` of a video with a `Timeline`."""
 
 
 # --- what is done to each frame ---------------------------------------------------------------------------------------
@@ -297,7 +205,7 @@ class Recipe:
         pooling: how its output becomes one row.
     """
 
-    sampling: Sampling
+    sampling: TimeGrid
     transforms: tuple[FrameTransform, ...]
     normalize: Normalize
     model: ModelSpec
@@ -325,13 +233,13 @@ class Recipe:
             ConfigError: the data is of another schema, or has an unknown type or field.
         """
         # By name, since models import this module, and PyTorch.
-        types = (*_TYPES, *importlib.import_module("vidfeat.models").CONFIGS)
+        types = (*_TYPES, *_grids(), *importlib.import_module("vidfeat.models").CONFIGS)
         if data.get("schema") != RECIPE_SCHEMA:
             raise ConfigError("recipe.schema", expected=f"{RECIPE_SCHEMA}", found=repr(data.get("schema")))
         recipe = part_from_json({name: part for name, part in data.items() if name != "schema"}, "recipe", types)
         if not isinstance(recipe, cls):
             raise ConfigError("recipe.type", expected="Recipe", found=type(recipe).__name__)
-        for name, kinds in _PARTS.items():
+        for name, kinds in {"sampling": _grids(), **_PARTS}.items():
             value = getattr(recipe, name)
             parts = value if name == "transforms" else (value,)
             if not isinstance(parts, tuple) or not all(isinstance(part, kinds) for part in parts):
@@ -346,17 +254,22 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-_TYPES: tuple[type, ...] = (Recipe, *get_args(Sampling), *get_args(FrameTransform), Normalize, ModelSpec, Pooling)
-"""The dataclasses of a recipe, apart from those of `vidfeat.models`."""
+_TYPES: tuple[type, ...] = (Recipe, *get_args(FrameTransform), Normalize, ModelSpec, Pooling)
+"""The dataclasses of a recipe, apart from grids and those of `vidfeat.models`."""
 
 _PARTS: dict[str, tuple[type, ...]] = {
-    "sampling": get_args(Sampling),
     "transforms": get_args(FrameTransform),
     "normalize": (Normalize,),
     "model": (ModelSpec,),
     "pooling": (Pooling,),
 }
 """What may stand in each field of a recipe."""
+
+
+def _grids() -> tuple[type, ...]:
+    # By name, since they are made of what is above this module.
+    found: tuple[type, ...] = importlib.import_module("vidfeat.preprocessing.grid").grid_types()
+    return found
 
 
 def part_to_json(value: Any) -> Any:
@@ -369,17 +282,18 @@ def part_to_json(value: Any) -> Any:
     return value
 
 
-def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] = _TYPES) -> Any:
+def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] | None = None) -> Any:
     """The part that `part_to_json` made `value` of.
 
     Args:
         value: JSON data.
         where: its name, for errors.
-        types: the classes that it may hold.
+        types: the classes that it may hold; all that are no network's where None.
 
     Raises:
         ConfigError: it has an unknown type or field.
     """
+    types = types or (*_TYPES, *_grids())
     if isinstance(value, list):
         return tuple(part_from_json(item, f"{where}[{index}]", types) for index, item in enumerate(value))
     if not isinstance(value, dict):

@@ -26,7 +26,6 @@ from vidfeat import Extractor
 from vidfeat.errors import Kind, VideoError
 from vidfeat.mmaction import compile_file
 from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec, read_clips
-from vidfeat.preprocessing.sampling import plan_clips
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
 from vidfeat.store import verify
@@ -127,7 +126,7 @@ def problem_of(path: Path, recipe: Recipe) -> tuple[str, str]:
         return f"{frames} frames instead of {len(truth.frames)}", "done"
     if len(infos[-1].timeline) != frames or (np.diff(infos[-1].timeline.pts_seconds) <= 0).any():
         return "times that do not rise", "done"
-    wanted = np.unique(plan_clips(frames, recipe.sampling))
+    wanted = np.unique(recipe.sampling.frame_index(frames))
     if wanted[-1] >= len(truth.frames):
         return f"frame {wanted[-1]} of {len(truth.frames)}, whole: {truth.whole}", "done"
     transform = FrameTransformer(recipe.transforms)

@@ -1,6 +1,5 @@
 """Lists, names and outputs made by somebody who wishes us ill."""
 
-import hashlib
 import os
 import pickle
 import sys
@@ -8,21 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vidfeat.store.journal import journal_path
 
+from store.store_worker import SESSION, begin
 from vidfeat.errors import OutputError, UsageError, VideoError
-from vidfeat.store import (
-    Entry,
-    Failure,
-    RunIdentity,
-    RunStore,
-    Success,
-    open_format,
-    verify,
-)
-from vidfeat.videos import list_digest, read_list, scan
-
-HEADER = {"recipe": {}, "checkpoint": {"source": "x"}, "device": "cpu", "numerics": {}, "versions": {}}
+from vidfeat.features import VideoFailure, VideoFeatures
+from vidfeat.formats import open_sink
+from vidfeat.store import verify
+from vidfeat.videos import VideoRef, read_list, scan
 
 
 @pytest.fixture
@@ -151,23 +142,27 @@ def test_scanning_ends_on_loops_of_links(root):
 # --- outputs ---
 
 
-def entries_of(*names):
-    return [Entry(index, name, Path("x")) for index, name in enumerate(names)]
+def videos_of(*keys):
+    return [VideoRef(key, "x") for key in keys]
 
 
-def begin(out, entries, **options):
-    recipe = hashlib.sha256(b"{}").hexdigest()
-    return RunStore.open(out, RunIdentity(recipe, "b", "fp32", list_digest(entries)), entries, **options)
+def features_of(key, value=0.0):
+    return VideoFeatures(key, "test", np.full(1, value, np.float32))
+
+
+def finish(out, *keys):
+    with begin(out, videos_of(*keys)) as store:
+        store.commit([features_of(key) for key in keys], SESSION)
+        store.finalize()
 
 
 @pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "..", "", ".", "a\0.mp4", "//x/y.mp4"])
 def test_a_name_never_leads_out_of_the_output_folder(tmp_path, name):
-    entries = entries_of("ok.mp4", name)
     with pytest.raises(UsageError, match=r"a relative path without '..'"):
-        begin(tmp_path / "feats", entries)
+        begin(tmp_path / "feats", videos_of("ok.mp4", name))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match=r"a relative path without '..'"):
-        open_format(tmp_path / "feats").keep((name, np.zeros(1, np.float32)))
+        open_sink(tmp_path / "feats").write([features_of(name)])
 
 
 def test_a_link_in_the_output_folder_is_not_followed(tmp_path):
@@ -177,12 +172,11 @@ def test_a_link_in_the_output_folder_is_not_followed(tmp_path):
     (out / "link").symlink_to(elsewhere)
     (out / "file.npy").symlink_to(elsewhere / "file.npy")
     (elsewhere / "file.npy").write_text("precious")
-    entries = entries_of("link/a.mp4", "link/new/b.mp4", "file.mp4")
-    with begin(out, entries) as store:
-        for entry in entries[:2]:
+    with begin(out, videos_of("link/a.mp4", "link/new/b.mp4", "file.mp4")) as store:
+        for key in ("link/a.mp4", "link/new/b.mp4"):
             with pytest.raises(OutputError, match="a symbolic link to"):
-                store.commit(Success(entry, np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
-        store.commit(Success(entries[2], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
+                store.commit([features_of(key)], SESSION)
+        store.commit([features_of("file.mp4")], SESSION)
     assert (elsewhere / "file.npy").read_text() == "precious"
     assert not (out / "file.npy").is_symlink()
     assert [path.name for path in elsewhere.iterdir()] == ["file.npy"]
@@ -190,8 +184,7 @@ def test_a_link_in_the_output_folder_is_not_followed(tmp_path):
 
 def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
     out = tmp_path / "feats"
-    entries = entries_of("a.mp4")
-    with begin(out, entries) as store:
+    with begin(out, videos_of("a.mp4")) as store:
         seen = []
 
         def spy(event, args):
@@ -200,12 +193,12 @@ def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
 
         watching = True
         sys.addaudithook(spy)
-        store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
+        store.commit([features_of("a.mp4")], SESSION)
         watching = False
     (temporary,) = (path for path in seen if path.suffix == ".tmp")
     (tmp_path / "precious").write_text("precious")
     temporary.symlink_to(tmp_path / "precious")
-    open_format(out).keep(("a.mp4", np.ones(1, np.float32)))
+    open_sink(out).write([features_of("a.mp4", 1.0)])
     assert (tmp_path / "precious").read_text() == "precious"
     assert np.load(out / "a.npy") == [1.0]
     assert not temporary.is_symlink()
@@ -231,10 +224,7 @@ class Boom:
 )
 def test_verify_runs_no_code_from_a_pickle(tmp_path, capsys, data):
     out = tmp_path / "feats.pkl"
-    entries = entries_of("a.mp4")
-    with begin(out, entries) as store:
-        store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
-        store.finish(HEADER)
+    finish(out, "a.mp4")
     out.write_bytes(data)
     (found,) = verify(out)
     assert "expected an output that can be read" in found
@@ -242,11 +232,8 @@ def test_verify_runs_no_code_from_a_pickle(tmp_path, capsys, data):
 
 
 def test_verify_runs_no_code_from_npy_or_yaml(tmp_path, capsys):
-    entries = entries_of("a.mp4")
     for name in ("feats", "feats.yaml"):
-        with begin(tmp_path / name, entries) as store:
-            store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
-            store.finish(HEADER)
+        finish(tmp_path / name, "a.mp4")
     np.save(tmp_path / "feats" / "a.npy", np.array([Boom()], dtype=object), allow_pickle=True)
     (tmp_path / "feats.yaml").write_text("- !!python/object/apply:print ['boom']\n")
     for name in ("feats", "feats.yaml"):
@@ -257,10 +244,7 @@ def test_verify_runs_no_code_from_npy_or_yaml(tmp_path, capsys):
 
 def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
     out = tmp_path / "feats.json"
-    entries = entries_of("a.mp4")
-    with begin(out, entries) as store:
-        store.commit(Success(entries[0], np.zeros(1, np.float32), frames=1, fps=None, seconds=None))
-        store.finish(HEADER)
+    finish(out, "a.mp4")
     for text, problem in [
         ('["x"]', "no array of numbers"),
         ("[[[1], 2]]", "no array of numbers"),
@@ -280,24 +264,29 @@ def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
 
 def test_a_message_in_any_encoding_is_kept_and_shown(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of("\u202egnp.mp4", "\udcff\n\x1b[2J.mp4")
-    with begin(out, entries) as store:
-        for entry in entries:
-            error = VideoError(entry.name, stage="open", kind="corrupt", expected="a\nb", found="\udcfe\0")
-            store.commit(Failure(entry, error))
-        store.finish(HEADER)
+    keys = ("\u202egnp.mp4", "\udcff\n\x1b[2J.mp4")
+    with begin(out, videos_of(*keys)) as store:
+        for key in keys:
+            error = VideoError(key, stage="open", kind="corrupt", expected="a\nb", found="\udcfe\0")
+            store.commit([VideoFailure(key, "test", error)], SESSION)
+        store.finalize()
     lines = (tmp_path / "feats.pkl.manifest.jsonl").read_bytes().split(b"\n")
     assert len(lines) == 4
     assert all(32 <= byte < 127 for line in lines for byte in line)
     assert verify(out) == []
 
 
-def test_junk_for_a_journal_is_no_crash(tmp_path):
+def test_junk_for_a_database_is_refused_and_no_crash(tmp_path):
     out = tmp_path / "feats.pkl"
-    entries = entries_of("a.mp4")
-    begin(out, entries).close()
-    good = journal_path(out, 0).read_bytes()
-    for junk in (b"VFJ1" * 5000, b"VFJ1" + b"\xff" * 4000, os.urandom(3000)):
-        journal_path(out, 0).write_bytes(good + junk)
-        begin(out, entries).close()
-        assert journal_path(out, 0).read_bytes() == good
+    with begin(out, videos_of("a.mp4", "b.mp4")) as store:
+        store.commit([features_of("a.mp4")], SESSION)
+    (database,) = (tmp_path / "feats.pkl.vidfeat").glob("rank-*.sqlite")
+    good = database.read_bytes()
+    for junk in (b"SQLite format 3\0" * 500, os.urandom(3000), good[:5000], good[:100] + os.urandom(len(good) - 100)):
+        database.write_bytes(junk)
+        with pytest.raises(OutputError) as caught:
+            begin(out, videos_of("a.mp4", "b.mp4"))
+        assert str(database) in str(caught.value)
+    database.write_bytes(good)
+    with begin(out, videos_of("a.mp4", "b.mp4")) as store:
+        assert [video.key for video in store.pending()] == ["b.mp4"]

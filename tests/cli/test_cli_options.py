@@ -56,7 +56,8 @@ def test_every_command_can_show_tracebacks_and_says_what_its_options_do() -> Non
     for name, command in commands().items():
         assert "--debug" in dict(flags_of(command)), name
         assert command.help, name
-        assert all(option.help and option.help.endswith(".") for _, option in flags_of(command)), name
+        shown = [option for _, option in flags_of(command) if not option.hidden]
+        assert all(option.help and option.help.endswith(".") for option in shown), name
 
 
 def test_commands_that_take_their_time_say_what_ctrl_c_leaves() -> None:

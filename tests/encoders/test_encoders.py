@@ -22,7 +22,8 @@ from vidfeat.encoders.mmaction import MMActionEncoder
 from vidfeat.errors import CheckpointError, ConfigError, UsageError, VidfeatError
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file, compile_model
 from vidfeat.models import build, channels_last, fold_norms
-from vidfeat.recipe import DenseSampling, Pooling, Recipe, Sampling, SegmentSampling, UniformSampling, WindowSampling
+from vidfeat.preprocessing.sampling import DenseSampling, SegmentSampling, UniformSampling, WindowSampling
+from vidfeat.recipe import Pooling, Recipe, TimeGrid
 
 CPU = torch.device("cpu")
 UNIFORMER = "uniformerv2-base-p16-res224_clip-kinetics710-kinetics-k400-pre_16xb32-u8_mitv1-rgb"
@@ -213,7 +214,7 @@ def test_clip(name: str, clip: ClipSpec) -> None:
         ("tsm_r50_1x1x8_50e_kinetics400_rgb", SegmentSampling(2, num_clips=6), "segments; found 12 frames"),
     ],
 )
-def test_grids_that_a_network_can_take(name: str, grid: Sampling, words: str) -> None:
+def test_grids_that_a_network_can_take(name: str, grid: TimeGrid, words: str) -> None:
     if not words:
         assert of_model(name).with_grid(grid).grid == grid
         return

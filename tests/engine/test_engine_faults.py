@@ -26,7 +26,8 @@ from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded,
 from vidfeat.engine.worker_handle import worker_command
 from vidfeat.errors import VideoError, VidfeatError
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_clips
-from vidfeat.recipe import CenterCrop, SegmentSampling
+from vidfeat.preprocessing.sampling import SegmentSampling
+from vidfeat.recipe import CenterCrop
 from vidfeat.videos import VideoRef
 
 SPEC = PreprocessSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))

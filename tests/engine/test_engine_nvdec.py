@@ -18,7 +18,8 @@ from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded,
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import DeviceError
 from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
-from vidfeat.recipe import CenterCrop, SegmentSampling
+from vidfeat.preprocessing.sampling import SegmentSampling
+from vidfeat.recipe import CenterCrop
 from vidfeat.video import Nvdec
 
 SPEC = PreprocessSpec(SegmentSampling(clip_len=2, num_clips=3), (CenterCrop(32, 32),))

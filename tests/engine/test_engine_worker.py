@@ -21,7 +21,8 @@ from vidfeat.engine.worker import Worker, WorkerOptions, in_order_of_work
 from vidfeat.errors import ConfigError, VideoError
 from vidfeat.mmaction import compile_file
 from vidfeat.models.random_weights import write_random_weights
-from vidfeat.recipe import Pooling, WindowSampling
+from vidfeat.preprocessing.sampling import WindowSampling
+from vidfeat.recipe import Pooling
 
 OPTIONS = WorkerOptions((torch.device("cpu"),), "fp32", "eager", None, 2, PoolOptions(2))
 

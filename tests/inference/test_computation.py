@@ -21,10 +21,11 @@ from vidfeat.encoders.mmaction import MMActionEncoder, compile_encoder
 from vidfeat.errors import VideoError
 from vidfeat.features import VideoFeatures
 from vidfeat.inference.batches import MAX_OPEN_BATCHES, Batcher
-from vidfeat.inference.computation import VideoComputation, _times_of_rows
+from vidfeat.inference.computation import _BLOCK_BYTES, VideoComputation, _times_of_rows
 from vidfeat.inference.runner import Batch, InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch
-from vidfeat.recipe import Pooling, WindowSampling
+from vidfeat.preprocessing.sampling import WindowSampling
+from vidfeat.recipe import Pooling
 
 CPU = torch.device("cpu")
 OPTIONS = {"data.test.pipeline.1.clip_len": 2, "data.test.pipeline.4.crop_size": 32}
@@ -172,7 +173,7 @@ def test_shapes_that_change_keep_a_bounded_number_of_batches(
 
 
 def test_rows_take_their_bytes_and_no_more(make: Callable[..., InferenceRunner]) -> None:
-    """A slice of a shared batch does not keep the rows of others, and chunks are one tensor each."""
+    """A slice of a shared batch does not keep the rows of others, and rows of many chunks share a block."""
     runner = make(Pooling(views="keep"))
     batcher = Batcher(runner)
     computations = [VideoComputation(batcher, key=f"{number}", encoder="tiny") for number in range(3)]
@@ -183,10 +184,24 @@ def test_rows_take_their_bytes_and_no_more(make: Callable[..., InferenceRunner])
     for seed, computation in enumerate(computations):
         shared = computation.result().values
         assert computation.nbytes == 15 * 32 * 4
-        assert sum(chunk.result().untyped_storage().nbytes() for chunk in computation._chunks) == 15 * 32 * 4
-        assert all(not chunk.slices for chunk in computation._chunks)
+        (block,) = computation._computed._blocks
+        assert block.untyped_storage().nbytes() == _BLOCK_BYTES
+        assert not computation._pending
         alone = compute(runner, chunks_of(5, clips=3, seed=seed))
         assert shared.tobytes() == alone.values.tobytes()
+
+
+@pytest.mark.parametrize("rows_in_block", [1, 2, 5, 15, 100])
+def test_rows_and_times_do_not_depend_on_the_blocks(
+    rows_in_block: int, make: Callable[..., InferenceRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make(Pooling(views="keep"))
+    expected = compute(runner, chunks_of(5, clips=3, crops=3))
+    monkeypatch.setattr(f"{VideoComputation.__module__}._BLOCK_BYTES", rows_in_block * 3 * 32 * 4)
+    found = compute(runner, chunks_of(5, clips=3, crops=3))
+    assert found.values.tobytes() == expected.values.tobytes()
+    assert found.start_seconds is not None
+    assert found.start_seconds.tolist() == [*np.arange(15) / 2] * 3
 
 
 # --- failures, threads, processes -------------------------------------------------------------------------------------

@@ -13,23 +13,14 @@ from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config, compile_
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.models import build
 from vidfeat.models.resnet import ResNetConfig
-from vidfeat.preprocessing.sampling import plan_clips
-from vidfeat.recipe import (
-    CenterCrop,
+from vidfeat.preprocessing.sampling import (
     DenseSampling,
-    Flip,
-    ModelSpec,
-    Normalize,
-    Pooling,
-    Recipe,
-    ResizeShortEdge,
     SegmentSampling,
     SpreadSampling,
-    TenCrop,
-    ThreeCrop,
     UniformSampling,
     WindowSampling,
 )
+from vidfeat.recipe import CenterCrop, Flip, ModelSpec, Normalize, Pooling, Recipe, ResizeShortEdge, TenCrop, ThreeCrop
 from vidfeat.video import probe, with_exact_frames
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -332,7 +323,7 @@ def test_records_of_mmaction2(shared: Path) -> None:
         recipe = compile_config({"model": record["model"], "test_dataloader": {"dataset": dataset}}, file="record")
         for name, video in (record["videos"] or {}).items():
             info = infos.setdefault(name, with_exact_frames(probe(shared / "videos" / "clips" / name)))
-            plan = plan_clips(info.frames, recipe.sampling, info.fps)
+            plan = recipe.sampling.frame_index(info.frames, info.fps)
             assert plan.ravel().tolist() == video["frame_inds"], record["config"]
     assert len(records) == 75
 

@@ -8,7 +8,8 @@ import pytest
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction import compile_file
 from vidfeat.mmaction.config import read_config
-from vidfeat.recipe import SpreadSampling, ThreeCrop
+from vidfeat.preprocessing.sampling import SpreadSampling
+from vidfeat.recipe import ThreeCrop
 
 BASE = """
 from mmaction.models import ActionDataPreprocessor, I3DHead, Recognizer3D, ResNet3dSlowOnly

@@ -22,16 +22,8 @@ from vidfeat.mmaction.compile import is_name
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.mmaction.zoo import ZooEntry, find_model, released, render, table
 from vidfeat.mmaction.zoo.rows import ROWS
-from vidfeat.recipe import (
-    CenterCrop,
-    Recipe,
-    ResizeShortEdge,
-    SegmentSampling,
-    SpreadSampling,
-    TenCrop,
-    ThreeCrop,
-    UniformSampling,
-)
+from vidfeat.preprocessing.sampling import SegmentSampling, SpreadSampling, UniformSampling
+from vidfeat.recipe import CenterCrop, Recipe, ResizeShortEdge, TenCrop, ThreeCrop
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path(os.environ.get("VIDFEAT_SHARED", ROOT.parent / "shared")) / "reference"

@@ -20,25 +20,15 @@ import vidfeat.preprocessing.clips
 from video.video_files import plain_linear_decode, write_video
 from vidfeat.errors import VideoError
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, group_clips, read_clips, read_whole
-from vidfeat.preprocessing.sampling import ClipPlan
-from vidfeat.recipe import (
-    CenterCrop,
-    DenseSampling,
-    ModelSpec,
-    Normalize,
-    Recipe,
-    ResizeTo,
-    Sampling,
-    SegmentSampling,
-    ThreeCrop,
-    WindowSampling,
-)
+from vidfeat.preprocessing.grid import ClipPlan
+from vidfeat.preprocessing.sampling import DenseSampling, SegmentSampling, WindowSampling
+from vidfeat.recipe import CenterCrop, ModelSpec, Normalize, Recipe, ResizeTo, ThreeCrop, TimeGrid
 from vidfeat.video import VideoInfo, probe
 from vidfeat.videos import VideoRef
 
 TRANSFORMS = (ThreeCrop(width=48, height=48),)
 
-PLANS: dict[str, Sampling] = {
+PLANS: dict[str, TimeGrid] = {
     "one clip": SegmentSampling(clip_len=8, frame_interval=2),
     "segments": SegmentSampling(clip_len=3, num_clips=9),
     "twice": SegmentSampling(clip_len=1, num_clips=12, twice_sample=True),
@@ -50,7 +40,7 @@ class Backbone:
     feature_size = 1
 
 
-def spec_of(sampling: Sampling, segments: int = 1) -> PreprocessSpec:
+def spec_of(sampling: TimeGrid, segments: int = 1) -> PreprocessSpec:
     normalize = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return PreprocessSpec.of(Recipe(sampling, TRANSFORMS, normalize, ModelSpec(Backbone(), 2, segments)))
 

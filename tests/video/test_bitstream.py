@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from video_files import write_video
 
+from video.video_files import write_video
 from vidfeat.video.bitstream import (
     H264Reader,
     PictureFacts,

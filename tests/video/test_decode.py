@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import pixels_of, plain_linear_decode, write_video
 
+from video.video_files import pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import UsageError, VideoError
 from vidfeat.video import FrameCountError, Timeline, count_frames, decode, probe, recount, with_exact_frames
 from vidfeat.video.packets import plan_feed

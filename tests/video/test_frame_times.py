@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_files import write_video
 
+from video.video_files import write_video
 from vidfeat.video import FrameCountError, VideoInfo, decode, probe, recount, salvage, with_exact_frames
 
 SHARED = Path(os.environ.get("VIDFEAT_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))

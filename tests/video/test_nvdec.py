@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from video_files import RATE, picture, pixels_of, plain_linear_decode, write_video
 
+from video.video_files import RATE, picture, pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import DeviceError, UsageError, VideoError
 from vidfeat.preprocessing.clips import ReadOptions
 from vidfeat.video import Nvdec, VideoInfo, decode, probe

@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 import pytest
 from av.stream import Disposition
-from video_files import mux_sound, write_video
 
+from video.video_files import mux_sound, write_video
 from vidfeat.errors import VideoError
 from vidfeat.video import Timeline, VideoInfo, count_frames, probe, with_exact_frames
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_files import cut, pixels_of, plain_linear_decode, write_video
 
+from video.video_files import cut, pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import VideoError
 from vidfeat.mmaction import compile_file
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
-from vidfeat.recipe import SegmentSampling
+from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.video import VideoInfo, count_frames, decode, probe, salvage, with_exact_frames
 from vidfeat.videos import VideoRef
 

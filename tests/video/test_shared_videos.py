@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_files import pixels_of, plain_linear_decode
 
+from video.video_files import pixels_of, plain_linear_decode
 from vidfeat.errors import VideoError
 from vidfeat.video import decode, probe, with_exact_frames
 

@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 import pytest
-from video_files import cut, write_video
 
+from video.video_files import cut, write_video
 from vidfeat.errors import VideoError
 from vidfeat.video import count_frames, probe
 from vidfeat.video.truncation import find_truncation

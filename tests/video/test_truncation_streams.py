@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 import pytest
-from video_files import write_video
 
+from video.video_files import write_video
 from vidfeat.errors import VideoError
 from vidfeat.video import probe
 from vidfeat.video.truncation import find_truncation

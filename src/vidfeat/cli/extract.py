@@ -97,15 +97,20 @@ def extract_to(
         The exit code.
     """
     import vidfeat
+    from vidfeat.engine.launch import read_share
     from vidfeat.formats import open_sink
     from vidfeat.hardware import usable_cores
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
+    read_share(launcher)
     found = options.find_videos(videos, video_list, video_root)
     open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
         vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
+    from vidfeat import execution
+
+    execution.require_hardware(job_options["device"], job_options["decoder"])
     encoder = vidfeat.encoder(
         model,
         checkpoint=checkpoint,

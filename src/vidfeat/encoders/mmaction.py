@@ -14,7 +14,7 @@ from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.preprocessing.clips import PreprocessSpec, samples_per_video
-from vidfeat.recipe import CenterCrop, Pooling, Recipe, ResizeTo, Sampling, TenCrop, ThreeCrop, WindowSampling
+from vidfeat.recipe import CenterCrop, Pooling, Recipe, ResizeTo, TenCrop, ThreeCrop, TimeGrid
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,7 @@ class MMActionEncoder:
         return self.recipe.digest
 
     @property
-    def grid(self) -> Sampling:
+    def grid(self) -> TimeGrid:
         """The recipe's sampling."""
         return self.recipe.sampling
 
@@ -121,14 +121,14 @@ class MMActionEncoder:
         """Length C of a feature vector."""
         return self.recipe.feature_size
 
-    def with_grid(self, grid: Sampling) -> MMActionEncoder:
+    def with_grid(self, grid: TimeGrid) -> MMActionEncoder:
         """The same network and weights with clips of another grid.
 
         Raises:
             UsageError: naming `grid`: the network cannot take clips of its length.
         """
         model, pooling = self.recipe.model, self.recipe.pooling
-        if isinstance(grid, WindowSampling):  # each window has its rows, and nothing spans the video
+        if grid.dense:  # each window has its rows, and nothing spans the video
             model, pooling = replace(model, neck_joins_video=False), replace(pooling, row_length=None)
         recipe = replace(self.recipe, sampling=grid, model=model, pooling=pooling)
         if model.dims == 2:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vidfeat.recipe import Pooling, Sampling
+from vidfeat.recipe import Pooling, TimeGrid
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class Encoder(Protocol):
         """Where the weights are; with `source` and `sha256`."""
 
     @property
-    def grid(self) -> Sampling:
+    def grid(self) -> TimeGrid:
         """Which frames of a video make which clip."""
 
     @property
@@ -82,7 +82,7 @@ class Encoder(Protocol):
     def feature_size(self) -> int:
         """Length C of a feature vector."""
 
-    def with_grid(self, grid: Sampling) -> Encoder:
+    def with_grid(self, grid: TimeGrid) -> Encoder:
         """The encoder of the same network and weights with clips of another grid.
 
         Raises:

@@ -43,6 +43,9 @@ MOST_PROCESSES = {"cpu": 16, "cuda": 64}
 MOST_NVDEC_PROCESSES = 8
 """The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
 
+BUDGET_PER_PROCESS, MOST_BUDGET = 64 << 20, 512 << 20
+"""Bytes that may be decoded ahead of the network: one or two chunks of each process, as more would only take memory."""
+
 FIRST_ALONE_SECONDS = 3.0
 """So long no second video is begun, unless `DecodePool.go_on` is called: on few cores it would delay the first
 feature."""
@@ -86,7 +89,7 @@ class PoolOptions:
         timeout_seconds: the time that any video may take; more is added by the size of its file, and by its length and
             frame size once these are known. Waiting for the network does not count.
         budget_bytes: bound on the pixels that are delivered and not yet released, together with the rows of videos
-            under way. One chunk may exceed it, alone.
+            under way. One chunk may exceed it, alone. None follows from the number of processes.
         memory_bytes: address space of a process; its data, where it decodes on a GPU. None shares half of the memory
             that there is among the processes, with `LEAST_MEMORY` and `MOST_MEMORY` each.
         on_corrupt: as in `ReadOptions`.
@@ -95,7 +98,7 @@ class PoolOptions:
 
     processes: int
     timeout_seconds: float = 60.0
-    budget_bytes: int = 512 << 20
+    budget_bytes: int | None = None
     memory_bytes: int | None = None
     on_corrupt: OnCorrupt = "fail"
     command: Sequence[str] | None = None
@@ -136,7 +139,7 @@ class DecodePool:
         self._queue = _Queue(tasks, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
-        self.budget = MemoryBudget(options.budget_bytes)
+        self.budget = MemoryBudget(options.budget_bytes or min(MOST_BUDGET, BUDGET_PER_PROCESS * options.processes))
         self._failures = MemoryBudget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
         self._alive: set[WorkerHandle] = set()
@@ -233,6 +236,7 @@ class DecodePool:
                     chunk = self._receive(index, message, size, received, worker, start + allowed)
                     received[chunk.encoder] = chunk.clips.first_clip + len(chunk.clips.clips)
                     self._deliver(chunk)
+                    del chunk  # its pixels are freed when it is released, and not when the next one is there
                 elif "unfit" in message and self._on_gpu:
                     raise DeviceError(**message["unfit"])
                 elif "failed" in message:

@@ -94,6 +94,7 @@ def answer(channel: Channel, assignment: Assignment, request: dict[str, Any]) ->
         else:
             for position, clips in _clips_of(channel, assignment, video, request):
                 _send_clips(channel, request["specs"][position], clips, time.process_time() - start)
+                del clips  # or they would be in memory beside the next ones
     except ClosedError:
         raise
     except DeviceError as error:

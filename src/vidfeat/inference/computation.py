@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from array import array
+from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,8 +16,10 @@ from vidfeat.features import Seconds, VideoFeatures
 from vidfeat.inference.batches import Batcher, BatchSlice
 from vidfeat.inference.pooling import pool_video
 from vidfeat.preprocessing.clips import ClipBatch
-from vidfeat.recipe import Recipe, WindowSampling
+from vidfeat.recipe import Recipe
 from vidfeat.video import VideoInfo
+
+_BLOCK_BYTES = 1 << 20
 
 
 class VideoComputation:
@@ -35,7 +40,8 @@ class VideoComputation:
         self._batcher = batcher
         self._recipe = batcher.runner.recipe
         self._key, self._encoder, self._where = key, encoder, where or key
-        self._chunks: list[_ChunkRows] = []
+        self._computed = _ComputedRows()
+        self._pending: deque[_PendingRows] = deque()
 
     def add(self, clips: ClipBatch) -> list[Future[torch.Tensor]]:
         """Put the next clips into batches; this may wait for the network. Their pixels are copied.
@@ -52,27 +58,28 @@ class VideoComputation:
             ConfigError, DeviceError: see `InferenceRunner.submit`.
         """
         if clips.first_clip == 0:
-            self._chunks.clear()
-        for chunk in self._chunks:
-            chunk.join()
+            self._computed = _ComputedRows()
+            self._pending.clear()
+        while self._pending and self._pending[0].available:
+            self._computed.append(self._pending.popleft())
         try:
             slices = self._batcher.add(clips)
         except MemoryError as error:
             raise self._out_of_memory(error) from None
         # A network that joins all views of a video into one row leaves no crops to put in order.
         crops = 1 if self._recipe.model.neck_joins_video else clips.crops
-        self._chunks.append(_ChunkRows(crops, clips, slices))
+        self._pending.append(_PendingRows(crops, clips.clips.shape[1], clips.start_seconds, clips.end_seconds, slices))
         return [part.rows for part in slices]
 
     @property
     def idle(self) -> bool:
         """Whether the network is done with everything that was added."""
-        return all(part.rows.done() for chunk in self._chunks for part in chunk.slices)
+        return all(part.rows.done() for chunk in self._pending for part in chunk.slices)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the rows take so far."""
-        return sum(chunk.nbytes for chunk in self._chunks)
+        return self._computed.nbytes + sum(chunk.nbytes for chunk in self._pending)
 
     def result(self, info: VideoInfo | None = None) -> VideoFeatures:
         """Wait, and pool all rows in the order of the plan, crop by crop.
@@ -88,12 +95,14 @@ class VideoComputation:
         if not self.idle:
             self._batcher.flush()
         try:
-            rows = torch.cat([chunk.result() for chunk in self._chunks], dim=1).flatten(0, 1)
+            while self._pending:
+                self._computed.append(self._pending[0])
+                self._pending.popleft()
+            rows = self._computed.rows()
         except MemoryError as error:
             raise self._out_of_memory(error) from None
-        crops, clip_len = self._chunks[0].crops, self._chunks[0].clip_len
-        start = np.concatenate([chunk.start_seconds for chunk in self._chunks])
-        end = np.concatenate([chunk.end_seconds for chunk in self._chunks])
+        crops, clip_len = self._computed.crops, self._computed.clip_len
+        start, end = np.array(self._computed.start_seconds), np.array(self._computed.end_seconds)
         per_view = _frames_per_view(self._recipe, len(start), clip_len)
         if per_view is not None:
             # TSM's temporal pooling returns fewer rows than it takes frames.
@@ -125,37 +134,75 @@ class VideoComputation:
         )
 
 
-class _ChunkRows:
-    """The rows of one `ClipBatch`: in slices while they are computed, then in one tensor.
+@dataclass(frozen=True, eq=False)
+class _PendingRows:
+    """The rows of one `ClipBatch` while they are computed.
 
     Attributes:
         crops, clip_len: crops per frame and frames per clip.
         start_seconds, end_seconds: float64 `[clips]`.
-        slices: the rows to come; empty once they were joined.
+        slices: the rows to come.
     """
 
-    def __init__(self, crops: int, clips: ClipBatch, slices: list[BatchSlice]) -> None:
-        self.crops, self.clip_len = crops, clips.clips.shape[1]
-        self.start_seconds, self.end_seconds = clips.start_seconds, clips.end_seconds
-        self.slices = slices
-        self._rows: torch.Tensor | None = None
+    crops: int
+    clip_len: int
+    start_seconds: Seconds
+    end_seconds: Seconds
+    slices: list[BatchSlice]
 
-    def join(self) -> None:
-        """Join the slices if all are computed: on a CPU a slice may be as little as one row."""
-        if self._rows is None and all(part.available for part in self.slices):
-            self.result()
-
-    def result(self) -> torch.Tensor:
-        """float32 `[crops, N, C, ...]`, so that chunks can be joined along the clips; waits for them."""
-        if self._rows is None:
-            rows = torch.cat([part.rows.result() for part in self.slices])
-            self._rows, self.slices = rows.reshape(self.crops, -1, *rows.shape[1:]), []
-        return self._rows
+    @property
+    def available(self) -> bool:
+        return all(part.available for part in self.slices)
 
     @property
     def nbytes(self) -> int:
-        parts = [part.rows.result() for part in self.slices if part.available] if self._rows is None else [self._rows]
-        return sum(rows.nbytes for rows in parts)
+        return sum(part.rows.result().nbytes for part in self.slices if part.available)
+
+    def result(self) -> torch.Tensor:
+        """float32 `[crops, N, C, ...]`; waits for them."""
+        rows = torch.cat([part.rows.result() for part in self.slices])
+        return rows.reshape(self.crops, -1, *rows.shape[1:])
+
+
+class _ComputedRows:
+    """The rows of a video's first clips.
+
+    They are copied into few large blocks. Thousands of small tensors that live as long as the video, scattered among
+    the large ones that the network allocates and frees, would keep the allocator from using that memory again: with
+    them, an hour of windows took 1.6 GB.
+
+    Attributes:
+        crops, clip_len: crops per frame and frames per clip.
+        start_seconds, end_seconds: of each clip.
+        nbytes: of the rows.
+    """
+
+    def __init__(self) -> None:
+        self.crops = self.clip_len = self.nbytes = 0
+        self.start_seconds, self.end_seconds = array("d"), array("d")
+        self._blocks: list[torch.Tensor] = []  # each `[N, crops, C, ...]`
+        self._filled = 0  # of the last block
+
+    def append(self, chunk: _PendingRows) -> None:
+        """Add the rows of the next clips; waits for them."""
+        rows = chunk.result().transpose(0, 1)
+        self.crops, self.clip_len = chunk.crops, chunk.clip_len
+        self.start_seconds.frombytes(chunk.start_seconds.tobytes())
+        self.end_seconds.frombytes(chunk.end_seconds.tobytes())
+        while len(rows):
+            if not self._blocks or self._filled == len(self._blocks[-1]):
+                capacity = max(len(rows), _BLOCK_BYTES // rows[0].nbytes)
+                self._blocks.append(rows.new_empty((capacity, *rows.shape[1:])))
+                self._filled = 0
+            block = self._blocks[-1][self._filled : self._filled + len(rows)]
+            block[:] = rows[: len(block)]
+            self._filled += len(block)
+            self.nbytes += block.nbytes
+            rows = rows[len(block) :]
+
+    def rows(self) -> torch.Tensor:
+        """float32 `[crops * N, C, ...]`, crop by crop."""
+        return torch.cat([*self._blocks[:-1], self._blocks[-1][: self._filled]]).transpose(0, 1).flatten(0, 1)
 
 
 def _frames_per_view(recipe: Recipe, clips: int, clip_len: int) -> int | None:
@@ -165,7 +212,7 @@ def _frames_per_view(recipe: Recipe, clips: int, clip_len: int) -> int | None:
         return None
     if model.segments > 1:
         return model.segments
-    return clip_len if isinstance(recipe.sampling, WindowSampling) else clips * clip_len
+    return clip_len if recipe.sampling.dense else clips * clip_len
 
 
 def _times_of_rows(start: Seconds, end: Seconds, rows: int, crops: int) -> tuple[Seconds, Seconds]:

@@ -22,16 +22,8 @@ from vidfeat.mmaction.necks import compile_neck
 from vidfeat.mmaction.pipeline import LAYOUT, V0, V1, Pipeline, compile_pipeline
 from vidfeat.models.tpn import TPNConfig
 from vidfeat.models.tsm import TSMConfig
-from vidfeat.recipe import (
-    DenseSampling,
-    ModelSpec,
-    Normalize,
-    Pooling,
-    Recipe,
-    SegmentSampling,
-    TenCrop,
-    ThreeCrop,
-)
+from vidfeat.preprocessing.sampling import DenseSampling, SegmentSampling
+from vidfeat.recipe import ModelSpec, Normalize, Pooling, Recipe, TenCrop, ThreeCrop
 
 
 def compile_file(

@@ -14,22 +14,11 @@ default, and has a mode for long videos; `apply_request` derives the recipes of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from vidfeat.errors import UsageError
-from vidfeat.recipe import (
-    CenterCrop,
-    FrameTransform,
-    ModelSpec,
-    Pooling,
-    Recipe,
-    Sampling,
-    SegmentSampling,
-    SpreadSampling,
-    TenCrop,
-    UniformSampling,
-    WindowSampling,
-)
+from vidfeat.preprocessing.sampling import Sampling, SegmentSampling, SpreadSampling, UniformSampling, WindowSampling
+from vidfeat.recipe import CenterCrop, FrameTransform, ModelSpec, Pooling, Recipe, TenCrop
 
 
 @dataclass(frozen=True)
@@ -73,7 +62,7 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
         UsageError: windows are requested, and neither the request nor the config has the distance between their
             frames, or the network takes another number of frames.
     """
-    sampling, transforms, model = recipe.sampling, recipe.transforms, recipe.model
+    sampling, transforms, model = cast("Sampling", recipe.sampling), recipe.transforms, recipe.model
     if request.views == "few":
         sampling = _fewer_clips(sampling, model)
         transforms = tuple(_one_crop(step) for step in transforms)

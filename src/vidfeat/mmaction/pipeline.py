@@ -11,9 +11,16 @@ from typing import Any, Literal, TypeVar
 
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction.config import Node
+from vidfeat.preprocessing.sampling import (
+    DenseSampling,
+    Sampling,
+    SegmentSampling,
+    SpreadSampling,
+    UniformSampling,
+    WindowSampling,
+)
 from vidfeat.recipe import (
     CenterCrop,
-    DenseSampling,
     Flip,
     FrameTransform,
     ModelSpec,
@@ -22,13 +29,8 @@ from vidfeat.recipe import (
     ResizeShortEdge,
     ResizeTo,
     ResizeWithin,
-    Sampling,
-    SegmentSampling,
-    SpreadSampling,
     TenCrop,
     ThreeCrop,
-    UniformSampling,
-    WindowSampling,
 )
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import VideoError
-from vidfeat.preprocessing.sampling import ClipPlan, FrameIndex, plan, plan_clips
+from vidfeat.preprocessing.grid import ClipPlan, FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer, Image
-from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, Sampling, TenCrop, ThreeCrop, WindowSampling
+from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, TenCrop, ThreeCrop, TimeGrid
 from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
 from vidfeat.videos import VideoRef
 
@@ -39,7 +39,7 @@ class PreprocessSpec:
         in_one_piece: whether the network processes a whole video at once, as in `ModelSpec.neck_joins_video`.
     """
 
-    sampling: Sampling
+    sampling: TimeGrid
     transforms: tuple[FrameTransform, ...]
     segments: int = 1
     in_one_piece: bool = False
@@ -126,9 +126,9 @@ def samples_per_video(recipe: Recipe) -> int | None:
     """Number of samples of every video; None where it depends on the video's length."""
     if recipe.model.neck_joins_video:
         return 1
-    if isinstance(recipe.sampling, WindowSampling):
+    if recipe.sampling.dense:
         return None
-    clips = plan_clips(1, recipe.sampling)
+    clips = recipe.sampling.frame_index(1)
     crops = math.prod(_CROPS.get(type(transform), 1) for transform in recipe.transforms)
     return crops * (len(clips) if recipe.model.dims == 3 else clips.size // recipe.model.segments)
 
@@ -207,7 +207,7 @@ def _clips_of(
 ) -> Iterator[tuple[int, ClipBatch]]:
     if segment is not None:
         _require_frames(info, segment)
-    plans = [plan(spec.sampling, info.timeline, segment) for spec in specs]
+    plans = [spec.sampling.plan(info.timeline, segment) for spec in specs]
     on_plan(info, plans)
     builders = [_BatchBuilder(spec, clips, max_frames, info.path) for spec, clips in zip(specs, plans, strict=True)]
     transformers = {spec.transforms: FrameTransformer(spec.transforms) for spec in specs}
@@ -222,8 +222,7 @@ def _clips_of(
             transform = transformer_of[position]
             if transform not in transformed:
                 transformed[transform] = transform(frame.pixels, where=info.path)
-            for batch in builder.add(transformed[transform]):
-                yield position, batch
+            yield from ((position, batch) for batch in builder.add(transformed[transform]))
 
 
 def _require_frames(info: VideoInfo, segment: tuple[float, float]) -> None:
@@ -280,9 +279,12 @@ class _BatchBuilder:
         added = self._added
         self._added += 1
         while self._built < len(self._groups) and self._last_frame[self._built] <= added:
-            yield self._batch(self._groups[self._built])
+            batch = self._batch(self._groups[self._built])
+            # Before the batch is handed over, which may take long: the pixels would be in memory twice.
             self._kept = {frame: crops for frame, crops in self._kept.items() if self._last_group[frame] > self._built}
             self._built += 1
+            yield batch
+            del batch
 
     def _batch(self, group: slice) -> ClipBatch:
         positions = self._position[group]

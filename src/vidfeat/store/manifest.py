@@ -17,6 +17,7 @@ from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, to_text
 
 MANIFEST_VERSION = 2
 _READABLE = (1, 2)
+_BLOCK = 1 << 14
 
 
 def header_line(
@@ -164,13 +165,12 @@ class Manifest:
 
     def _raw_lines(self, offset: int) -> Iterator[tuple[int, bytes]]:
         """The lines from an offset on. Reads at offsets, so that several may be under way."""
-        size, rest = 1 << 14, b""
-        while block := os.pread(self._file, size, offset + len(rest)):
+        rest = b""
+        while block := os.pread(self._file, _BLOCK, offset + len(rest)):
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 yield offset, line + b"\n"
                 offset += len(line) + 1
-            size = 1 << 20
         if rest:
             yield offset, rest
 

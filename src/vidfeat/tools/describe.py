@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from vidfeat.models import build
-from vidfeat.preprocessing.sampling import plan_clips
+from vidfeat.preprocessing.sampling import (
+    DenseSampling,
+    Sampling,
+    SegmentSampling,
+    UniformSampling,
+    WindowSampling,
+)
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import (
     CenterCrop,
-    DenseSampling,
     Flip,
     Pooling,
     Recipe,
@@ -19,12 +24,9 @@ from vidfeat.recipe import (
     ResizeShortEdge,
     ResizeTo,
     ResizeWithin,
-    Sampling,
-    SegmentSampling,
     TenCrop,
     ThreeCrop,
-    UniformSampling,
-    WindowSampling,
+    TimeGrid,
 )
 
 
@@ -50,11 +52,12 @@ def describe(recipe: Recipe) -> str:
 
 
 def _views_in_words(recipe: Recipe, crops: int) -> str:
-    frames = recipe.sampling.clip_len if recipe.model.dims == 2 else 1
+    grid = recipe.sampling
+    frames = grid.clip_len if recipe.model.dims == 2 else 1
     factors = f"{crops} crops" + (f" x {frames} frames" if frames > 1 else "")
-    if isinstance(recipe.sampling, WindowSampling):
+    if grid.dense:  # the number of clips depends on the video's length
         return f"{crops * frames} a window: {factors}"
-    clips = len(plan_clips(1, recipe.sampling))  # as many as for a longer video
+    clips = len(grid.frame_index(1000))
     return f"{clips * crops * frames} a video: {clips} clips x {factors}"
 
 
@@ -66,7 +69,9 @@ def _pooling_in_words(pooling: Pooling) -> str:
     return f"{maps}, {views[pooling.views]}"
 
 
-def _sampling_in_words(sampling: Sampling) -> str:
+def _sampling_in_words(sampling: TimeGrid) -> str:
+    if not isinstance(sampling, get_args(Sampling)):
+        return repr(sampling)
     if isinstance(sampling, UniformSampling):
         return f"{sampling.num_clips} clips of {sampling.clip_len} frames, each spread over the whole video"
     clip = (

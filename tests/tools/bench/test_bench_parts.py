@@ -23,7 +23,7 @@ from vidfeat.mmaction import compile_model
 from vidfeat.models import build
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
-from vidfeat.recipe import SegmentSampling
+from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.tools.bench import clips, scaling
 from vidfeat.tools.bench.baseline import AttentionWrittenOut, baseline_features
 from vidfeat.tools.bench.comparison import CONTENDERS, largest_difference, parse_rows

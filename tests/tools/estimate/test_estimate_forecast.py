@@ -18,7 +18,8 @@ from vidfeat.engine.decode_pool import ReaderOptions
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
-from vidfeat.recipe import CenterCrop, Pooling, Recipe, SegmentSampling
+from vidfeat.preprocessing.sampling import SegmentSampling
+from vidfeat.recipe import CenterCrop, Pooling, Recipe
 from vidfeat.store import Entry, open_format
 from vidfeat.tools.estimate import Forecast, forecast, render, to_json
 from vidfeat.tools.estimate.benchmark import NetworkTest, Read, measure_reading, sample

@@ -111,9 +111,8 @@ class TestWorkload:
 
 
 def wanted_frames(recipe: Recipe, frames: int) -> set[int]:
-    from vidfeat.preprocessing.sampling import plan_clips
 
-    return set(plan_clips(frames, recipe.sampling).ravel().tolist())
+    return set(recipe.sampling.frame_index(frames).ravel().tolist())
 
 
 class TestDuplicates:

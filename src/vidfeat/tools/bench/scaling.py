@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidfeat.recipe import Pooling, Sampling, WindowSampling
+from vidfeat.preprocessing.sampling import WindowSampling
+from vidfeat.recipe import Pooling, TimeGrid
 from vidfeat.tools.bench import clips
 from vidfeat.tools.bench.process import Clock, apart, measure
 from vidfeat.tools.bench.workload import Workload, examine
@@ -139,7 +140,7 @@ def _point(
     *,
     length: int | None = None,
     size: int | None = None,
-    grid: Sampling | None = None,
+    grid: TimeGrid | None = None,
     first: Path | None = None,
     compiled: bool,
     say: Callable[[str], object],
@@ -152,7 +153,7 @@ def _point(
     return point
 
 
-def _extract(workload: Workload, grid: Sampling | None, first: Path | None, compiled: bool, clock: Clock) -> int:
+def _extract(workload: Workload, grid: TimeGrid | None, first: Path | None, compiled: bool, clock: Clock) -> int:
     """The work, in the process that is measured; returns the rows of each video."""
     from vidfeat.execution import worker_for
     from vidfeat.tools.bench.extraction import extract

@@ -20,7 +20,6 @@ from vidfeat.engine.events import Broken, ChunkDecoded, Complete, Event, Failed
 from vidfeat.extract import Extractor
 from vidfeat.hardware import usable_cores
 from vidfeat.preprocessing.clips import PreprocessSpec, Views, group_clips
-from vidfeat.preprocessing.sampling import plan_clips
 from vidfeat.recipe import ModelSpec
 from vidfeat.tools.estimate.survey import Sound, Unsound
 from vidfeat.tools.estimate.workload import host_pixels
@@ -134,7 +133,7 @@ def _read(spec: PreprocessSpec, video: Sound, event: ChunkDecoded | Complete) ->
     name, pixels = video.entry.name, video.work.host_pixels
     if isinstance(event, ChunkDecoded):
         so_far = event.views.first_clip + len(event.views.clips)
-        pixels = host_pixels(video.info, plan_clips(video.info.frames, spec.sampling, video.info.fps)[:so_far])
+        pixels = host_pixels(video.info, spec.sampling.frame_index(video.info.frames, video.info.fps)[:so_far])
     return Read(name, event.cpu_seconds, pixels)
 
 

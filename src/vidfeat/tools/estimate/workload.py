@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidfeat.preprocessing.sampling import FrameIndex, plan_clips
+from vidfeat.preprocessing.grid import FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
 from vidfeat.video import VideoInfo
@@ -50,7 +50,7 @@ class Workloads:
         Raises:
             VideoError: its frames are too small for the recipe's crops.
         """
-        plan = plan_clips(info.frames, self._recipe.sampling, info.fps)
+        plan = self._recipe.sampling.frame_index(info.frames, info.fps)
         crops, height, width = self._crops_of(info)
         return Workload(
             clips=len(plan),

@@ -1,0 +1,98 @@
+"""The time grid: which frames make which clip of a video, and when they are shown.
+
+A new grid is a subclass of `Grid` in a file of its own, and a line in `GRIDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.video import Timeline
+
+FrameIndex = npt.NDArray[np.int64]
+
+GRIDS = {
+    "SegmentSampling": "vidfeat.preprocessing.sampling",
+    "DenseSampling": "vidfeat.preprocessing.sampling",
+    "SpreadSampling": "vidfeat.preprocessing.sampling",
+    "UniformSampling": "vidfeat.preprocessing.sampling",
+    "WindowSampling": "vidfeat.preprocessing.sampling",
+}
+"""The module of each grid, by the name that recipes as JSON have for it."""
+
+
+def grid_types() -> tuple[type[Grid], ...]:
+    """All grids."""
+    return tuple(getattr(importlib.import_module(module), name) for name, module in GRIDS.items())
+
+
+@dataclass(frozen=True, eq=False)
+class ClipPlan:
+    """The clips of a video.
+
+    Attributes:
+        frame_index: int64 `[clips, clip_len]`, the frames of each clip, counted from 0 in the whole video.
+        start_seconds: float64 `[clips]`, presentation time of the clip's first-shown frame.
+        end_seconds: float64 `[clips]`, end of its last-shown frame, which is the start of the frame after it.
+    """
+
+    frame_index: FrameIndex
+    start_seconds: npt.NDArray[np.float64]
+    end_seconds: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.frame_index)
+
+
+@dataclass(frozen=True)
+class Grid(ABC):
+    """Which frames make which clip: pure arithmetic.
+
+    Attributes:
+        clip_len: frames of a clip.
+    """
+
+    clip_len: int
+
+    dense: ClassVar[bool] = False
+    """Whether each clip is a window with rows of its own; else the clips together stand for the whole video."""
+
+    @abstractmethod
+    def frame_index(self, frames: int, fps: float | None = None) -> FrameIndex:
+        """The frames of every clip of a video.
+
+        Args:
+            frames: number of frames in the video, at least 1.
+            fps: average frames per second; None where it is unknown.
+
+        Returns:
+            int64 `[clips, clip_len]`, values in `[0, frames)`. A video shorter than one clip has its frames repeated.
+        """
+
+    def plan(self, timeline: Timeline, segment: tuple[float, float] | None = None) -> ClipPlan:
+        """The clips of a video and their times.
+
+        Args:
+            timeline: the times of the video's frames.
+            segment: half-open range `(start, end)` in seconds; the clips are made only of the frames shown from
+                `start` on and before `end`, as if the video consisted of them. None takes the whole video.
+
+        Raises:
+            ValueError: there is no frame, in the video or in the segment.
+        """
+        frames = range(len(timeline)) if segment is None else timeline.within(*segment)
+        if not frames:
+            raise ValueError(f"frames must be at least 1; {frames = }")
+        frame_index = self.frame_index(len(frames), timeline.fps) + frames.start
+        return ClipPlan(
+            frame_index,
+            timeline.pts_seconds[frame_index.min(axis=1)],
+            timeline.end_seconds[frame_index.max(axis=1)],
+        )
