@@ -203,7 +203,7 @@ def test_another_programs_pickle(tmp_path: Path) -> None:
     out.write_bytes(pickle.dumps([values_of(0), None, values_of(2)], 2))
     with load(out) as stored:
         assert stored.state == "foreign"
-        assert (list(stored), dict(stored.failures), stored.header) == (["#0", "#2"], {}, {})
+        assert (list(stored), list(stored.failures), stored.header) == (["#0", "#2"], ["#1"], {})
         np.testing.assert_array_equal(stored["#2"].values, values_of(2))
         assert stored["#0"].info is None
         assert (stored.line("#2")["index"], stored.line("#2")["frames"]) == (2, None)

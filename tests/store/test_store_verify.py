@@ -238,7 +238,7 @@ def test_exit_codes(sound: Path, tmp_path: Path) -> None:
     out = shutil.copytree(sound, tmp_path / "copy") / "feats.pkl"
 
     def run_command() -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "vidfeat.cli", "verify", str(out)]
+        command = [sys.executable, "-m", "vidfeat", "verify", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
