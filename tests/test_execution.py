@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -28,6 +29,8 @@ from vidfeat import (
     stream,
     verify,
 )
+from vidfeat.engine.executor import LocalExecutor
+from vidfeat.execution import worker_for
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +211,34 @@ def replace(path: Path, text: str, by: str) -> None:
     before = path.read_text()
     assert before.count(text) == 1
     path.write_text(before.replace(text, by.format(text)))
+
+
+def test_an_executor_may_be_given_a_worker(tiny: Encoder, videos: Path, tmp_path: Path) -> None:
+    job = Job(videos=videos, encoders=tiny, device="cpu")
+    expected = {outcome.key: np.asarray(outcome).tobytes() for outcome in stream(job)}
+    with worker_for(job, videos_ahead=1) as worker:
+        executor = LocalExecutor(worker)
+        found = {outcome.key: np.asarray(outcome).tobytes() for outcome in stream(job, executor=executor)}
+        networks = worker.runners
+        summary = run(dataclasses.replace(job, out=tmp_path / "features.npz"), executor=executor, quiet=True)
+        assert worker.runners is networks
+        with pytest.raises(UsageError, match="executor: expected a worker with the encoders and options of the job"):
+            list(stream(dataclasses.replace(job, precision="bf16"), executor=executor))
+    assert found == expected
+    assert summary is not None
+    assert summary.computed == 3
+    assert {key: np.asarray(one).tobytes() for key, one in load(tmp_path / "features.npz").items()} == expected
+
+
+def test_the_backend_of_a_worker_is_that_of_the_run(tiny: Encoder, videos: Path) -> None:
+    job = Job(videos=videos, encoders=tiny, device="cpu")
+    proposed: list[tuple[int, str | None]] = []
+    with worker_for(job) as worker:
+        worker.pin(lambda position, proposal: proposed.append((position, proposal)))
+        assert proposed == []  # nothing is selected yet
+        for _ in stream(job, executor=LocalExecutor(worker)):
+            pass
+        assert worker.runners[0][0].backend == "eager"
+        with pytest.raises(UsageError, match="compiled: expected the backend that the run was begun with: compiled"):
+            worker.pin(lambda position, proposal: proposed.append((position, proposal)) or "compiled")
+    assert proposed == [(0, "eager")]

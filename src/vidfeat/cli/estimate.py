@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,42 +37,36 @@ def estimate(
     checkpoint: str | None,
     as_json: bool,
     cfg_options: tuple[str, ...],
-    device: str,
-    precision: str,
     request: options.RequestFlags,
-    timeout_seconds: float,
     quiet: bool,
+    **job_options: Any,
 ) -> None:
     """Look at every video and measure this machine for some seconds: rows, bytes, hours, bottleneck, and which videos
-    are broken or duplicates.
+    fail or are duplicates.
 
     MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them,
     lists, or --video-list.
     """
     options.require_model_first(model)
+    import vidfeat
     from vidfeat.formats import open_sink
 
     found = options.find_videos(videos, video_list, video_root)
     if out is not None:
         open_sink(out).check_keys([video.key for video in found])
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
-    from vidfeat.engine.decode_pool import ReaderOptions, processes_for
-    from vidfeat.hardware import usable_cores
-    from vidfeat.tools.estimate import forecast, render, to_json
+    from vidfeat.tools.estimate import estimate, render, to_json
+    from vidfeat.tools.random_encoder import random_encoder
 
-    predicted = forecast(
-        model,
-        found,
-        checkpoint=checkpoint,
-        device=device,
-        precision=precision,
-        cfg_options=options.overrides(cfg_options),
-        request=request.request(),
-        out=out,
-        reading=ReaderOptions(processes_for(len(usable_cores())), timeout_seconds=timeout_seconds),
-        progress=not quiet and sys.stderr.isatty(),
-    )
-    echo(json.dumps(to_json(predicted), indent=2) if as_json else render(predicted))
+    with tempfile.TemporaryDirectory() as folder:
+        wanted: dict[str, Any] = {"cfg_options": options.overrides(cfg_options), "request": request.request()}
+        if checkpoint is None:
+            encoder = random_encoder(model, Path(folder), **wanted)
+        else:
+            encoder = vidfeat.encoder(model, checkpoint=checkpoint, **wanted)
+        job = vidfeat.Job(videos=found, encoders=encoder, out=out, **job_options)
+        estimated = estimate(job, random_weights=checkpoint is None, progress=not quiet and sys.stderr.isatty())
+    echo(json.dumps(to_json(estimated), indent=2) if as_json else render(estimated))
 
 
 def _plan(model: str, videos: tuple[str, ...], **given: Any) -> None:

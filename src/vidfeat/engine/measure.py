@@ -24,6 +24,7 @@ from vidfeat.inference.computation import VideoComputation
 from vidfeat.inference.runner import Batch, InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, group_clips
 from vidfeat.recipe import ModelSpec
+from vidfeat.video import VideoInfo
 from vidfeat.videos import VideoRef
 
 _DISTINCT_BATCHES = 4
@@ -38,11 +39,13 @@ class DecodedVideo:
 
     Attributes:
         video: which.
+        info: what it is, as it was first probed.
         cpu_seconds: processor time of one core.
         clips: how many clips of its plan were there by then, from the first on.
     """
 
     video: VideoRef
+    info: VideoInfo
     cpu_seconds: float
     clips: int
 
@@ -79,6 +82,7 @@ def measure_decoding(
     inbox: SimpleQueue[Event] = SimpleQueue()
     decoded: dict[int, DecodedVideo] = {}
     failed: dict[str, VideoError] = {}
+    infos: dict[int, VideoInfo] = {}
     clips: ClipBatch | None = None
     deadline, left = time.monotonic() + seconds, len(videos)
     with DecodePool(Assignment((spec,)), [Task(video) for video in videos], inbox.put, options):
@@ -86,12 +90,13 @@ def measure_decoding(
             if isinstance(event, PoolFailed):
                 raise event.error
             if isinstance(event, VideoPlanned):
+                infos.setdefault(event.index, event.info)
                 continue
             video = videos[event.index]
             if isinstance(event, ChunkDecoded):
                 clips = clips or event.clips
                 so_far = event.clips.first_clip + len(event.clips.clips)
-                decoded[event.index] = DecodedVideo(video, event.cpu_seconds, so_far)
+                decoded[event.index] = DecodedVideo(video, infos[event.index], event.cpu_seconds, so_far)
                 event.release()
                 continue
             left -= 1

@@ -108,6 +108,10 @@ class Progress:
             declared = f" of {outcome.info.frames_declared}" if outcome.info.frames_declared is not None else ""
             frames = f"{outcome.info.frames}{declared} frames that decode"
             self.say(f"{outcome.info.path}: broken, and salvaged: features of the {frames}")
+        self.advance()
+
+    def advance(self) -> None:
+        """One more video is done."""
         self._done += 1
         if self._bar is not None:
             if time.monotonic() - self._last_log >= LOAD_EVERY_SECONDS:

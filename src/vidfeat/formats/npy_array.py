@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def write_npy(file: IO[bytes], values: Values) -> None:
 
 
 def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
-    """Read what `write_npy` wrote.
+    """Read a plain array of numbers, whoever wrote it.
 
     Args:
         file: positioned at its start.
@@ -38,14 +39,19 @@ def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
         ValueError: this is anything else; found out before it takes memory.
     """
     try:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("version 1.0 was expected")
-        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        read_header = _HEADERS[np.lib.format.read_magic(file)]
+        shape, in_columns, dtype = read_header(file)
     except Exception as error:  # of many types: NumPy gives a damaged header to Python's tokenizer
         raise ValueError(f"no .npy header: {error}") from error
     expected, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if dtype.hasobject or in_columns:
-        raise ValueError(f"an array of {dtype}, with its columns first" if in_columns else "an array of objects")
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
     if there != expected:
         raise ValueError(f"{there} bytes of numbers instead of {expected}")
-    return np.frombuffer(file.read(), dtype).reshape(shape)
+    return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if in_columns else "C")
+
+
+_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}

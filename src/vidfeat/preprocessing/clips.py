@@ -206,7 +206,7 @@ def _clips_of(
     info: VideoInfo,
 ) -> Iterator[tuple[int, ClipBatch]]:
     if segment is not None:
-        _require_frames(info, segment)
+        require_frames(info, segment)
     plans = [spec.sampling.plan(info.timeline, segment) for spec in specs]
     on_plan(info, plans)
     builders = [_BatchBuilder(spec, clips, max_frames, info.path) for spec, clips in zip(specs, plans, strict=True)]
@@ -225,7 +225,12 @@ def _clips_of(
             yield from ((position, batch) for batch in builder.add(transformed[transform]))
 
 
-def _require_frames(info: VideoInfo, segment: tuple[float, float]) -> None:
+def require_frames(info: VideoInfo, segment: tuple[float, float]) -> None:
+    """Refuse a segment in which a video shows no frame.
+
+    Raises:
+        VideoError: it is one.
+    """
     if info.timeline.within(*segment):
         return
     first, end = info.timeline.pts_seconds[0], info.timeline.end_seconds[-1]

@@ -31,7 +31,7 @@ from vidfeat.tools.bench.process import measure
 from vidfeat.tools.bench.session import Request
 from vidfeat.tools.bench.table import significant
 from vidfeat.tools.bench.upper_bounds import decode_rate, enough, limit
-from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL
+from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Workload
 from vidfeat.video import decode, probe
 
 RATES = st.floats(1e-3, 1e4)
@@ -198,3 +198,21 @@ def test_a_video_that_cannot_be_read_is_named(repository: Path, tmp_path: Path) 
     bad.write_bytes(b"no video")
     with pytest.raises(VideoError, match=r"bad\.mp4"):
         decode_rate(pickle.dumps(PreprocessSpec.of(recipe)), [good, bad], 2)
+
+
+def test_windows_of_a_longer_video_have_more_rows(clip: Path, repository: Path, tmp_path: Path) -> None:
+    compared = Workload({}, "cpu", (clip,), tmp_path)
+    found = scaling.measure_scaling(
+        compared,
+        str(repository / "examples" / "tiny_slowonly.py"),
+        {},
+        counts=(),
+        lengths=(),
+        window_lengths=(10, 20),
+        window_sizes=(32,),
+    )
+    assert (found.by_count, found.by_length) == ((), ())
+    assert [(one.videos, one.length_seconds, one.input_size) for one in found.by_windows] == [(1, 10, 32), (1, 20, 32)]
+    # A window every 16 frames, its centre inside the video.
+    assert [one.rows for one in found.by_windows] == [300 // 16 + 1, 600 // 16]
+    assert all(one.seconds_per_video > 0 for one in found.by_windows)

@@ -26,7 +26,7 @@ def config(repository: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sound videos, a copy of one of them, and one that is cut off."""
+    """Two whole videos, a copy of one of them, and one that is cut off."""
     folder = tmp_path_factory.mktemp("videos")
     first = write_video(folder / "first.mp4", frames=30, size=(96, 72))
     write_video(folder / "second.mp4", frames=50, size=(128, 72))
@@ -40,7 +40,7 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
     done = estimate(config, folder, "-o", tmp_path / "features.json")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].split() == "videos 4: 3 sound, 1 broken; duplicates among them: 1".split()
+    assert lines[0].split() == "videos 4: 3 decodable, 1 failing; duplicates among them: 1".split()
     # The frames of 30 + 30 + 50, at 25 a second.
     assert "4.4 s of video, 110 frames, " in lines[1]
     assert lines[1].endswith("96x72 (2), 128x72 (1)")
@@ -50,9 +50,9 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
     assert lines[4].endswith(" free: enough")
     assert "with nothing else to do" in lines[5]
     text = " ".join(done.stdout.split())
-    assert "from 3 of 3 videos, with made-up weights" in text
+    assert "from 3 of 3 videos, with random weights" in text
     assert "bottleneck" in text
-    assert f"broken: truncated: {folder / 'cut.mp4'}: expected " in text
+    assert f"failing: truncated: {folder / 'cut.mp4'}: expected " in text
     assert "duplicates: copy.mp4 = first.mp4 (same content)" in text
     assert list(tmp_path.iterdir()) == []
 
@@ -64,20 +64,20 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert list(found) == ["videos", "broken", "duplicates", "machine", "duration", "output"]
+    assert list(found) == ["videos", "failing", "duplicates", "machine", "duration", "output"]
     videos = found["videos"]
-    assert (videos["total"], videos["sound"], videos["broken"], videos["frames"]) == (4, 2, 2, 80)
+    assert (videos["total"], videos["decodable"], videos["failing"], videos["frames"]) == (4, 2, 2, 80)
     assert videos["bytes"] == sum((folder / name).stat().st_size for name in ("first.mp4", "second.mp4"))
     assert (videos["seconds"], videos["frames_estimated"], videos["views"]) == (80 / 25, 0, 8)
-    assert [(broken["index"], broken["name"], broken["kind"]) for broken in found["broken"]] == [
+    assert [(one["index"], one["name"], one["kind"]) for one in found["failing"]] == [
         (1, "cut.mp4", "truncated"),
         (3, "absent.mp4", "missing"),
     ]
     assert found["duplicates"] == []
     assert (found["output"]["rows"], found["output"]["row_shape"]) == (8, [32])
-    assert not found["duration"]["made_up_weights"]
+    assert not found["duration"]["random_weights"]
     assert sorted(found["duration"]["sample"]) == ["first.mp4", "second.mp4"]
-    assert found["duration"]["bottleneck"] in ("reading", "network")
+    assert found["duration"]["bottleneck"] in ("decoding", "network")
     assert found["machine"]["cores"] >= 1
 
 
@@ -96,7 +96,7 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
         ((), "Missing argument 'MODEL'"),
     ],
 )
-def test_mistakes_are_told_before_any_work(
+def test_mistakes_are_reported_before_any_work(
     arguments: tuple[str, ...], message: str, folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["estimate", *(text.format(folder=folder, config=config) for text in arguments)]) == 2

@@ -8,9 +8,10 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from operator import itemgetter
+from typing import Any, TypeVar
 
-from vidfeat.store import Entry
+from vidfeat.videos import VideoRef
 
 _BLOCK_BYTES = 1 << 20
 _T = TypeVar("_T")
@@ -21,50 +22,50 @@ class Duplicates:
     """Videos with one content.
 
     Attributes:
-        names: of the videos, in the order of the list, at least two.
+        keys: of the videos, in the order of the list, at least two.
         same_file: whether they all are one file, named twice or reached over links.
     """
 
-    names: tuple[str, ...]
+    keys: tuple[str, ...]
     same_file: bool
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file and all entries that lead to it."""
+    """One file, or a segment of one, and all videos of the list that are in it, with their positions."""
 
     size: int
-    entries: tuple[Entry, ...]
+    segment: tuple[float, float] | None
+    videos: tuple[tuple[int, VideoRef], ...]
 
 
-def find_duplicates(entries: Sequence[Entry]) -> list[Duplicates]:
+def find_duplicates(videos: Sequence[VideoRef]) -> list[Duplicates]:
     """The videos that are there more than once, in the order of the list.
 
     Only files of equal size are read, and those as a whole. What cannot be read, is empty or is no file is left out.
     """
-    files = _files(entries)
-    found = [Duplicates(_names([file]), same_file=True) for file in files if len(file.entries) > 1]
-    for same_size in _grouped(files, lambda file: file.size):
+    files = _files(videos)
+    found = {_keys([file]): True for file in files if len(file.videos) > 1}
+    for same_size in _grouped(files, lambda file: (file.size, file.segment)):
         for same in _grouped(same_size, _digest):
-            found = [one for one in found if one.names[0] not in _names(same)]
-            found.append(Duplicates(_names(same), same_file=False))
-    position = {entry.name: entry.index for entry in entries}
-    return sorted(found, key=lambda one: position[one.names[0]])
+            for file in same:
+                found.pop(_keys([file]), None)
+            found[_keys(same)] = False
+    position = {video.key: number for number, video in enumerate(videos)}
+    return [Duplicates(keys, same_file=found[keys]) for keys in sorted(found, key=lambda keys: position[keys[0]])]
 
 
-def _files(entries: Sequence[Entry]) -> list[_File]:
-    """The files behind the entries, each once."""
-    sizes: dict[tuple[int, int], int] = {}
-    leading: dict[tuple[int, int], list[Entry]] = defaultdict(list)
-    for entry in entries:
+def _files(videos: Sequence[VideoRef]) -> list[_File]:
+    """The files of the videos, each once."""
+    leading: dict[tuple[Any, ...], list[tuple[int, VideoRef]]] = defaultdict(list)
+    for number, video in enumerate(videos):
         try:
-            about = entry.path.stat()
+            about = video.path.stat()
         except OSError:
             continue
         if stat.S_ISREG(about.st_mode) and about.st_size:
-            sizes[about.st_dev, about.st_ino] = about.st_size
-            leading[about.st_dev, about.st_ino].append(entry)
-    return [_File(sizes[key], tuple(group)) for key, group in leading.items()]
+            leading[about.st_dev, about.st_ino, about.st_size, video.segment].append((number, video))
+    return [_File(size, segment, tuple(group)) for (_, _, size, segment), group in leading.items()]
 
 
 def _grouped(items: Iterable[_T], key: Callable[[_T], Hashable]) -> list[list[_T]]:
@@ -75,9 +76,8 @@ def _grouped(items: Iterable[_T], key: Callable[[_T], Hashable]) -> list[list[_T
     return [group for value, group in groups.items() if len(group) > 1 and value is not None]
 
 
-def _names(files: Sequence[_File]) -> tuple[str, ...]:
-    entries = sorted((entry for file in files for entry in file.entries), key=lambda entry: entry.index)
-    return tuple(entry.name for entry in entries)
+def _keys(files: Sequence[_File]) -> tuple[str, ...]:
+    return tuple(video.key for _, video in sorted((one for file in files for one in file.videos), key=itemgetter(0)))
 
 
 def _digest(file: _File) -> bytes | None:
@@ -85,7 +85,7 @@ def _digest(file: _File) -> bytes | None:
     digest = hashlib.sha256()
     left = file.size
     try:
-        with open(file.entries[0].path, "rb", opener=_open_without_waiting) as content:
+        with open(file.videos[0][1].path, "rb", opener=_open_without_waiting) as content:
             while left and (block := content.read(min(left, _BLOCK_BYTES))):
                 digest.update(block)
                 left -= len(block)

@@ -1,4 +1,4 @@
-"""A forecast for people, as a table, and for programs, as JSON."""
+"""An estimate for people, as a table, and for programs, as JSON."""
 
 from __future__ import annotations
 
@@ -9,99 +9,100 @@ from collections.abc import Sequence
 from typing import Any
 
 from vidfeat.tools.estimate.duplicates import Duplicates
-from vidfeat.tools.estimate.forecast import Duration, Forecast, Machine, Output
-from vidfeat.tools.estimate.survey import Sound, Unsound
+from vidfeat.tools.estimate.duration import Duration, Machine
+from vidfeat.tools.estimate.estimation import Estimate
+from vidfeat.tools.estimate.output import Output
+from vidfeat.tools.estimate.probe import Decodable, Failing
 
 NAMED = 20
-"""Broken videos, and duplicates, that the table names; the JSON has them all."""
+"""Failing videos, and duplicates, that the table names; the JSON has them all."""
 
 _SIZES_NAMED = 3
 _COPIES_NAMED = 5
 
 
-def render(forecast: Forecast) -> str:
-    """The table: a subject and what there is to say about it on each line, then the broken and the duplicate videos."""
+def render(estimate: Estimate) -> str:
+    """The table: a subject and what is known of it on each line, then the failing and the duplicate videos."""
     lines = {
-        "videos": _videos(forecast),
-        "of sound ones": _content(forecast.sound),
-        "network input": _inputs(forecast.sound),
-        "output": "nothing" if forecast.output is None else _output(forecast.output),
-        "disk": "" if forecast.output is None else _disk(forecast.output),
-        "time": "not known: no video could be read" if forecast.duration is None else _time(forecast),
-        "bottleneck": "" if forecast.duration is None else _bottleneck(forecast.duration, forecast.machine),
+        "videos": _videos(estimate),
+        "of decodable": _content(estimate.decodable),
+        "network input": _inputs(estimate.decodable),
+        "output": "nothing" if estimate.output is None else _output(estimate.output),
+        "disk": "" if estimate.output is None else _disk(estimate.output),
+        "time": "not known: no video could be decoded" if estimate.duration is None else _time(estimate),
+        "bottleneck": "" if estimate.duration is None else _bottleneck(estimate.duration, estimate.machine),
     }
     table = [_wrapped(name, text) for name, text in lines.items() if text]
-    broken = [_wrapped("", _reason(video)) for video in forecast.unsound[:NAMED]]
-    twice = [_wrapped("", _same(same)) for same in forecast.duplicates[:NAMED]]
+    failing = [_wrapped("", _reason(video)) for video in estimate.failing[:NAMED]]
+    twice = [_wrapped("", _same(same)) for same in estimate.duplicates[:NAMED]]
     return "\n".join(
         [
             *table,
-            *_listed("broken", broken, len(forecast.unsound)),
-            *_listed("duplicates", twice, len(forecast.duplicates)),
-            "Broken is what does not open; damage further in shows only when a video is decoded.",
+            *_listed("failing", failing, len(estimate.failing)),
+            *_listed("duplicates", twice, len(estimate.duplicates)),
+            "Failing is what does not open; damage further in shows only when a video is decoded.",
         ]
     )
 
 
-def to_json(forecast: Forecast) -> dict[str, Any]:
-    """Everything that a forecast knows, save the details of every sound video."""
+def to_json(estimate: Estimate) -> dict[str, Any]:
+    """Everything that an estimate knows, save the details of every decodable video."""
     return {
         "videos": {
-            "total": len(forecast.sound) + len(forecast.unsound),
-            "sound": len(forecast.sound),
-            "broken": len(forecast.unsound),
-            "bytes": sum(video.info.bytes for video in forecast.sound),
-            "frames": sum(video.info.frames for video in forecast.sound),
-            "frames_estimated": sum(not video.info.frames_exact for video in forecast.sound),
-            "seconds": _seconds(forecast.sound),
-            "views": sum(video.work.inputs for video in forecast.sound),
+            "total": len(estimate.videos),
+            "decodable": len(estimate.decodable),
+            "failing": len(estimate.failing),
+            "bytes": sum(video.info.bytes for video in estimate.decodable),
+            "frames": sum(video.info.frames for video in estimate.decodable),
+            "frames_estimated": sum(not video.info.frames_exact for video in estimate.decodable),
+            "seconds": _seconds(estimate.decodable),
+            "views": sum(video.work.inputs for video in estimate.decodable),
         },
-        "broken": [
+        "failing": [
             {
-                "index": video.entry.index,
-                "name": video.entry.name,
+                "index": index,
+                "name": video.video.key,
                 "stage": video.error.stage,
                 "kind": video.error.kind,
                 "message": str(video.error),
             }
-            for video in forecast.unsound
+            for index, video in enumerate(estimate.videos)
+            if isinstance(video, Failing)
         ],
-        "duplicates": [{"names": list(same.names), "same_file": same.same_file} for same in forecast.duplicates],
-        "machine": dataclasses.asdict(forecast.machine),
-        "duration": None if forecast.duration is None else dataclasses.asdict(forecast.duration),
-        "output": None if forecast.output is None else dataclasses.asdict(forecast.output),
+        "duplicates": [{"names": list(same.keys), "same_file": same.same_file} for same in estimate.duplicates],
+        "machine": dataclasses.asdict(estimate.machine),
+        "duration": None if estimate.duration is None else dataclasses.asdict(estimate.duration),
+        "output": None if estimate.output is None else dataclasses.asdict(estimate.output),
     }
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _videos(forecast: Forecast) -> str:
-    extra = sum(len(same.names) - 1 for same in forecast.duplicates)
-    total = len(forecast.sound) + len(forecast.unsound)
-    return (
-        f"{total:,}: {len(forecast.sound):,} sound, {len(forecast.unsound):,} broken; duplicates among them: {extra:,}"
-    )
+def _videos(estimate: Estimate) -> str:
+    extra = sum(len(same.keys) - 1 for same in estimate.duplicates)
+    counts = f"{len(estimate.decodable):,} decodable, {len(estimate.failing):,} failing"
+    return f"{len(estimate.videos):,}: {counts}; duplicates among them: {extra:,}"
 
 
-def _content(sound: Sequence[Sound]) -> str:
-    if not sound:
+def _content(videos: Sequence[Decodable]) -> str:
+    if not videos:
         return ""
-    frames = sum(video.info.frames for video in sound)
-    sizes = Counter(f"{video.info.width}x{video.info.height}" for video in sound).most_common()
+    frames = sum(video.info.frames for video in videos)
+    sizes = Counter(f"{video.info.width}x{video.info.height}" for video in videos).most_common()
     named = ", ".join(f"{size} ({count:,})" for size, count in sizes[:_SIZES_NAMED])
     others = f" and {len(sizes) - _SIZES_NAMED:,} more sizes" if len(sizes) > _SIZES_NAMED else ""
-    about = "about " if any(not video.info.frames_exact for video in sound) else ""
+    about = "about " if any(not video.info.frames_exact for video in videos) else ""
     return (
-        f"{_span(_seconds(sound))} of video, {about}{frames:,} frames, {_size(sum(v.info.bytes for v in sound))}; "
+        f"{_span(_seconds(videos))} of video, {about}{frames:,} frames, {_size(sum(v.info.bytes for v in videos))}; "
         f"{named}{others}"
     )
 
 
-def _inputs(sound: Sequence[Sound]) -> str:
-    if not sound:
+def _inputs(videos: Sequence[Decodable]) -> str:
+    if not videos:
         return ""
-    counts = [video.work.inputs for video in sound]
+    counts = [video.work.inputs for video in videos]
     each = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     return f"{sum(counts):,} views, {each} a video"
 
@@ -112,48 +113,48 @@ def _output(output: Output) -> str:
 
 
 def _disk(output: Output) -> str:
-    peak = f"{_size(output.peak_bytes)} at the peak, with journal and manifest"
+    peak = f"{_size(output.peak_bytes)} at the peak, with database and manifest"
     if output.free_bytes is None:
         return peak
     enough = "enough" if output.peak_bytes < output.free_bytes else "NOT ENOUGH"
     return f"{peak}; {_size(output.free_bytes)} free: {enough}"
 
 
-def _time(forecast: Forecast) -> str:
-    duration = forecast.duration
+def _time(estimate: Estimate) -> str:
+    duration = estimate.duration
     assert duration is not None
-    machine = forecast.machine
+    machine = estimate.machine
     gpus = f"{machine.gpus} times {machine.gpu}" if machine.gpus > 1 else machine.gpu
     where = f"{machine.cores} cores" if machine.gpu is None else f"{machine.cores} cores and {gpus}"
-    weights = ", with made-up weights" if duration.made_up_weights else ""
+    weights = ", with random weights" if duration.random_weights else ""
     return (
         f"{_span(duration.seconds)} on {where} with nothing else to do "
         f"({_span(duration.at_least)} to {_span(duration.at_most)}), "
-        f"from {len(duration.sample):,} of {len(forecast.sound):,} videos{weights}"
+        f"from {len(duration.sample):,} of {len(estimate.decodable):,} videos{weights}"
     )
 
 
 def _bottleneck(duration: Duration, machine: Machine) -> str:
-    reading, network = _span(duration.reading_core_seconds), _span(duration.network_seconds)
+    decoding, network = _span(duration.decoding_core_seconds), _span(duration.network_seconds)
     unit = "of one core" if machine.gpu is None else "of the GPU"
     if machine.gpus > 1:
         unit = f"of one GPU, shared by {machine.gpus}"
-    halves = f"reading takes {reading} of one core, the network {network} {unit}"
+    stages = f"decoding takes {decoding} of one core, the network {network} {unit}"
     if duration.bottleneck == "network":
-        return f"the network: {halves}"
-    processes = f", shared by {machine.readers} processes" if machine.readers > 1 else ""
-    return f"reading: {halves.replace(' of one core,', f' of one core{processes},', 1)}"
+        return f"the network: {stages}"
+    processes = f", shared by {machine.decode_processes} processes" if machine.decode_processes > 1 else ""
+    return f"decoding: {stages.replace(' of one core,', f' of one core{processes},', 1)}"
 
 
-def _reason(video: Unsound) -> str:
+def _reason(video: Failing) -> str:
     error = video.error
-    place = "" if error.where.endswith(video.entry.name) else f"{video.entry.name}: "
+    place = "" if error.where.endswith(video.video.key) else f"{video.video.key}: "
     return f"{error.kind}: {place}{error}"
 
 
 def _same(same: Duplicates) -> str:
-    more = f" and {len(same.names) - _COPIES_NAMED:,} more" if len(same.names) > _COPIES_NAMED else ""
-    return f"{' = '.join(same.names[:_COPIES_NAMED])}{more} ({'one file' if same.same_file else 'same content'})"
+    more = f" and {len(same.keys) - _COPIES_NAMED:,} more" if len(same.keys) > _COPIES_NAMED else ""
+    return f"{' = '.join(same.keys[:_COPIES_NAMED])}{more} ({'one file' if same.same_file else 'same content'})"
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -179,10 +180,10 @@ def _wrapped(subject: str, text: str) -> str:
     )
 
 
-def _seconds(sound: Sequence[Sound]) -> float:
-    """Duration of all videos, from frames and frame rate where both are known."""
+def _seconds(videos: Sequence[Decodable]) -> float:
+    """Duration of videos, from frames and frame rate where both are known."""
     return sum(
-        video.info.frames / video.info.fps if video.info.fps else video.info.duration_seconds or 0.0 for video in sound
+        video.info.frames / video.info.fps if video.info.fps else video.info.duration_seconds or 0.0 for video in videos
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidfeat.preprocessing.clips import require_frames
 from vidfeat.preprocessing.grid import FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
@@ -22,13 +23,13 @@ class Workload:
     Attributes:
         clips: clips of its plan.
         inputs: rows of the network's batches: a clip, or for image networks a frame, under one crop each.
-        host_pixels: what reading it is worth, in decoded pixels; see `host_pixels`.
+        decoding_pixels: what decoding it is worth; see `decoding_pixels`.
         network_pixels: pixels that pass through the network.
     """
 
     clips: int
     inputs: int
-    host_pixels: int
+    decoding_pixels: int
     network_pixels: int
 
 
@@ -44,18 +45,20 @@ class Workloads:
         self._transform = FrameTransformer(recipe.transforms)
         self._shapes: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def of(self, info: VideoInfo) -> Workload:
-        """The work that a video is.
+    def of(self, info: VideoInfo, segment: tuple[float, float] | None = None) -> Workload:
+        """The work that a video, or a segment of it, is.
 
         Raises:
-            VideoError: its frames are too small for the recipe's crops.
+            VideoError: its frames are too small for the recipe's crops, or none is in the segment.
         """
-        plan = self._recipe.sampling.frame_index(info.frames, info.fps)
+        if segment is not None:
+            require_frames(info, segment)
+        plan = self._recipe.sampling.plan(info.timeline, segment).frame_index
         crops, height, width = self._crops_of(info)
         return Workload(
             clips=len(plan),
             inputs=crops * (plan.size if self._recipe.model.dims == 2 else len(plan)),
-            host_pixels=host_pixels(info, plan),
+            decoding_pixels=decoding_pixels(info, plan),
             network_pixels=crops * plan.size * height * width,
         )
 
@@ -67,14 +70,14 @@ class Workloads:
         return self._shapes[size]
 
 
-def host_pixels(info: VideoInfo, plan: FrameIndex) -> int:
-    """What reading a video is worth, in decoded pixels.
+def decoding_pixels(info: VideoInfo, plan: FrameIndex) -> int:
+    """What decoding a video is worth, in decoded pixels.
 
     That is the pixels of all frames up to the last wanted one, which are decoded, those of the wanted ones, which are
     transformed, and `OPENING_PIXELS`.
 
     Frames that the decoder may leave out count as well: which they are is only known from the packets, and a sample of
-    the videos tells how much it matters.
+    the videos shows how much it matters.
 
     Args:
         info: the video.
