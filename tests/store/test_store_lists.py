@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,29 @@ def test_a_failed_video_is_tried_again_when_its_file_changed(out, place):
         assert compute(store) == [1, 2]
         store.finalize()
     check(out, videos)
+
+
+def test_a_video_of_which_another_segment_is_wanted_is_computed_again(out, place):
+    videos = [replace(videos_of(1, place)[0], segment=segment) for segment in (None, (0.25, 1 / 3), (0.25, 0.5))]
+    finished(out, videos[:1])
+    for number, video in enumerate(videos[1:], start=1):
+        with begin(out, [video]) as store:
+            assert store.notes == ("1 video changed since its features were computed; it is computed again",)
+            store.commit([features_of(video, values_of(number))], SESSION)
+        with begin(out, [video]) as store:
+            assert store.pending() == []
+            store.finalize()
+        with begin(out, [video]) as store:
+            assert store.finished
+        check(out, [video], lambda _: values_of(number))  # noqa: B023
+        assert json.loads(RunFiles(out).manifest.read_text().splitlines()[1])["segment"] == list(video.segment)
+    with begin(out, videos[:1]) as store:
+        assert store.pending() == videos[:1]
+    run(out, videos[1:2], fails=(0,))
+    with begin(out, videos[1:2]) as store:
+        assert store.finished  # a failure is of a segment, too
+    with begin(out, videos[2:]) as store:
+        assert store.pending() == videos[2:]
 
 
 @pytest.mark.parametrize(

@@ -430,14 +430,15 @@ def test_the_manifest_to_the_byte(tmp_path):
         '"videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}',
         '{"index": 0, "name": "\\u00e9 \\"1\\".mp4", "status": "done", "shape": [2], "dtype": "float32", '
         '"sha256": "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37", '
-        '"start_seconds": null, "end_seconds": null, "stamp": [4, 123456789], "session": 0, "error": null, '
+        '"start_seconds": null, "end_seconds": null, "stamp": [4, 123456789], "segment": null, '
+        '"session": 0, "error": null, '
         '"frames": 11, "frames_declared": null, "salvaged": false, "fps": null, "seconds": 10.0, "info": '
         f'{{"path": "{videos[0].uri}", "bytes": 4, "container": "mov", "codec": "h264", '
         '"pixel_format": "yuv420p", "width": 64, "height": 48, "rotation": 0, "fps": null, "start_seconds": 0.0, '
         '"duration_seconds": 10.0, "frames": 11, "frames_from": "packets", '
         '"timeline": {"fps": 25.0, "duration_seconds": null}, "modified_ns": 123456789, "frames_declared": null}}',
         '{"index": 1, "name": "b\\udcff.mp4", "status": "failed", "shape": null, "dtype": null, "sha256": null, '
-        '"start_seconds": null, "end_seconds": null, "stamp": [null, null], "session": 0, "error": '
+        '"start_seconds": null, "end_seconds": null, "stamp": [null, null], "segment": null, "session": 0, "error": '
         '{"stage": "decode", "kind": "corrupt", "message": "b: expected frames; found none.", "where": "b", '
         '"expected": "frames", "found": "none", "hint": ""}, "frames": null, "frames_declared": null, '
         '"salvaged": null, "fps": null, "seconds": null, "info": null}',

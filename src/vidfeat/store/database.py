@@ -22,7 +22,7 @@ from vidfeat.errors import OutputError, WriteError
 from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.files import KEPT
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, to_text
+from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, Segment, segment_from_json, to_text
 
 SCHEMA_VERSION = 1
 
@@ -36,7 +36,7 @@ _SCHEMA = (
     """CREATE TABLE videos (
         number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, status TEXT NOT NULL,
         identity INTEGER NOT NULL, session INTEGER NOT NULL, committed INTEGER NOT NULL,
-        bytes INTEGER, modified_ns INTEGER, shape TEXT, dtype TEXT, sha256 TEXT, error TEXT)""",
+        bytes INTEGER, modified_ns INTEGER, segment TEXT, shape TEXT, dtype TEXT, sha256 TEXT, error TEXT)""",
     # Apart, so that what is finished can be read without it.
     """CREATE TABLE contents (
         number INTEGER PRIMARY KEY, start_seconds BLOB, end_seconds BLOB, info TEXT, payload BLOB)""",
@@ -116,8 +116,8 @@ class Reader:
         while True:
             with self._errors():
                 rows = self._connection.execute(
-                    "SELECT number, key, status, identity, session, committed, bytes, modified_ns FROM videos"
-                    f" WHERE number > ? ORDER BY number LIMIT {_PAGE}",
+                    "SELECT number, key, status, identity, session, committed, bytes, modified_ns, segment"
+                    f" FROM videos WHERE number > ? ORDER BY number LIMIT {_PAGE}",
                     (after,),
                 ).fetchall()
                 # After the rows, so that they are there for each of them.
@@ -125,12 +125,12 @@ class Reader:
                 sessions = dict(self._connection.execute("SELECT id, session FROM sessions"))
                 for text in identities.values():
                     WorkIdentity.from_json(json.loads(text))
-                for number, key, status, identity, session, committed, size, modified_ns in rows:
+                for number, key, status, identity, session, committed, size, modified_ns, segment in rows:
                     if status not in ("done", "failed", "void"):
                         raise ValueError(f"{status!r} is no status")
                     size, modified_ns = (None if value is None else int(value) for value in (size, modified_ns))
                     place = number, key.decode(*_KEYS), status, identities[identity], sessions[session]
-                    yield IndexEntry(*place, int(committed), size, modified_ns)
+                    yield IndexEntry(*place, int(committed), size, modified_ns, _from_text(segment))
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
@@ -139,17 +139,18 @@ class Reader:
         """A row, without its values."""
         with self._errors():
             values = self._connection.execute(
-                "SELECT key, status, bytes, modified_ns, session, shape, sha256, error,"
+                "SELECT key, status, bytes, modified_ns, session, segment, shape, sha256, error,"
                 " start_seconds, end_seconds, info FROM videos JOIN contents USING (number) WHERE number = ?",
                 (number,),
             ).fetchone()
-            key, status, size, modified_ns, session, shape, sha256, error, start, end, info = values
+            key, status, size, modified_ns, session, segment, shape, sha256, error, start, end, info = values
             (text,) = self._connection.execute("SELECT session FROM sessions WHERE id = ?", (session,)).fetchone()
             return Row(
                 key.decode(*_KEYS),
                 status,
                 None if size == UNKNOWN_SIZE else (size, modified_ns),
                 text,
+                _from_text(segment),
                 shape=None if shape is None else tuple(json.loads(shape)),
                 sha256=sha256,
                 start_seconds=None if start is None else np.frombuffer(start, "<f8"),
@@ -273,7 +274,7 @@ class Transaction:
         )
         number = self._connection.execute(
             "INSERT OR REPLACE INTO videos (key, status, identity, session, committed, bytes, modified_ns,"
-            " shape, dtype, sha256, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " segment, shape, dtype, sha256, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 key,
                 row.status,
@@ -282,6 +283,7 @@ class Transaction:
                 committed,
                 size,
                 modified_ns,
+                None if row.segment is None else json.dumps(row.segment),
                 None if row.shape is None else json.dumps(row.shape),
                 None if row.shape is None else "float32",
                 row.sha256,
@@ -385,6 +387,10 @@ def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
             hint="Finish the run with the vidfeat that started it, or start over with --restart.",
         )
     return True
+
+
+def _from_text(segment: str | None) -> Segment | None:
+    return None if segment is None else segment_from_json(json.loads(segment))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from vidfeat.errors import OutputError
 from vidfeat.formats.atomic import replacing
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, to_text
+from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, segment_from_json, to_text
 
 MANIFEST_VERSION = 2
 _READABLE = (1, 2)
@@ -133,7 +133,8 @@ class Manifest:
                     raise ValueError(f"{status!r} is the status of {name!r}")
                 size, modified_ns = line.get("stamp") or (UNKNOWN_SIZE, None)
                 session = self._sessions[line.get("session", 0)]
-                yield IndexEntry(offset, name, status, identity, session, 0, size, modified_ns)
+                segment = segment_from_json(line.get("segment"))
+                yield IndexEntry(offset, name, status, identity, session, 0, size, modified_ns, segment)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """All of the lines, each with its offset in the file."""

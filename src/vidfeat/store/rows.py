@@ -24,6 +24,8 @@ Status = Literal["done", "failed", "void"]
 Stamp = tuple[int | None, int | None]
 """Size in bytes and modification time in nanoseconds of a video file; two None of a file that was missing."""
 
+Segment = tuple[float, float]
+
 UNKNOWN_SIZE = -1
 """Stands for the size of a file of which no stamp was kept."""
 
@@ -43,6 +45,7 @@ class IndexEntry(NamedTuple):
         committed: when, in nanoseconds since 1970, or a little later: later than every row that was known then. 0 in
             a manifest.
         bytes, modified_ns: the stamp, as in `Row`; one that is not known has `UNKNOWN_SIZE` bytes.
+        segment: as in `Row`.
     """
 
     number: int
@@ -53,9 +56,12 @@ class IndexEntry(NamedTuple):
     committed: int
     bytes: int | None
     modified_ns: int | None
+    segment: Segment | None = None
 
     def is_of(self, video: VideoRef) -> bool:
-        """Whether the file is still as it was for the row. A file that is gone keeps its row."""
+        """Whether file and segment are still as they were for the row. A file that is gone keeps its row."""
+        if self.segment != video.segment:
+            return False
         if self.bytes == UNKNOWN_SIZE:
             return True
         now = stamp_of(video)
@@ -71,6 +77,7 @@ class Row:
         status: whether there are features.
         stamp: of the video file from which they were computed; None where that is not known.
         session: JSON text of what the run that computed them was like: versions, device and the like.
+        segment: as in `VideoRef`.
         shape, sha256: of the values; the hash is over float32, little endian, in C order. None unless `done`.
         start_seconds, end_seconds: as in `VideoFeatures`.
         info: `VideoInfo.to_json()`, with or without the presentation times; of version 1, the few fields that it had.
@@ -81,6 +88,7 @@ class Row:
     status: Status
     stamp: Stamp | None
     session: str
+    segment: Segment | None = None
     shape: tuple[int, ...] | None = None
     sha256: str | None = None
     start_seconds: Seconds | None = None
@@ -92,15 +100,15 @@ class Row:
     def of(cls, outcome: Outcome, video: VideoRef, session: str) -> Row:
         """From what came of a video."""
         if isinstance(outcome, VideoFailure):
-            return cls(
-                video.key, "failed", stamp_of(video) or (None, None), session, error=_error_to_json(outcome.error)
-            )
+            stamp = stamp_of(video) or (None, None)
+            return cls(video.key, "failed", stamp, session, video.segment, error=_error_to_json(outcome.error))
         info = outcome.info
         return cls(
             video.key,
             "done",
             stamp_of(video) if info is None else info.stamp,
             session,
+            video.segment,
             shape=tuple(outcome.values.shape),
             sha256=sha256_of(outcome.values),
             start_seconds=outcome.start_seconds,
@@ -124,6 +132,7 @@ class Row:
             line["status"],
             _stamp_from_json(line.get("stamp")),
             sessions[line.get("session", 0)],
+            segment_from_json(line.get("segment")),
             shape=tuple(int(size) for size in line["shape"]) if done else None,
             sha256=str(line["sha256"]) if done else None,
             start_seconds=None if start is None else np.array(start, np.float64),
@@ -153,6 +162,7 @@ class Row:
             "start_seconds": None if self.start_seconds is None else self.start_seconds.tolist(),
             "end_seconds": None if self.end_seconds is None else self.end_seconds.tolist(),
             "stamp": None if self.stamp is None else list(self.stamp),
+            "segment": None if self.segment is None else list(self.segment),
             "session": session,
             "error": self.error,
             **_keys_of_version_1(info),
@@ -292,6 +302,14 @@ def _stamp_from_json(stamp: Any) -> Stamp | None:
         return None
     size, modified_ns = stamp
     return None if size is None else int(size), None if modified_ns is None else int(modified_ns)
+
+
+def segment_from_json(segment: Any) -> Segment | None:
+    """A segment from its list in JSON data."""
+    if segment is None:
+        return None
+    start, end = segment
+    return float(start), float(end)
 
 
 def _info_from_json(info: dict[str, Any] | None) -> VideoInfo | None:

@@ -312,7 +312,7 @@ def _choose(
         if entry.identity != identity or entry.status == "void":
             if in_place or entry.status == "void":
                 chosen.pop(entry.key, None)
-        elif before is None or before.status == "failed" or before[-2:] != entry[-2:]:  # another stamp
+        elif before is None or before.status == "failed" or before[-3:] != entry[-3:]:  # another stamp or segment
             chosen[entry.key] = place
     return chosen
 
