@@ -20,8 +20,7 @@ RECORD_BYTES = 512
 """About what the manifest takes for a video, and the run's database beside the features themselves."""
 
 _HALF_PAGE = 2048
-"""About what the database leaves free beside the features of a video, at most: they often fill its pages of 4 KiB only in
-part."""
+"""About what the database leaves free in its pages beside the features of a video, at most."""
 
 _MOST_ROWS = 256
 """Of the videos that are written to see how much they take."""
