@@ -19,6 +19,9 @@ from vidfeat.tools.estimate.probe import Decodable
 RECORD_BYTES = 512
 """About what the manifest takes for a video, and the run's database beside the features themselves."""
 
+_HALF_PAGE = 2048
+"""About what the database leaves free in its pages beside the features of a video, at most."""
+
 _MOST_ROWS = 256
 """Of the videos that are written to see how much they take."""
 
@@ -63,7 +66,8 @@ def predict_output(
         features, row = _with_rows(features, min(rows // len(videos), _MOST_ROWS)), row[0]
     size = round(rows * row.size * _bytes_per_value(features, sink))
     # A folder has its features already when the run ends; for one file they are in the database until then.
-    database = len(videos) * RECORD_BYTES + (0 if sink.in_place else rows * row.nbytes)
+    kept = 0 if sink.in_place else rows * row.nbytes
+    database = kept + len(videos) * (RECORD_BYTES + min(kept // len(videos), _HALF_PAGE))
     return Output(
         format=sink.name,
         rows=rows,
