@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -201,9 +202,14 @@ class VideoInfo:
         return info
 
 
+_hints_of = functools.cache(get_type_hints)
+"""Evaluating annotations takes ten times as long as all else of an object, of which there may be a million."""
+
+
 def _require_types(part: Any) -> None:
     """Compare the values of a dataclass with its annotations."""
-    for name, hint in get_type_hints(type(part)).items():
+    kind: Any = type(part)
+    for name, hint in _hints_of(kind).items():
         value = getattr(part, name)
         if get_origin(hint) is Literal:
             fits = value in get_args(hint)
