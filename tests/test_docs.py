@@ -1,15 +1,20 @@
-"""The documents: links lead somewhere, commands can be typed, and the two READMEs say the same."""
+"""The documents: links lead somewhere, commands can be typed, examples run, and the two READMEs say the same."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 
+from video.video_files import write_video
+from vidfeat import __all__ as public_names
 from vidfeat.cli.main import vidfeat
 from vidfeat.mmaction.zoo import table
 
@@ -106,3 +111,38 @@ def test_a_readme_leads_to_every_page(readme: Path) -> None:
 def test_the_number_of_released_models(readme: Path) -> None:
     (number,) = re.findall(r"# (\d+) (?:released models|个已发布的模型)", readme.read_text(encoding="utf-8"))
     assert int(number) == len(table(None, None))
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["python.md", "extending.md"])
+def test_examples_run(name: str, tmp_path: Path) -> None:
+    """Blocks that begin with the name of a file are that file; the others are one program, in their order."""
+    examples = REPOSITORY / "examples"
+    shutil.copy(examples / "tiny_slowonly.py", tmp_path / "config.py")
+    text = (examples / "tiny_slowonly.py").read_text(encoding="utf-8")
+    (tmp_path / "other_config.py").write_text(text.replace("to_bgr=False", "to_bgr=True"), encoding="utf-8")
+    (weights,) = examples.glob("*.safetensors")
+    shutil.copy(weights, tmp_path / "weights.pth")
+    (tmp_path / "my_videos").mkdir()
+    write_video(tmp_path / "my_videos" / "clip.mp4", frames=90, size=(160, 120))
+    programs, rest = ["main.py"], []
+    for block in python_blocks(REPOSITORY / "docs" / name):
+        if titled := re.match(r"# (\w+\.py)\n", block):
+            (tmp_path / titled[1]).write_text(block, encoding="utf-8")
+            programs += [titled[1]] if "__main__" in block else []
+        else:
+            rest.append(block)
+    (tmp_path / "main.py").write_text("\n".join(rest), encoding="utf-8")
+    for program in programs:
+        done = subprocess.run([sys.executable, program], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    assert len(list(tmp_path.glob("features*.manifest.jsonl"))) >= 2
+
+
+def test_every_public_name_is_documented() -> None:
+    words = set(re.findall(r"\w+", (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")))
+    assert set(public_names) - {"__version__"} <= words
