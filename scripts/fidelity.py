@@ -3,9 +3,10 @@
 usage: python scripts/fidelity.py RECORDS_FOLDER VIDEOS_FOLDER [--results FILE.jsonl] [--table docs/fidelity.md]
            [--seconds N] [--cheapest-of-each-family]
 
-For every record: its model and pipeline are compiled, parameter names and shapes compared, frame indices compared, and
-features computed through the whole main path with weights derived from parameter names. Results are appended to FILE;
-records that are in it already are left out, so that a long comparison can be made in parts.
+For every record: its model and pipeline are compiled, parameter names and shapes compared, frame indices and the mean
+of the model's input compared, and features computed through the whole main path with weights derived from parameter
+names. Results are appended to FILE; records that are in it already are left out, so that a long comparison can be made
+in parts. The records in `tests/golden` are compared by `tests/test_records.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,8 @@ from vidfeat.errors import ConfigError
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.models import Recognizer, build
-from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
-from vidfeat.recipe import Pooling, Recipe
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_whole
+from vidfeat.recipe import Normalize, Pooling, Recipe
 from vidfeat.videos import VideoRef
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -42,13 +44,17 @@ from derived_weights import state_of  # noqa: E402
 MODES = {
     None: FeatureRequest(),
     "default": FeatureRequest(),
+    "few": FeatureRequest(views="few"),
     "multi": FeatureRequest(Pooling(views="keep")),
     "long": FeatureRequest(Pooling(views="keep"), views="few", long_video=LongVideo(64, 8)),
 }
 """How the records were made: 0.x's script, and the modes of 1.x's. A record's pipeline is the one that was run, without
-the views that a mode leaves out."""
+the views that a mode leaves out; with `few` it is the config's, of which the script's default takes fewer views. A
+record may have its own distances for `long`, in `long_video`."""
 
 LIMITS = {"CNN": 1e-5, "transformer": 1e-4}
+MEAN_LIMIT = 2e-6
+"""Of the difference between the means of the model's input, which has a standard deviation of about 1."""
 NOTES = """
 ## Where MMAction2 is wrong, and this differs
 
@@ -83,7 +89,10 @@ def compiled(record: dict[str, Any]) -> Recipe:
     dataset = {"type": "VideoDataset", "pipeline": record["pipeline"]}
     place = {"data": {"test": dataset}} if record["line"] == "0.x" else {"test_dataloader": {"dataset": dataset}}
     recipe = compile_config({"model": record["model"], **place}, file=record["config"])
-    return apply_request(recipe, MODES[record.get("mode")])
+    request = MODES[record.get("mode")]
+    if "long_video" in record:
+        request = replace(request, long_video=LongVideo(*record["long_video"]))
+    return apply_request(recipe, request)
 
 
 def family(record: dict[str, Any]) -> str:
@@ -93,7 +102,12 @@ def family(record: dict[str, Any]) -> str:
 
 
 def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
-    """One record's result: what is equal, and the largest relative distance of its features."""
+    """One record's result: what is equal, and the largest relative distance of its features.
+
+    Args:
+        record: as in the files of records; `line` is "0.x" or "1.x".
+        videos: the folder of the clips that the record names.
+    """
     result: dict[str, Any] = {
         "config": record["config"],
         "line": record["line"],
@@ -112,7 +126,7 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
         return result
     with tempfile.TemporaryDirectory() as folder:
         extractor = with_derived_weights(recipe, model, record.get("gamma", 1.0), Path(folder))
-    result["indices_equal"], distances = True, list[float]()
+    result["indices_equal"], means, distances = True, list[float](), list[float]()
     for clip, video in record["videos"].items():
         batch = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, str(videos / clip)))
         distinct = np.unique(video["frame_inds"])
@@ -121,10 +135,20 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
             and batch.clips.max() < len(distinct)
             and distinct[batch.clips].ravel().tolist() == video["frame_inds"]
         )
+        means.append(abs(input_mean(batch, recipe.normalize) - video["imgs_mean"]))
         features = extractor.extract(videos / clip).values.astype(np.float64).ravel()
         distances.append(distance(features, np.array(video["feature"])))
     extractor.close()
-    return {**result, "distance": max(distances)}
+    return {**result, "mean_difference": max(means), "distance": max(distances)}
+
+
+def input_mean(batch: ClipBatch, normalize: Normalize) -> float:
+    """The mean of the model's input: over the distinct frames, weighted with how often each is sampled."""
+    # The channels' order does not matter for a mean over all; their pairing with the constants does.
+    pixels = batch.pixels[..., ::-1] if normalize.to_bgr else batch.pixels
+    channels = pixels.mean(axis=(1, 2, 3), dtype=np.float64)
+    frames = ((channels - normalize.mean) / normalize.std).mean(axis=1)
+    return float(np.average(frames, weights=np.bincount(batch.clips.ravel(), minlength=len(frames))))
 
 
 def with_derived_weights(recipe: Recipe, model: Recognizer, gamma: float, folder: Path) -> Extractor:
@@ -181,6 +205,8 @@ def problem(result: dict[str, Any]) -> str:
         return "parameter names or shapes differ"
     if not result.get("indices_equal", True):
         return "frame indices differ"
+    if result.get("mean_difference", 0.0) > MEAN_LIMIT:
+        return f"means of the input differ by {result['mean_difference']:.1e}"
     return f"distance {result['distance']:.1e}" if result.get("distance", 0.0) > limit else ""
 
 

@@ -1,9 +1,12 @@
-"""What all tests share: where the reference data lies, and small real videos."""
+"""What all tests share: where the reference data lies, the checkout, and the comparison with records."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,3 +26,15 @@ def shared() -> Path:
 def repository() -> Path:
     """The checkout that the tests run in."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def fidelity() -> ModuleType:
+    """`scripts/fidelity.py`, which compares vidfeat with a record, as a module."""
+    spec = importlib.util.spec_from_file_location("fidelity", REPOSITORY / "scripts" / "fidelity.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fidelity"] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,13 +1,9 @@
 """The cheapest record of each family through the whole main path; `scripts/fidelity.py` runs them all."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 FAMILIES = (
     "C2D",
@@ -32,18 +28,6 @@ FAMILIES = (
     "VisionTransformer",
     "X3D",
 )
-
-
-@pytest.fixture(scope="module")
-def fidelity() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("fidelity", REPOSITORY / "scripts" / "fidelity.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fidelity"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
