@@ -71,21 +71,21 @@ def measure(work: Work[T]) -> Measured[T]:
         RuntimeError: the work raised something else; its traceback is attached.
     """
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(work, theirs))
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(work, sending))
     try:
         resource_tracker.ensure_running()  # its start unblocks Ctrl-C in this process
         with block_sigint():
             process.start()
-        theirs.close()
-        measured: Measured[T] = _watch(process, ours)
+        sending.close()
+        measured: Measured[T] = _watch(process, receiving)
         process.join(_END_SECONDS)
         return measured
     finally:
         if process.pid is not None:
             process.kill()
             process.join()
-        ours.close()
+        receiving.close()
 
 
 def apart(work: Callable[[], T]) -> T:
