@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,15 @@ def test_one_decode_process_serves_all_calls(extractor: Extractor, clip: Path) -
     extractor.extract(clip)
     (second,) = (worker.process.pid for worker in extractor._worker._idle)
     assert first == second
+
+
+def test_an_extractor_that_nobody_closes_leaves_no_process(arguments: Mapping[str, Any], clip: Path) -> None:
+    extractor = Extractor(**arguments, device="cpu")
+    extractor.extract(clip)
+    (process,) = (worker.process for worker in extractor._worker._idle)
+    del extractor
+    gc.collect()
+    assert process.wait(20) < 0
 
 
 def test_several_threads_may_use_one(extractor: Extractor, clip: Path) -> None:

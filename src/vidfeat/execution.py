@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, get_args
@@ -201,6 +202,7 @@ class Extractor:
         )
         (self.encoder,) = _encoders(job)
         self._worker = Worker((self.encoder,), worker_options(job, cores=threads, processes=1))
+        weakref.finalize(self, self._worker.close)  # where nobody calls `close`
         _ = self._worker.runners  # weights that do not fit are an error here, and not at the first video
 
     def extract(self, path: str | os.PathLike[str] | VideoRef, *, on_corrupt: OnCorrupt = "fail") -> VideoFeatures:
