@@ -54,7 +54,7 @@ record may have its own distances for `long`, in `long_video`."""
 
 LIMITS = {"CNN": 1e-5, "transformer": 1e-4}
 MEAN_LIMIT = 2e-6
-"""Of the difference between the means of the model's input, which has a standard deviation of about 1."""
+"""Of the difference between the means of the model's input, in standard deviations of that input."""
 NOTES = """
 ## Where MMAction2 is wrong, and this differs
 
@@ -135,7 +135,7 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
             and batch.clips.max() < len(distinct)
             and distinct[batch.clips].ravel().tolist() == video["frame_inds"]
         )
-        means.append(abs(input_mean(batch, recipe.normalize) - video["imgs_mean"]))
+        means.append(abs(input_mean(batch, recipe.normalize) - video["imgs_mean"]) / video["imgs_std"])
         features = extractor.extract(videos / clip).values.astype(np.float64).ravel()
         distances.append(distance(features, np.array(video["feature"])))
     extractor.close()
@@ -206,7 +206,7 @@ def problem(result: dict[str, Any]) -> str:
     if not result.get("indices_equal", True):
         return "frame indices differ"
     if result.get("mean_difference", 0.0) > MEAN_LIMIT:
-        return f"means of the input differ by {result['mean_difference']:.1e}"
+        return f"means of the input differ by {result['mean_difference']:.1e} standard deviations"
     return f"distance {result['distance']:.1e}" if result.get("distance", 0.0) > limit else ""
 
 

@@ -149,6 +149,19 @@ def test_the_first_failure_of_the_list_ends_a_run_that_is_to_fail(tiny: Encoder,
     assert list(load(tmp_path / "out")) == ["b.mp4"]
 
 
+def test_a_name_that_the_file_system_cannot_take_fails_that_video_alone(
+    tiny: Encoder, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refs = [VideoRef("a.mp4", str(videos / "a.mp4")), VideoRef("x" * 300 + ".mp4", str(videos / "b.mp4"))]
+    summary = run(Job(videos=refs, encoders=tiny, out=tmp_path / "out"))
+    assert summary is not None
+    assert (summary.computed, summary.failed) == (1, 1)
+    assert "1 of 2 videos" in capsys.readouterr().err
+    assert [failure.error.stage for failure in load(tmp_path / "out").failures.values()] == ["write"]
+    with pytest.raises(VideoError, match="xxx"):
+        run(Job(videos=refs, encoders=tiny, out=tmp_path / "other", on_error="fail"), quiet=True)
+
+
 def test_a_segment_outside_of_its_video_is_refused_before_any_work(tiny: Encoder, videos: Path, tmp_path: Path) -> None:
     inside = VideoRef("inside", str(videos / "a.mp4"), segment=(0.2, 0.6))
     for segment in ((5.0, 6.0), (0.5, 0.5), (-2.0, 0.5)):

@@ -11,7 +11,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, get_args
 
 import torch
@@ -426,10 +426,21 @@ def _compute(
     _require_backend(job, stores)
     provenance = {"versions": versions()}
 
-    def commit(results: Sequence[Computed]) -> None:
+    def commit(results: Sequence[Computed]) -> list[Computed]:
+        failures: dict[tuple[int, str], VideoFailure] = {}
         for position, store in enumerate(stores):
             for session, outcomes in _by_session([result for result in results if result.encoder == position]):
-                store.commit(outcomes, {**session, **provenance})
+                for failure in store.commit(outcomes, {**session, **provenance}):
+                    failures[position, failure.key] = failure
+        return [
+            replace(result, outcome=failures.get((result.encoder, result.outcome.key), result.outcome))
+            for result in results
+        ]
+
+    def committed(result: Computed) -> None:
+        progress.count(result.outcome)
+        if job.on_error == "fail" and isinstance(result.outcome, VideoFailure):
+            raise result.outcome.error
 
     execution = Execution(
         _encoders(job),
@@ -441,7 +452,7 @@ def _compute(
     )
     with (
         contextlib.closing(executor.execute(execution)) as results,
-        Committer(commit, lambda result: progress.count(result.outcome)) as committer,
+        Committer(commit, committed) as committer,
     ):
         for result in results:
             committer.put(result)

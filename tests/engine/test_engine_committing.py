@@ -29,12 +29,13 @@ class Disk:
         self._seconds, self._room = seconds, room
         self.full = threading.Event()
 
-    def commit(self, results: Sequence[Computed]) -> None:
+    def commit(self, results: Sequence[Computed]) -> Sequence[Computed]:
         time.sleep(self._seconds)
         if sum(map(len, self.calls)) >= self._room:
             self.full.set()
             raise WriteError("disk", expected="room", found="No space left on device")
         self.calls.append([result.outcome.key for result in results])
+        return results
 
     def committed(self, result: Computed) -> None:
         self.shown.append(result.outcome.key)

@@ -232,6 +232,7 @@ def record_of(line, checkout, made, folder=CLIPS):
             "frame_inds": [int(index) for index in frame_inds.ravel()],
             "imgs_shape": list(inputs.shape),
             "imgs_mean": float(inputs.double().mean()),
+            "imgs_std": float(inputs.double().std()),
             "out_shape": list(features.shape),
             "feature": [float(f"{value:.8g}") for value in features.ravel()],
         }

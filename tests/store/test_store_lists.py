@@ -143,7 +143,7 @@ def test_a_video_that_changed_is_computed_again(out, place):
     videos[4].path.unlink()  # keeps its features
     other = {1: 101, 3: 103}
     with begin(out, videos) as store:
-        assert store.notes == ("2 videos changed since their features were computed; they are computed again",)
+        assert store.notes == ("2 videos changed since they were computed; they are computed again",)
         assert numbers(store.pending()) == [1, 3]
         assert before.items() <= files(out.parent).items()
         for video in store.pending():
@@ -185,7 +185,7 @@ def test_a_video_of_which_another_segment_is_wanted_is_computed_again(out, place
     finished(out, videos[:1])
     for number, video in enumerate(videos[1:], start=1):
         with begin(out, [video]) as store:
-            assert store.notes == ("1 video changed since its features were computed; it is computed again",)
+            assert store.notes == ("1 video changed since it was computed; it is computed again",)
             store.commit([features_of(video, values_of(number))], SESSION)
         with begin(out, [video]) as store:
             assert store.pending() == []

@@ -43,7 +43,9 @@ def main() -> int:
     @click.argument("output_prefix", required=False, metavar="")  # of 1.x; answered below
     @options.video_list
     @options.video_root
-    @click.option("--out", metavar="OUT", help="Output file: .pkl, .json or .yaml; or a folder for .npy files.")
+    @click.option(
+        "--out", metavar="OUT", help="Output file: .pkl, .json, .yaml, .npz or .h5; or a folder for .npy files."
+    )
     @click.option("--dump-score", is_flag=True, hidden=True)
     @click.option("--fuse-conv-bn", is_flag=True, help="Has no effect: always done.")
     @click.option("--gpu-collect", is_flag=True, help="Has no effect: nothing is collected.")

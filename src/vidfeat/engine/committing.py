@@ -24,11 +24,16 @@ class Committer:
     about as long to confirm many results as to confirm one.
 
     Args:
-        commit: keeps outcomes; when it returns, they survive a crash of the machine.
-        committed: called for every outcome once it is committed.
+        commit: keeps outcomes; when it returns, they survive a crash of the machine. It returns them, with failures in
+            place of those that cannot be kept.
+        committed: called for every outcome once it is committed; what it raises ends the run.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Computed]], object], committed: Callable[[Computed], object]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Computed]], Sequence[Computed]],
+        committed: Callable[[Computed], object],
+    ) -> None:
         self._commit, self._committed = commit, committed
         self._waiting: deque[Computed] = deque()
         self._changed = threading.Condition()
@@ -69,8 +74,7 @@ class Committer:
     def _work(self) -> None:
         try:
             while waiting := self._take():
-                self._commit(waiting)
-                for computed in waiting:
+                for computed in self._commit(waiting):
                     self._committed(computed)
         except Exception as error:
             with self._changed:

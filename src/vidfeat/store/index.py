@@ -439,8 +439,8 @@ class _Candidates:
 _SENTENCES = {
     _NEW: ("is new", "are new"),
     _CHANGED: (
-        "changed since its features were computed; it is computed again",
-        "changed since their features were computed; they are computed again",
+        "changed since it was computed; it is computed again",
+        "changed since they were computed; they are computed again",
     ),
     _GONE: ("is gone from the output; it is computed again", "are gone from the output; they are computed again"),
     _RETRIED: ("failed before; it is tried again", "failed before; they are tried again"),

@@ -73,7 +73,6 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         header: the first line of the manifest, or what the run's databases know of it; empty where `foreign`.
         videos: the keys of all videos, with and without features, in the order of the list; of a run, in that of the
             commits.
-        failures: the videos without features.
         notes: what is noteworthy of the output as a whole, a sentence each.
     """
 
@@ -82,7 +81,6 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         self._contents, self._sink = contents, contents.sink
         self.out, self.state, self.notes = contents.sink.out, contents.state, tuple(contents.notes)
         self.header: Mapping[str, Any] = MappingProxyType(dict(contents.header))
-        self.failures: Mapping[str, VideoFailure] = _Failures(self)
         self._keys = list(contents.done)
         self.videos = sorted([*contents.done, *contents.failed], key=lambda key: self._place(key).position)
         self._rows = contents.rows
@@ -90,6 +88,11 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         self._next = -1
         self.close = weakref.finalize(self, contents.close)
         """Release all files. What was not read before cannot be read then."""
+
+    @property
+    def failures(self) -> Mapping[str, VideoFailure]:
+        """The videos without features."""
+        return _Failures(self)  # made each time: kept here, it would hold the files until cycles are collected
 
     def __getitem__(self, key: str) -> VideoFeatures:
         """The features of a video."""
@@ -189,7 +192,7 @@ class _Failures(Mapping[str, VideoFailure]):
     """The failures of an output by key."""
 
     def __init__(self, stored: StoredFeatures) -> None:
-        # Not the other way round as well: the files would be held until the next collection of cycles.
+        self._stored = stored  # whose files are closed with it
         self._contents = stored._contents
         self._encoder = str(stored.header.get("encoder", ""))
 
