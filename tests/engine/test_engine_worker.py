@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from vidfeat.encoders import Encoder
 from vidfeat.engine.decode_pool import PoolOptions, Task
 from vidfeat.engine.worker import Worker, WorkerOptions, in_order_of_work
 from vidfeat.errors import ConfigError, VideoError
+from vidfeat.inference.computation import VideoComputation
 from vidfeat.mmaction import compile_file
 from vidfeat.models.random_weights import write_random_weights
+from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.preprocessing.sampling import WindowSampling
 from vidfeat.recipe import Pooling
 
@@ -227,3 +231,27 @@ def test_an_infinite_feature_is_the_videos_failure(repository: Path, videos: lis
     broken = encoder(repository / "examples" / "tiny_slowonly.py", checkpoint=tmp_path / "large.safetensors")
     rows = outcomes_of(broken, videos[1:3])
     assert [row.error.stage for row in rows] == ["model", "model"]
+
+
+def test_pixels_are_freed_when_they_are_with_the_network(
+    windows: Encoder, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of a chunk may take long. Its pixels must not stay until then, beside those of the next chunks."""
+    seen: list[weakref.ref[ClipBatch]] = []
+    alive: list[int] = []
+    add = VideoComputation.add
+
+    def counted(computation: VideoComputation, clips: ClipBatch) -> Any:
+        alive.append(sum(ref() is not None for ref in seen))
+        seen.append(weakref.ref(clips))
+        return add(computation, clips)
+
+    monkeypatch.setattr(VideoComputation, "add", counted)
+    gc.disable()
+    try:
+        (outcome,) = outcomes_of(windows, videos[:1], processes=1)
+    finally:
+        gc.enable()
+    assert isinstance(outcome, VideoFeatures)
+    assert alive == [0] * len(seen)
+    assert len(seen) > 1

@@ -139,7 +139,6 @@ class DecodePool:
         self._queue = _Queue(tasks, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
-        self.budget = MemoryBudget(options.budget_bytes or min(MOST_BUDGET, BUDGET_PER_PROCESS * options.processes))
         self._failures = MemoryBudget(MOST_FAILURES_AHEAD)
         self._lock = threading.Lock()
         self._alive: set[WorkerHandle] = set()
@@ -148,6 +147,7 @@ class DecodePool:
         self._start_seconds = _START_SECONDS_ON_GPU if self._on_gpu else _START_SECONDS
         most = MOST_NVDEC_PROCESSES if self._on_gpu else options.processes
         self.processes = max(1, min(options.processes, most, len(tasks)))
+        self.budget = MemoryBudget(options.budget_bytes or min(MOST_BUDGET, BUDGET_PER_PROCESS * self.processes))
         self._memory_bytes = options.memory_bytes or min(
             MOST_MEMORY, max(LEAST_MEMORY, memory_bytes() // 2 // self.processes)
         )

@@ -352,7 +352,8 @@ class _Dispatcher:
         if part.error is None:
             try:
                 under_way = part.computation.add(chunk.clips)
-                _when_all_done(under_way, lambda: self._inbox.deliver(_Computed(chunk.index)))
+                done = _Computed(chunk.index)  # and not the chunk: its pixels would stay as long as its rows
+                _when_all_done(under_way, lambda: self._inbox.deliver(done))
             except Exception as error:
                 part.error = self._as_video_error(chunk.index, chunk.encoder, error)  # later chunks are passed over
         chunk.release()

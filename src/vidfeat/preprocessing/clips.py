@@ -284,18 +284,20 @@ class _BatchBuilder:
         added = self._added
         self._added += 1
         while self._built < len(self._groups) and self._last_frame[self._built] <= added:
-            batch = self._batch(self._groups[self._built])
-            # Before the batch is handed over, which may take long: the pixels would be in memory twice.
-            self._kept = {frame: crops for frame, crops in self._kept.items() if self._last_group[frame] > self._built}
             self._built += 1
-            yield batch
-            del batch
+            yield self._batch(self._built - 1)
 
-    def _batch(self, group: slice) -> ClipBatch:
+    def _batch(self, number: int) -> ClipBatch:
+        group = self._groups[number]
         positions = self._position[group]
         distinct, clips = np.unique(positions, return_inverse=True)
+        pixels = np.empty((len(distinct), *self._shape), np.uint8)
+        for place, frame in zip(pixels, distinct.tolist(), strict=True):
+            place[...] = self._kept[frame]
+            if self._last_group[frame] == number:  # at once, or the pixels would be in memory twice
+                del self._kept[frame]
         return ClipBatch(
-            np.stack([self._kept[frame] for frame in distinct.tolist()]),
+            pixels,
             clips.reshape(positions.shape),
             group.start,
             self._plan.start_seconds[group],
