@@ -13,6 +13,7 @@ import platform
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Any, NoReturn, get_args
 
 import torch
@@ -30,11 +31,14 @@ from vidfeat.features import Outcome, VideoFailure, VideoFeatures
 from vidfeat.hardware import usable_cores
 from vidfeat.inference.backends import Backend
 from vidfeat.inference.devices import choose_decoder, choose_devices
-from vidfeat.job import Decoder, Job, OnCorrupt, Precision
+from vidfeat.inference.precision import Precision
+from vidfeat.job import Job
 from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
 from vidfeat.store import RunStore, Summary, WorkIdentity
 from vidfeat.video import VideoInfo
+from vidfeat.video.info import OnCorrupt
+from vidfeat.video.nvdec import Decoder
 from vidfeat.videos import VideoRef
 
 
@@ -72,7 +76,6 @@ def run(
     share = read_share(launcher)
     videos, sinks = job.refs(), job.sinks()
     options = worker_options(job, share)
-    _require_segments(videos, options)
     with contextlib.ExitStack() as stack:
         stores = [
             stack.enter_context(
@@ -90,6 +93,7 @@ def run(
             for sink, encoder in zip(sinks, _encoders(job), strict=True)
         ]
         tasks = _tasks(stores)
+        _require_segments([task.video for task in tasks], options)
         total = len(stores) * len(range(share.rank, len(videos), share.world_size))
         already = total - sum(len(task.encoders) for task in tasks)
         with Progress(total, already=already, quiet=quiet, wording=wording) as progress:
@@ -278,8 +282,6 @@ def probe_all(
     Raises:
         VidfeatError: no process can be started.
     """
-    from queue import SimpleQueue
-
     inbox: SimpleQueue[Event] = SimpleQueue()
     options = PoolOptions(processes or processes_for(len(usable_cores())), timeout_seconds=timeout_seconds)
     infos: dict[int, VideoInfo] = {}

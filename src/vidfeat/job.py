@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
+from vidfeat.inference.precision import Precision
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
+from vidfeat.video.info import OnCorrupt
+from vidfeat.video.nvdec import Decoder
 from vidfeat.videos import VideoRef, expand
 
 if TYPE_CHECKING:
@@ -20,9 +23,6 @@ Videos: TypeAlias = Union[str, "os.PathLike[str]", VideoRef, Sequence[Union[str,
 """A folder, a list file, a path, a glob, a `VideoRef`, or several of those."""
 
 OnError = Literal["skip", "fail"]
-OnCorrupt = Literal["fail", "salvage"]
-Precision = Literal["fp32", "bf16", "fp16"]
-Decoder = Literal["pyav", "nvdec"]
 
 JOB_VERSION = 1
 

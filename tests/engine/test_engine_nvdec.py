@@ -42,7 +42,7 @@ def test_a_process_that_cannot_decode_ends_the_run(videos: list[Path]) -> None:
         event = inbox.get(timeout=60)
     assert isinstance(event, PoolFailed)
     assert isinstance(event.error, DeviceError)
-    assert event.error.where == "--decoder nvdec"
+    assert event.error.where == "`decoder=nvdec`"
 
 
 @needs_torchcodec

@@ -1,4 +1,4 @@
-"""What a caller asks for by name: devices, number formats, decoders."""
+"""What a caller asks for by name: devices, decoders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vidfeat.errors import DeviceError, UsageError
-from vidfeat.inference.devices import choose_decoder, choose_devices, choose_precision
+from vidfeat.inference.devices import choose_decoder, choose_devices
 
 CPU = torch.device("cpu")
 GPUS = torch.cuda.device_count()
@@ -29,12 +29,6 @@ def test_devices_that_are_none(name: Any) -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(DeviceError, match=f"^device: expected a CUDA device for 'cuda:{GPUS}'; found {GPUS} of them"):
         choose_devices(f"cuda:{GPUS}")
-
-
-def test_precision() -> None:
-    assert choose_precision("bf16") == "bf16"
-    with pytest.raises(UsageError, match=r"^precision: expected fp32 or bf16 or fp16; found 16"):
-        choose_precision(16)  # type: ignore[arg-type]
 
 
 def test_decoder() -> None:

@@ -370,7 +370,7 @@ def test_restart_replaces_damaged_databases(out, place):
     for content in (b"junk" * 3000, sound[:4096] + bytes(4096) + sound[8192:], sound[:5000]):
         database.write_bytes(content)
         (database.with_name("rank-00001.sqlite")).write_bytes(content)
-        with pytest.raises(OutputError, match=r"(damaged one|can be read).*--restart"):
+        with pytest.raises(OutputError, match=r"(damaged one|can be read).*`restart=True`"):
             begin(out, videos)
         with begin(out, videos, restart=True) as store:
             assert len(store.pending()) == 3
@@ -389,7 +389,7 @@ def test_a_database_of_another_version_is_refused(out, place):
     data = bytearray(database.read_bytes())
     data[60:64] = (2).to_bytes(4, "big")  # SQLite's place for the user's version
     database.write_bytes(data)
-    with pytest.raises(OutputError, match=r"database of version 1; found version 2.*--restart"):
+    with pytest.raises(OutputError, match=r"database of version 1; found version 2.*`restart=True`"):
         begin(out, videos)
     with begin(out, videos, restart=True) as store:
         compute(store)

@@ -121,7 +121,7 @@ def test_an_interrupted_run_is_refused_with_what_to_do(tmp_path):
     write_interrupted(out)
     videos = [VideoRef(key, "clip 1.mp4") for key in KEYS]
     before = files(tmp_path)
-    with pytest.raises(OutputError, match=r"version 0.1 began and did not finish.*vidfeat 0.1, or give --restart"):
+    with pytest.raises(OutputError, match=r"version 0.1 began and did not finish.*vidfeat 0.1, or give `restart"):
         begin(out, videos, IDENTITY)
     with pytest.raises(UsageError, match=r"a run of version 0.1 that was not finished.*vidfeat 0.1"):
         load(out)

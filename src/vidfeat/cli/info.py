@@ -52,7 +52,7 @@ def verify(out: str) -> int:
 
     problems = vidfeat.verify(out)
     for problem in problems:
-        echo(problem)
+        echo(options.spell_as_flags(problem))
     if not problems:
         echo(f"{out}: whole")
     return EXIT_UNFORESEEN if problems else 0
@@ -63,4 +63,4 @@ def doctor() -> None:
     """Examine what this machine can do: cores, devices, FFmpeg, extras, cache, mirror; and how to fix what is wrong."""
     from vidfeat.tools.doctor import examine, render
 
-    echo(render(examine()))
+    echo(options.spell_as_flags(render(examine())))

@@ -29,8 +29,9 @@ from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, Workers
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
 from vidfeat.hardware import memory_bytes
 from vidfeat.inference.stopwatch import Stopwatch
-from vidfeat.preprocessing.clips import ClipBatch, OnCorrupt
+from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.video import VideoInfo
+from vidfeat.video.info import OnCorrupt
 from vidfeat.videos import VideoRef
 
 MOST_FAILURES_AHEAD = 64

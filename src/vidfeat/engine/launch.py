@@ -75,15 +75,15 @@ def read_share(launcher: Launcher, environ: Mapping[str, str] | None = None) -> 
             local_size = _number(environ, local_size_name) if local_size_name in environ else max(1, local_rank + 1)
             if not 0 <= rank < size:
                 raise UsageError(
-                    f"--launcher {launcher}", expected=f"{rank_name} below {size_name}", found=f"{rank} and {size}"
+                    f"`launcher={launcher}`", expected=f"{rank_name} below {size_name}", found=f"{rank} and {size}"
                 )
             return Share(rank, size, local_rank, max(1, local_size))
     names = " or ".join(f"{rank} and {size}" for rank, size, _, _ in _VARIABLES[launcher])
     raise UsageError(
-        f"--launcher {launcher}",
+        f"`launcher={launcher}`",
         expected=f"the environment variables {names}",
         found="neither" if len(_VARIABLES[launcher]) == 1 else "none of them",
-        hint="Start the command with torchrun, srun or mpirun, or leave --launcher out.",
+        hint="Start the command with torchrun, srun or mpirun, or leave `launcher` out.",
     )
 
 

@@ -26,12 +26,13 @@ from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.worker_handle import Workers
 from vidfeat.errors import ConfigError, DeviceError, UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure
-from vidfeat.inference.backends import Backend, PinBackend, Precision
+from vidfeat.inference.backends import Backend, PinBackend
 from vidfeat.inference.batches import Batcher
 from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.precision import Precision
 from vidfeat.inference.runner import InferenceRunner
-from vidfeat.preprocessing.clips import OnCorrupt
 from vidfeat.video import Nvdec, VideoInfo
+from vidfeat.video.info import OnCorrupt
 
 FLUSH_AFTER_SECONDS = 0.5
 """A batch that is not full waits so long for further videos, and is padded then."""

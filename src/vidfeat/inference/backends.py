@@ -19,10 +19,10 @@ import torch
 from vidfeat.errors import DeviceError
 from vidfeat.inference.network import FeatureNetwork
 from vidfeat.inference.out_of_memory import first_line, is_out_of_memory
+from vidfeat.inference.precision import Precision
 from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.models import pack
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Backend = Literal["eager", "compiled"]

@@ -1,4 +1,4 @@
-"""What a caller asks for by name: devices, a number format, a decoder; checked against this machine."""
+"""What a caller asks for by name: devices, a decoder; checked against this machine."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import get_args
 import torch
 
 from vidfeat.errors import DeviceError, UsageError
-from vidfeat.inference.backends import Precision
 from vidfeat.inference.runner import FRAMES_PER_BATCH
-from vidfeat.video import Nvdec
-
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-DECODERS = ("pyav", "nvdec")
+from vidfeat.video.nvdec import Decoder, Nvdec
 
 
 def choose_devices(names: str | torch.device) -> tuple[torch.device, ...]:
@@ -49,23 +45,15 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: str) -> Precision:
-    """One of `PRECISIONS`; raises `UsageError` for anything else."""
-    for precision in PRECISIONS:
-        if precision == name:
-            return precision
-    raise UsageError("precision", expected=" or ".join(PRECISIONS), found=repr(name))
-
-
 def choose_decoder(name: str, device: torch.device) -> Nvdec | None:
     """The GPU decoder, on the network's GPU where it has one; None for "pyav".
 
     Raises:
-        UsageError: `name` is not in `DECODERS`.
+        UsageError: `name` is no `Decoder`.
         DeviceError: this machine cannot decode so.
     """
-    if name not in DECODERS:
-        raise UsageError("decoder", expected=" or ".join(DECODERS), found=repr(name))
+    if name not in get_args(Decoder):
+        raise UsageError("decoder", expected=" or ".join(get_args(Decoder)), found=repr(name))
     if name == "pyav":
         return None
     nvdec = Nvdec(str(device) if device.type == "cuda" else "cuda")

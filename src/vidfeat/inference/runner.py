@@ -19,9 +19,10 @@ import torch
 
 from vidfeat.errors import ConfigError, VidfeatError
 from vidfeat.hardware import usable_cores
-from vidfeat.inference.backends import Backend, BackendSelection, ComputeRows, PinBackend, Pixels, Precision
+from vidfeat.inference.backends import Backend, BackendSelection, ComputeRows, PinBackend, Pixels
 from vidfeat.inference.network import FeatureNetwork
 from vidfeat.inference.out_of_memory import first_line, is_out_of_memory
+from vidfeat.inference.precision import Precision
 from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import samples_per_video
 from vidfeat.recipe import Recipe

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,8 @@ from vidfeat.preprocessing.grid import ClipPlan, FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer, Image
 from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, TenCrop, ThreeCrop, TimeGrid
 from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
+from vidfeat.video.info import OnCorrupt
 from vidfeat.videos import VideoRef
-
-OnCorrupt = Literal["fail", "salvage"]
 
 FRAMES_PER_CHUNK = 256
 """Distinct frames of a `ClipBatch`. A low number bounds the memory, a high one lets clips share frames."""

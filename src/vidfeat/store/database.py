@@ -384,7 +384,7 @@ def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
             str(path),
             expected=f"a run database of version {SCHEMA_VERSION}",
             found=f"version {version}",
-            hint="Finish the run with the vidfeat that started it, or start over with --restart.",
+            hint="Finish the run with the vidfeat that started it, or start over with `restart=True`.",
         )
     return True
 
@@ -415,7 +415,7 @@ def _as_output_errors(path: Path) -> Iterator[None]:
             str(path),
             expected="a run database that can be read",
             found=str(error),
-            hint="Correct the permissions, or start over with --restart.",
+            hint="Correct the permissions, or start over with `restart=True`.",
         ) from error
     except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _damaged(path, error) from error
@@ -436,5 +436,5 @@ def _damaged(path: Path, error: Exception) -> OutputError:
         str(path),
         expected="the run's database as it was written",
         found=f"a damaged one: {error}",
-        hint="The disk or another program changed it. Restore it from a copy, or start over with --restart.",
+        hint="The disk or another program changed it. Restore it from a copy, or start over with `restart=True`.",
     )

@@ -186,7 +186,7 @@ class Manifest:
                 str(self.path),
                 expected=f"a vidfeat manifest, version {' or '.join(map(str, _READABLE))}",
                 found=str(error) if isinstance(error, OSError | ValueError) else repr(error),
-                hint="If the output may be replaced, give --restart.",
+                hint="If the output may be replaced, give `restart=True`.",
             ) from error
 
 

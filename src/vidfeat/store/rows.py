@@ -241,7 +241,7 @@ def require_values(features: VideoFeatures) -> VideoFailure | None:
             kind="corrupt",
             expected="finite features",
             found=f"{int((~np.isfinite(values)).sum())} of {values.size} values that are infinite or no number",
-            hint="If other videos have finite features, look at this one; otherwise try --precision fp32.",
+            hint="If other videos have finite features, look at this one; otherwise try `precision=fp32`.",
         )
     else:
         return None

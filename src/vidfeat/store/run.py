@@ -508,14 +508,14 @@ def _require_ours(files: RunFiles, index: Index) -> None:
             str(files.out),
             expected="a new output, a finished one, or one that this version of vidfeat began",
             found="one that version 0.1 began and did not finish",
-            hint="Finish it with vidfeat 0.1, or give --restart to compute everything again.",
+            hint="Finish it with vidfeat 0.1, or give `restart=True` to compute everything again.",
         )
     if files.out.is_file():
         raise OutputError(
             str(files.out),
             expected="a new file, or one with a manifest beside it",
             found="a file that vidfeat did not write",
-            hint="Choose another output, or give --restart to replace it.",
+            hint="Choose another output, or give `restart=True` to replace it.",
         )
 
 

@@ -241,7 +241,7 @@ def load(out: Path | str | Sink) -> StoredFeatures:
             str(sink.out),
             expected="an output of vidfeat extract, or one that is under way",
             found=notes[0] if notes else "a run of version 0.1 that was not finished" if journals else "neither",
-            hint="Finish it with vidfeat 0.1." if journals else "Give the path that was given to --out.",
+            hint="Finish it with vidfeat 0.1." if journals else "Give the path that was given to `out`.",
         )
     return StoredFeatures(_foreign(sink, notes))
 

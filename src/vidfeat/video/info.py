@@ -18,6 +18,9 @@ from vidfeat.video.packets import PacketTable
 
 FramesFrom = Literal["packets", "decoding", "estimate", "salvage"]
 
+OnCorrupt = Literal["fail", "salvage"]
+"""What to do with a video that is truncated or corrupt: raise, or take the frames that decode."""
+
 
 @dataclass(frozen=True, eq=False)
 class Timeline:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ from vidfeat.video.decode import (
 from vidfeat.video.info import VideoInfo
 from vidfeat.video.packets import PacketTable
 from vidfeat.video.source import open_file
+
+Decoder = Literal["pyav", "nvdec"]
+"""What decodes videos."""
 
 MAX_MEAN_DIFFERENCE = 1.5
 """Mean difference between the 8-bit values of a frame and PyAV's that rounding explains. torchcodec's conversion,
@@ -144,10 +147,10 @@ class Nvdec:
         """One video may be exceptional; a second one in a row is the device's fault."""
         if self._last_difference:
             raise DeviceError(
-                "--decoder nvdec",
+                "`decoder=nvdec`",
                 expected="the GPU to decode what PyAV decodes, except for the rounding of colours",
                 found=f"other pictures at {self._last_difference} and {frame}",
-                hint="Run again without it, with --restart. Please report it, with the GPU and its driver.",
+                hint="Run again without it, with `restart=True`. Please report it, with the GPU and its driver.",
             )
         self._last_difference = frame
         raise NeedsLinearDecodeError("the GPU decodes another picture")
@@ -171,11 +174,11 @@ def require(device: str = "cuda") -> None:
         found = lines[0]
     if found:
         raise DeviceError(
-            "--decoder nvdec",
+            "`decoder=nvdec`",
             expected="an NVIDIA GPU, PyTorch for CUDA, torchcodec of 0.17 or later, and FFmpeg's shared libraries",
             found=found,
             hint="Install torchcodec with pip install 'vidfeat[nvdec]' and FFmpeg (4 to 9) with the system's packages; "
-            "or leave --decoder nvdec out.",
+            "or leave `decoder=nvdec` out.",
         )
 
 
