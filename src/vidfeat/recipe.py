@@ -18,6 +18,10 @@ from vidfeat.errors import ConfigError
 RECIPE_SCHEMA = 1
 """Raised whenever the meaning of a recipe's fields changes, so that old digests no longer match."""
 
+ADDED = {"omitted_at_default": True}
+"""The metadata of a field that schema 1 did not have at first: at its default it is left out of the JSON, so that the
+recipes that do not use it keep their digests."""
+
 
 # --- which frames make which clip -------------------------------------------------------------------------------------
 
@@ -275,7 +279,11 @@ def _grids() -> tuple[type, ...]:
 def part_to_json(value: Any) -> Any:
     """A part of a recipe, such as a sampling, as JSON data; None is null."""
     if dataclasses.is_dataclass(value):
-        fields = {f.name: part_to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: part_to_json(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata == ADDED and getattr(value, f.name) == f.default)
+        }
         return {"type": type(value).__name__, **fields}
     if isinstance(value, tuple):
         return [part_to_json(item) for item in value]
