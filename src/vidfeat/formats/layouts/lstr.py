@@ -1,0 +1,41 @@
+"""LSTR and TeSTra: `rgb_kinetics_resnet50/VID.npy`, `[T, C]`, a row for every 6 frames at 24 fps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+
+_FPS, _CHUNK = 24.0, 6
+_FEATURE = "rgb_kinetics_resnet50"
+
+
+def _fits(grid: RowGrid) -> bool:
+    return (grid.fps, grid.stride) == (_FPS, _CHUNK) and all(
+        grid.rows(frames, _FPS) in (frames // _CHUNK, frames // _CHUNK + 1) for frames in (600, 601, 605)
+    )
+
+
+def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
+    return "\n\n".join(
+        f"""\
+DATA:
+  DATA_ROOT: '{output.folder}'
+  FPS: {int(_FPS) // _CHUNK}
+INPUT:
+  VISUAL_FEATURE: '{_FEATURE}'
+# in models/feature_head.py: FEATURE_SIZES['{_FEATURE}'] = {output.size}
+# to be added by you, with as many rows for each video: target_perframe/, and flow_kinetics_bninception/ or
+# INPUT.MODALITY 'visual'"""
+        for output in outputs
+    )
+
+
+LSTR = Layout(
+    "lstr",
+    _lines,
+    f"a row for every {_CHUNK} frames at {_FPS:g} fps, as the labels have",
+    _fits,
+    f"Give `fps={_FPS:g}` and `stride={_CHUNK}`; for one frame of each {_CHUNK}, the 4th, `grid=centre` as well.",
+    folder=f"{_FEATURE}/",
+)

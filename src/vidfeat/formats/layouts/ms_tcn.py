@@ -1,0 +1,54 @@
+"""MS-TCN and ASFormer: `VID.npy`, `[C, T]`, a row for every frame; names end at the first dot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+
+from vidfeat.features import VideoFeatures
+from vidfeat.formats.layouts.layout import Layout, Output, RowGrid, stem
+from vidfeat.formats.video_file import NPY, FileFormat
+
+
+def _write(file: BinaryIO, features: VideoFeatures) -> None:
+    NPY.write(file, replace(features, values=np.ascontiguousarray(features.values.T)))
+
+
+BY_COLUMNS = FileFormat(".npy", _write, lambda path: (NPY.read(path)[0].T, None))
+"""A `.npy` of `[C, T]`."""
+
+
+def has_a_row_per_frame(grid: RowGrid) -> bool:
+    """Whether row i is that of frame i, and no video has more rows than frames."""
+    fps = grid.fps or 25.0
+    return grid.stride == 1 and abs(grid.centre - 0.5) <= 0.5 and grid.rows(300, fps) <= 300
+
+
+NEEDS = "a row for every frame, centred there, as there is a label for each"
+HINT = "Give `stride=1` and `grid=centre`."
+
+
+def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
+    rate = "each frame of the video" if grid.fps is None else f"each frame at {grid.fps:g} fps"
+    return "\n\n".join(
+        f"""\
+# main.py; the labels of groundTruth/ are for {rate}
+features_dim = {output.size}
+features_path = "{output.folder.rstrip("/")}/"
+sample_rate = 1"""
+        for output in outputs
+    )
+
+
+MS_TCN = Layout(
+    "ms-tcn",
+    _lines,
+    NEEDS,
+    has_a_row_per_frame,
+    HINT,
+    file=BY_COLUMNS,
+    name_of=lambda key: stem(key).split(".")[0],
+)

@@ -1,0 +1,8 @@
+"""TriDet: files and config as for ActionFormer. Read by its data sets `thumos` and `anet`."""
+
+from __future__ import annotations
+
+from vidfeat.formats.layouts.actionformer import yaml_lines
+from vidfeat.formats.layouts.layout import Layout
+
+TRIDET = Layout("tridet", yaml_lines)
