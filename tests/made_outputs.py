@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Sequence
@@ -36,7 +37,8 @@ def write_output(
 ) -> Path:
     """An output as a run leaves it; without `finish`, as a run that was interrupted."""
     videos = [VideoRef(name, name) for name in names]
-    identity = WorkIdentity("a" * 64, "b" * 64, "fp32")
+    recipe = json.dumps(DESCRIPTION["recipe"], sort_keys=True, separators=(",", ":"))
+    identity = WorkIdentity(hashlib.sha256(recipe.encode()).hexdigest(), "b" * 64, "fp32")
     with RunStore.open(open_sink(out), identity, videos, description=DESCRIPTION) as store:
         for number, (name, row) in enumerate(zip(names, rows, strict=False)):
             if number in fails:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vidfeat.features import VideoFailure, VideoFeatures
     from vidfeat.job import Job
     from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
+    from vidfeat.preprocessing.windows import Windows
     from vidfeat.recipe import Pooling, Recipe
     from vidfeat.store import Summary, load, verify
     from vidfeat.video import Timeline, VideoInfo
@@ -59,6 +60,7 @@ __all__ = [
     "VideoInfo",
     "VideoRef",
     "VidfeatError",
+    "Windows",
     "WriteError",
     "__version__",
     "compile_file",
@@ -88,6 +90,7 @@ __getattr__ = lazy_names(
         "VideoFeatures": "vidfeat.features",
         "VideoInfo": "vidfeat.video",
         "VideoRef": "vidfeat.videos",
+        "Windows": "vidfeat.preprocessing.windows",
         "compile_file": "vidfeat.mmaction",
         "encoder": "vidfeat.encoders",
         "load": "vidfeat.store",

@@ -37,6 +37,13 @@ class TimeGrid(Protocol):
     def dense(self) -> bool:
         """Whether each clip is a window with rows of its own; else the clips together stand for the whole video."""
 
+    @property
+    def clips_per_row(self) -> int | None:
+        """How many clips make a row of their own; None where the pooling of views decides."""
+
+    def of_clip(self, length: int, interval: int | None) -> TimeGrid:
+        """The grid for an encoder that sees `length` frames, `interval` apart."""
+
     def frame_index(self, frames: int, fps: float | None = None) -> Any:
         """int64 `[clips, clip_len]`: the frames of every clip of a video of `frames` frames."""
 

@@ -20,6 +20,17 @@ READERS = {
     "yaml": "import yaml; rows = yaml.safe_load(open(out))",
     "npy": "rows = [np.load(f'{out}/{key}.npy') if os.path.exists(f'{out}/{key}.npy') else None for key in keys]",
     "npz": "file = np.load(out); rows = [file[key] if key in file else None for key in keys]",
+    "folder of npz": "rows = [np.load(file)['features'] if os.path.exists(file := f'{out}/{key}.npz') else None "
+    "for key in keys]",
+    "folder of pt": "import torch; rows = [torch.load(file, weights_only=True).numpy() "
+    "if os.path.exists(file := f'{out}/{key}.pt') else None for key in keys]",
+    "folder of csv": "import csv\n"
+    "def table(file):\n"
+    "    header, *lines = csv.reader(open(file))\n"
+    "    shape = [int(size) + 1 for size in header[-1].split('/')]\n"
+    "    rows = np.array([list(map(float, line)) for line in lines]).astype(np.float32)\n"
+    "    return np.array(rows[:, 1:]).reshape(-1, *shape) if header[0] == 'row' else rows.reshape(shape)\n"
+    "rows = [table(file) if os.path.exists(file := f'{out}/{key}.csv') else None for key in keys]",
     "h5": "import h5py; file = h5py.File(out); rows = [file[key][:] if key in file else None for key in keys]",
 }
 """What somebody without vidfeat types to read an output of each format."""
@@ -46,7 +57,7 @@ def read_elsewhere(sink: Sink, keys: Sequence[str], into: Path) -> list[np.ndarr
     code = (
         "import os, sys, ast, pickle; import numpy as np\n"
         "out, keys, into = sys.argv[1:]; keys = ast.literal_eval(keys)\n"
-        f"{READERS[sink.name]}\n"
+        f"{READERS[('folder of ' if sink.in_place and sink.name != 'npy' else '') + sink.name]}\n"
         "assert type(rows) is list and 'vidfeat' not in sys.modules\n"
         "kinds = {type(row) for row in rows} - {type(None)}; assert kinds <= {list} or kinds <= {np.ndarray}, kinds\n"
         "for row in rows:\n"

@@ -20,11 +20,12 @@ from sink_rows import features, read_elsewhere, same, write
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.features import VideoFeatures
-from vidfeat.formats import FORMATS, Sink, Unreadable, as_little_endian, open_sink
+from vidfeat.formats import FILE_FORMATS, FORMATS, FolderSink, Sink, Unreadable, as_little_endian, open_sink
 from vidfeat.formats.atomic import replace_all
 
-OUTPUTS = ["feats", "feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats.h5"]
-KEYED = ["feats", "feats.npz", "feats.h5"]
+FOLDERS = ["feats", "feats/{key}.npz", "feats/{key}.pt", "feats/{key}.csv"]
+OUTPUTS = [*FOLDERS, "feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats.h5"]
+KEYED = [*FOLDERS, "feats.npz", "feats.h5"]
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 arrays = hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=5, max_side=3), elements=finite)
@@ -32,6 +33,7 @@ arrays = hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=5, max_sid
 
 def test_every_format_is_tested() -> None:
     assert {type(open_sink(name)) for name in OUTPUTS} == set(FORMATS.values())
+    assert {Path(name).suffix for name in FOLDERS} == {"", *FILE_FORMATS} - {".npy"}
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -52,6 +54,10 @@ def test_every_format_is_tested() -> None:
         ("a.v2/", "npy"),
         ("there.pkl", "npy"),
         (".", "npy"),
+        ("a/{key}.npy", "npy"),
+        ("a.v2/{key}.NPZ", "npz"),
+        ("{key}.pt", "pt"),
+        ("a/../{key}.csv", "csv"),
     ],
 )
 def test_the_path_says_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, name: str) -> None:
@@ -61,12 +67,20 @@ def test_the_path_says_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sink.name == name
     assert sink.out.name not in ("", "..")
     assert sink.positional is (name in ("pkl", "json", "yaml"))
-    assert sink.in_place is (name == "npy")
+    assert sink.in_place is isinstance(sink, FolderSink) is (name == "npy" or "{key}" in out)
 
 
 def test_other_suffixes_are_refused_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"one of \.pkl, \.pickle, \.json, \.yaml, \.yml, .* found '\.mat'.*slash"):
         open_sink(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("out", ["a/{key}", "a/{key}.h5", "a/{key}/b.npy", "{key}/{key}.npy", "a/x{key}.npy"])
+def test_the_key_stands_for_the_whole_name_of_a_file(out: str) -> None:
+    with pytest.raises(UsageError, match=r"a folder, and in it \{key\} with one of \.npy, \.npz, \.pt, \.csv"):
+        open_sink(out)
+    with pytest.raises(UsageError, match=r"or a name such as features/\{key\}\.pt; found '\.pt'"):
+        open_sink("a.pt")
 
 
 def test_an_empty_path_is_not_the_current_folder() -> None:
@@ -175,7 +189,7 @@ def test_any_name_that_a_list_can_have(tmp_path: Path, name: str) -> None:
         assert sorted(sink.keys()) == sorted(keys)
         assert list(sink.orphans(keys, len(keys))) == []
         (orphan,) = sink.orphans(keys[1:], len(keys) - 1)
-        assert orphan.removesuffix(".npy") == keys[0]
+        assert orphan.removesuffix(f".{sink.name}") == keys[0]
 
 
 @pytest.mark.parametrize("name", ["feats", "feats.pkl"])
@@ -186,7 +200,7 @@ def test_names_in_other_encodings(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", KEYED)
 def test_names_that_are_no_text(tmp_path: Path, name: str) -> None:
-    keys = ["\ud800", "a\0b"] if name == "feats" else ["\ud800", "caf\udce9.mp4", "a\0b"]
+    keys = ["\ud800", "a\0b"] if name in FOLDERS else ["\ud800", "caf\udce9.mp4", "a\0b"]
     for key in keys:
         with pytest.raises(UsageError) as caught:
             open_sink(tmp_path / name).check_keys(["ok", key])
@@ -210,7 +224,7 @@ def test_the_bytes_depend_on_keys_and_values_alone(tmp_path: Path, name: str) ->
         kept = [(key, VideoFeatures(key, "encoder", values)) for key, values in made]
         sink.write([row for _, row in kept])
         sink.finalize(kept)
-        files = [sink.out] if sink.out.is_file() else sorted(sink.out.rglob("*.npy"))
+        files = [sink.out] if sink.out.is_file() else sorted(path for path in sink.out.rglob("*") if path.is_file())
         written.append([file.read_bytes() for file in files])
     assert written[0] == written[1] == written[2]
 
@@ -232,10 +246,12 @@ from vidfeat.formats import open_sink
 import numpy as np
 limit = int(sys.argv[2])
 import h5py, yaml  # before the limit, as Python may write compiled files
+if sys.argv[1].endswith('.pt'):
+    import torch
 sink = open_sink(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    write(sink, [(f"folder/{n}", np.full(500, n, np.float32)) for n in range(20)])
+    write(sink, [(f"folder/{n}", np.full(500, n + 0.25, np.float32)) for n in range(20)])
 except WriteError as error:
     print(error.found)
 """
@@ -246,11 +262,11 @@ except WriteError as error:
 def test_a_full_disk_leaves_the_old_output_whole(tmp_path: Path, name: str, share: float) -> None:
     sink = open_sink(tmp_path / name)
     write(sink, [(f"folder/{n}", np.full(500, n + 0.5, np.float32)) for n in range(20)])
-    files = [sink.out] if sink.out.is_file() else sorted(sink.out.rglob("*.npy"))
+    files = [sink.out] if sink.out.is_file() else sorted(path for path in sink.out.rglob("*") if path.is_file())
     before = [file.read_bytes() for file in files]
     limit = int(len(before[0]) * share)
     process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FILL, str(sink.out), str(limit), str(Path(__file__).parent)],
+        [sys.executable, "-W", "error", "-c", FILL, str(tmp_path / name), str(limit), str(Path(__file__).parent)],
         capture_output=True,
         text=True,
         check=True,
@@ -289,7 +305,7 @@ def test_a_file_where_the_folder_should_be_is_found_before_the_work(tmp_path: Pa
         open_sink(tmp_path / "new" / name).prepare()
 
 
-@pytest.mark.parametrize("name", [name for name in OUTPUTS if name != "feats"])
+@pytest.mark.parametrize("name", [name for name in OUTPUTS if name not in FOLDERS])
 @pytest.mark.parametrize("data", [b"", b"\x80\x02", b"PK\x05\x06", b"\x89HDF\r\n\x1a\n", os.urandom(3000)])
 def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, data: bytes) -> None:
     sink = open_sink(tmp_path / name)
@@ -308,7 +324,7 @@ def test_any_damage_is_refused_or_read(
 ) -> None:
     """Cut, or with some bytes changed: there is an error, or there are rows; nothing else."""
     sink = write(open_sink(tmp_path_factory.mktemp("out") / name), [("a", [1.0, 2.0]), ("b", [[3.0]])])
-    file = sink.out if sink.out.is_file() else sink.out / "a.npy"
+    file = sink.out if sink.out.is_file() else sink.out / f"a.{sink.name}"
     raw = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(0, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))

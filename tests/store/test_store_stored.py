@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 from store_worker import SESSION, begin, commit, features_of, files, identity_of, info_of, run, values_of, videos_of
 
+from made_outputs import clustered, write_output
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.features import VideoFeatures
-from vidfeat.store import StoredFeatures, load
+from vidfeat.store import StoredFeatures, load, verify
 from vidfeat.store.files import RunFiles
 from vidfeat.videos import VideoRef
 
@@ -285,3 +287,24 @@ def test_files_are_released_without_a_warning(tmp_path: Path) -> None:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "pt", "csv"])
+@pytest.mark.parametrize("finish", [True, False])
+def test_a_folder_is_read_by_its_own_name(tmp_path: Path, suffix: str, finish: bool) -> None:
+    rows = clustered(3)
+    write_output(tmp_path / "feats" / f"{{key}}.{suffix}", ["a.mp4", "b/c.avi", "d"], rows, fails=[2], finish=finish)
+    for out in (tmp_path / "feats", f"{tmp_path}/feats/{{key}}.{suffix}"):
+        with load(out) as found:
+            assert found.state == ("finished" if finish else "unfinished")
+            assert {key: features.values.tobytes() for key, features in found.items()} == {
+                "a.mp4": rows[0].tobytes(),
+                "b/c.avi": rows[1].tobytes(),
+            }
+        problems = verify(out)
+        assert problems == ([] if finish else ["the run is not finished: 2 videos are done and 1 failed so far"])
+    (tmp_path / "feats.manifest.jsonl").unlink(missing_ok=True)
+    shutil.rmtree(tmp_path / "feats.vidfeat", ignore_errors=True)
+    with load(tmp_path / "feats") as foreign:
+        assert foreign.state == "foreign"
+        assert foreign["b/c"].values.tobytes() == rows[1].tobytes()

@@ -9,6 +9,6 @@ PyTorch is imported when a file is read, not before.
 
 from vidfeat.checkpoint.files import CheckpointFile, find
 from vidfeat.checkpoint.match import MatchReport, load_into
-from vidfeat.checkpoint.read import load_state
+from vidfeat.checkpoint.read import load_state, load_tensor
 
-__all__ = ["CheckpointFile", "MatchReport", "find", "load_into", "load_state"]
+__all__ = ["CheckpointFile", "MatchReport", "find", "load_into", "load_state", "load_tensor"]

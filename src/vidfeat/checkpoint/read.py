@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +47,36 @@ def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
             harmless ones.
     """
     path = file.path if isinstance(file, CheckpointFile) else file
-    try:
+    with _errors(path):
         return _weights_of(_content_of(path), str(path))
+
+
+def load_tensor(path: Path) -> torch.Tensor:
+    """Read a file that holds one tensor, as `torch.save` writes it. Runs no code, as `load_state`.
+
+    Returns:
+        The tensor on the CPU, contiguous, in memory of its own.
+
+    Raises:
+        CheckpointError: as for `load_state`; the file holds anything else.
+    """
+    import torch
+
+    with _errors(path):
+        content = _content_of(path)
+        if not isinstance(content, torch.Tensor) or content.layout != torch.strided:
+            raise CheckpointError(str(path), expected="a tensor", found=f"a {type(content).__name__}")
+        # A tensor that is expanded has more numbers than the file.
+        if content.nbytes > path.stat().st_size:
+            raise CheckpointError(str(path), expected="a tensor in full", found=f"{content.nbytes} bytes of one")
+        return content.detach().clone(memory_format=torch.contiguous_format)
+
+
+@contextlib.contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Whatever reading a file raises as an error that names it."""
+    try:
+        yield
     except CheckpointError:
         raise
     except (OSError, MemoryError) as error:

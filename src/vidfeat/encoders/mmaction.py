@@ -127,6 +127,7 @@ class MMActionEncoder:
         Raises:
             UsageError: naming `grid`: the network cannot take clips of its length.
         """
+        grid = grid.of_clip(self.clip.length, self.clip.interval)
         model, pooling = self.recipe.model, self.recipe.pooling
         if grid.dense:  # each window has its rows, and nothing spans the video
             model, pooling = replace(model, neck_joins_video=False), replace(pooling, row_length=None)

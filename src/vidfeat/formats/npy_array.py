@@ -1,29 +1,28 @@
-"""One array in NumPy's `.npy` format, as folders and `.npz` files hold it."""
+"""Arrays in NumPy's `.npy` format, as folders and the entries of `.npz` files hold them."""
 
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.features import Values
+
+def as_little_endian(values: npt.NDArray[Any]) -> bytes:
+    """The numbers of an array, little endian, in C order: what hashes are taken of and outputs hold."""
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def as_little_endian(values: Values) -> bytes:
-    """The values as float32, little endian, in C order: what hashes are taken of and outputs hold."""
-    return values.astype("<f4", copy=False).tobytes()
-
-
-def write_npy(file: IO[bytes], values: Values) -> None:
+def write_npy(file: IO[bytes], values: npt.NDArray[Any]) -> None:
     """Write an array of version 1.0.
 
     Not by `ndarray.tofile`, which NumPy's own writer uses: it passes Python's file by, and with it the errors of a full
     disk.
     """
-    header = {"descr": "<f4", "fortran_order": False, "shape": values.shape}
+    header = {"descr": values.dtype.newbyteorder("<").str, "fortran_order": False, "shape": values.shape}
     np.lib.format.write_array_header_1_0(file, header)
     file.write(as_little_endian(values))
 
@@ -49,6 +48,33 @@ def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
     if there != expected:
         raise ValueError(f"{there} bytes of numbers instead of {expected}")
     return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if in_columns else "C")
+
+
+def write_entry(archive: zipfile.ZipFile, name: str, values: npt.NDArray[Any]) -> None:
+    """Add an array to an `.npz` file. The bytes depend on the name and the values alone."""
+    # Entries of more than 2 GiB need ZIP64, and the size of one is not known by zipfile beforehand.
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+        write_npy(entry, values)
+
+
+def read_entry(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any] | None:
+    """An array of an `.npz` file; None where there is none of that name.
+
+    Raises:
+        ValueError: the entry is no uncompressed array of numbers, or is damaged.
+    """
+    try:
+        info = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        return None
+    # A compressed entry can be a thousand times as large as the file.
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(f"an entry of {info.file_size} bytes, which are not there uncompressed")
+    try:
+        with archive.open(info) as entry:
+            return read_npy(entry, info.file_size)
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(str(error)) from error
 
 
 _HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {

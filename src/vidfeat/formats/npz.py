@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
-from vidfeat.formats.npy_array import read_npy, write_npy
+from vidfeat.formats.npy_array import read_entry, write_entry
 from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import Sink, Unreadable
 
@@ -56,15 +56,13 @@ class NpzSink(Sink):
         with replacing(self.out) as file, zipfile.ZipFile(file, "w") as archive:
             for key, features in rows:
                 if features is not None:
-                    # Entries of more than 2 GiB need ZIP64, and the size of one is not known by zipfile beforehand.
-                    with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as entry:
-                        write_npy(entry, features.values)
+                    write_entry(archive, key, features.values)
 
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The array of each key. Holds one in memory at a time."""
         with reading(self.out):
             archive = zipfile.ZipFile(self.out)
-        return _read(archive, self.out.stat().st_size, keys)
+        return _read(archive, keys)
 
     def keys(self) -> Iterator[str]:
         """The names of the entries, without `.npy`."""
@@ -73,19 +71,10 @@ class NpzSink(Sink):
         return (name.removesuffix(".npy") for name in names)
 
 
-def _read(archive: zipfile.ZipFile, size: int, keys: Iterable[str]) -> Iterator[Any]:
+def _read(archive: zipfile.ZipFile, keys: Iterable[str]) -> Iterator[Any]:
     with archive:
         for key in keys:
             try:
-                info = archive.getinfo(f"{key}.npy")
-            except KeyError:
-                yield None
-                continue
-            try:
-                # A compressed entry can be a thousand times as large as the file.
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
-                    raise ValueError(f"an entry of {info.file_size} bytes, which are not there uncompressed")
-                with archive.open(info) as entry:
-                    yield read_npy(entry, info.file_size)
-            except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+                yield read_entry(archive, key)
+            except ValueError as error:
                 yield Unreadable(f"cannot be read: {error}")

@@ -31,14 +31,16 @@ class Sink(ABC):
 
     out: Path
 
-    name: ClassVar[str]
-    """What manifests call the format."""
-
     in_place: ClassVar[bool] = False
     """Whether `write` puts rows where they belong, one file each. Otherwise the store keeps them until `finalize`."""
 
     positional: ClassVar[bool] = False
     """Whether the output holds no keys, so that its rows are matched to the list by position."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What manifests call the format."""
 
     @abstractmethod
     def check_keys(self, keys: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import VideoError
-from vidfeat.preprocessing.grid import ClipPlan, FrameIndex
+from vidfeat.preprocessing.grid import PADDING, ClipPlan, FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer, Image
 from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, TenCrop, ThreeCrop, TimeGrid
 from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
@@ -251,24 +251,27 @@ class _BatchBuilder:
 
     def __init__(self, spec: PreprocessSpec, clips: ClipPlan, max_frames: int, path: str) -> None:
         index = clips.frame_index
-        self.wanted, position = np.unique(index, return_inverse=True)
+        distinct, position = np.unique(index, return_inverse=True)
+        self._black = int(distinct[0] == PADDING)  # how many of the distinct frames are black
+        self.wanted = distinct[self._black :]
         self._plan = clips
         self._path = path
-        self._position = position.reshape(index.shape).astype(np.int32)  # in `wanted`, of each frame of each clip
+        self._position = position.reshape(index.shape).astype(np.int32)  # in `distinct`, of each frame of each clip
         self._groups = group_clips(index, spec.segments, sys.maxsize if spec.in_one_piece else max_frames)
         self._last_frame = [int(self._position[group].max()) for group in self._groups]
-        self._last_group = np.zeros(len(self.wanted), np.int32)  # of each wanted frame
+        self._last_group = np.zeros(len(distinct), np.int32)  # of each frame
         for number, group in enumerate(self._groups):
             self._last_group[self._position[group]] = number
         self._kept: dict[int, Image] = {}
         self._shape: tuple[int, ...] = ()
-        self._added = 0
+        self._added = self._black
         self._built = 0
 
     @property
     def next_wanted(self) -> int | None:
         """The frame that `add` takes next; None after the last."""
-        return int(self.wanted[self._added]) if self._added < len(self.wanted) else None
+        number = self._added - self._black
+        return int(self.wanted[number]) if number < len(self.wanted) else None
 
     def add(self, crops: Image) -> Iterator[ClipBatch]:
         """Take the crops of the next wanted frame, uint8 `[crops, H, W, 3]`; yields the batches that it completes.
@@ -276,7 +279,10 @@ class _BatchBuilder:
         Raises:
             VideoError: frames of different sizes.
         """
-        self._shape = self._shape or crops.shape
+        if not self._shape:
+            self._shape = crops.shape
+            if self._black:
+                self._kept[0] = np.zeros_like(crops)
         _require_shape(self._path, crops, self._shape)
         self._kept[self._added] = crops
         added = self._added

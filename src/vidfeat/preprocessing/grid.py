@@ -17,12 +17,16 @@ from vidfeat.video import Timeline
 
 FrameIndex = npt.NDArray[np.int64]
 
+PADDING = -1
+"""The index of a black frame in a `ClipPlan`, where a grid fills windows up."""
+
 GRIDS = {
     "SegmentSampling": "vidfeat.preprocessing.sampling",
     "DenseSampling": "vidfeat.preprocessing.sampling",
     "SpreadSampling": "vidfeat.preprocessing.sampling",
     "UniformSampling": "vidfeat.preprocessing.sampling",
     "WindowSampling": "vidfeat.preprocessing.sampling",
+    "Windows": "vidfeat.preprocessing.windows",
 }
 """The module of each grid, by the name that recipes as JSON have for it."""
 
@@ -37,7 +41,8 @@ class ClipPlan:
     """The clips of a video.
 
     Attributes:
-        frame_index: int64 `[clips, clip_len]`, the frames of each clip, counted from 0 in the whole video.
+        frame_index: int64 `[clips, clip_len]`, the frames of each clip, counted from 0 in the whole video; or
+            `PADDING`.
         start_seconds: float64 `[clips]`, presentation time of the clip's first-shown frame.
         end_seconds: float64 `[clips]`, end of its last-shown frame, which is the start of the frame after it.
     """
@@ -64,6 +69,23 @@ class Grid(ABC):
     dense: ClassVar[bool] = False
     """Whether each clip is a window with rows of its own; else the clips together stand for the whole video."""
 
+    @property
+    def clips_per_row(self) -> int | None:
+        """How many clips make a row of their own; None where the pooling of views decides."""
+        return None
+
+    def of_clip(self, length: int, interval: int | None) -> Grid:
+        """The grid for an encoder, which calls this when it takes one; most are the same for all.
+
+        Args:
+            length: frames that the encoder sees together.
+            interval: frames between neighbouring ones; None for single frames, and where the video's length decides.
+
+        Raises:
+            UsageError: more has to be known.
+        """
+        return self
+
     @abstractmethod
     def frame_index(self, frames: int, fps: float | None = None) -> FrameIndex:
         """The frames of every clip of a video.
@@ -87,12 +109,22 @@ class Grid(ABC):
         Raises:
             ValueError: there is no frame, in the video or in the segment.
         """
-        frames = range(len(timeline)) if segment is None else timeline.within(*segment)
-        if not frames:
-            raise ValueError(f"frames must be at least 1; {frames = }")
+        frames = self.frames_of(timeline, segment)
         frame_index = self.frame_index(len(frames), timeline.fps) + frames.start
         return ClipPlan(
             frame_index,
             timeline.pts_seconds[frame_index.min(axis=1)],
             timeline.end_seconds[frame_index.max(axis=1)],
         )
+
+    @staticmethod
+    def frames_of(timeline: Timeline, segment: tuple[float, float] | None) -> range:
+        """The frames that clips are made of, as `plan` has it.
+
+        Raises:
+            ValueError: there is none.
+        """
+        frames = range(len(timeline)) if segment is None else timeline.within(*segment)
+        if not frames:
+            raise ValueError(f"frames must be at least 1; {frames = }")
+        return frames

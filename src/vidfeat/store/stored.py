@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import numpy as np
 
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.features import Values, VideoFailure, VideoFeatures
-from vidfeat.formats import open_sink
+from vidfeat.formats import FILE_FORMATS, KEY, FolderSink, open_sink
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.database import Reader
 from vidfeat.store.files import RunFiles
@@ -221,7 +222,7 @@ def load(out: Path | str | Sink) -> StoredFeatures:
         UsageError: there is nothing of that name, or its suffix is no output's.
         OutputError: it cannot be read at all.
     """
-    sink = out if isinstance(out, Sink) else open_sink(out)
+    sink = sink_of(out)
     files = RunFiles(sink.out)
     notes: list[str] = []
     for _ in range(2):  # a run may be finished, and its databases removed, between the one look and the other
@@ -244,6 +245,25 @@ def load(out: Path | str | Sink) -> StoredFeatures:
             hint="Finish it with vidfeat 0.1." if journals else "Give the path that was given to `out`.",
         )
     return StoredFeatures(_foreign(sink, notes))
+
+
+def sink_of(out: Path | str | Sink) -> Sink:
+    """The sink of an output that is there; of a folder, with the format that its manifest or its files say.
+
+    Raises:
+        UsageError: its name is no output's.
+    """
+    sink = out if isinstance(out, Sink) else open_sink(out)
+    if out is sink or not isinstance(sink, FolderSink) or KEY in str(out):
+        return sink
+    files = RunFiles(sink.out)
+    for path in (files.manifest, files.earlier_manifest):
+        with contextlib.suppress(FileNotFoundError, OutputError), Manifest(path) as manifest:
+            return replace(sink, file_format=FILE_FORMATS.get(f".{manifest.header['format']}", sink.file_format))
+    for _, _, names in os.walk(sink.out):
+        for suffix in sorted({Path(name).suffix for name in names} & set(FILE_FORMATS)):
+            return replace(sink, file_format=FILE_FORMATS[suffix])
+    return sink
 
 
 def _finished(sink: Sink, files: RunFiles) -> _Contents:

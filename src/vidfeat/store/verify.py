@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vidfeat.errors import OutputError
-from vidfeat.formats import open_sink
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.files import RunFiles
 from vidfeat.store.manifest import Manifest
 from vidfeat.store.rows import Row
-from vidfeat.store.stored import StoredFeatures, load
+from vidfeat.store.stored import StoredFeatures, load, sink_of
 from vidfeat.videos import list_digest
 
 MOST_PROBLEMS = 1000
@@ -36,7 +35,7 @@ def verify(out: Path | str | Sink) -> list[str]:
         OutputError: there is neither a manifest nor a run.
         UsageError: `out` is no path of an output.
     """
-    sink = out if isinstance(out, Sink) else open_sink(out)
+    sink = sink_of(out)
     found = list(itertools.islice(_problems(sink), MOST_PROBLEMS + 1))
     if len(found) <= MOST_PROBLEMS:
         return found

@@ -14,13 +14,12 @@ import pytest
 from sink_rows import features, same, write
 
 from vidfeat.errors import OutputError, UsageError, WriteError
-from vidfeat.formats import Unreadable, open_sink
-from vidfeat.formats.npy import NpyFolder
+from vidfeat.formats import FolderSink, Unreadable, open_sink
 
 
-def folder(tmp_path: Path) -> NpyFolder:
+def folder(tmp_path: Path) -> FolderSink:
     sink = open_sink(tmp_path / "feats")
-    assert isinstance(sink, NpyFolder)
+    assert isinstance(sink, FolderSink)
     return sink
 
 

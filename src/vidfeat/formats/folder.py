@@ -1,42 +1,63 @@
-"""A folder with one `.npy` file per video."""
+"""A folder with one file per video."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, final
-
-import numpy.typing as npt
+from typing import Any, BinaryIO, ClassVar
 
 from vidfeat.errors import OutputError, UsageError, VideoError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
-from vidfeat.formats.npy_array import read_npy, write_npy
 from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.formats.video_file import NPY, FileFormat
 from vidfeat.videos import VIDEO_SUFFIXES
 
 
-@final
-class NpyFolder(Sink):
-    """One `.npy` per video, at the video's key as a relative path, written as soon as the video is finished.
+@dataclass(frozen=True)
+class FolderSink(Sink):
+    """One file per video, at the video's key as a relative path, written as soon as the video is finished.
 
-    A plain `numpy.load` of each file gives the array.
+    A subclass may give files other names (`file_name`), and add files at the end (`finalize`); what is in a file is up
+    to its `FileFormat`.
+
+    Attributes:
+        file_format: of each file.
     """
 
-    name: ClassVar[str] = "npy"
+    file_format: FileFormat = NPY
+
     in_place: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """What manifests call the format."""
+        return self.file_format.name
+
+    def file_name(self, key: str) -> str:
+        """The file of a video, relative to the folder.
+
+        `clip.mp4` becomes `clip.npy`; a suffix that is not a video's stays: `v1.5` becomes `v1.5.npy`.
+
+        Raises:
+            UsageError: the key leads out of the folder, or is none that a file can have.
+        """
+        path = _relative(key)
+        stem = path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path
+        return f"{stem}{self.file_format.suffix}"
 
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that leads out of the folder, and two keys that lead to one file."""
         origin: dict[str, str] = {}
         for position, key in enumerate(keys, start=1):
-            name = _file_name(key)
+            name = self.file_name(key)
             if name in origin:
                 raise UsageError(
                     f"video {position}",
-                    expected="names that differ by more than the suffix, as each video becomes one .npy",
+                    expected="names that differ by more than the suffix, as each video becomes one file",
                     found=f"{quote(key)} and {quote(origin[name])}, both {quote(name)}",
                     hint="Rename one, or write a single file such as features.pkl.",
                 )
@@ -57,7 +78,7 @@ class NpyFolder(Sink):
     def write(self, rows: Sequence[VideoFeatures]) -> dict[str, VideoError]:
         """Write the file of each video."""
         files = {self.path_of(row.key): row for row in rows}
-        refused = replace_all({path: functools.partial(write_npy, values=row.values) for path, row in files.items()})
+        refused = replace_all({path: functools.partial(self._write, row) for path, row in files.items()})
         return {files[path].key: _failure(files[path], error) for path, error in refused.items()}
 
     def delete(self, key: str) -> None:
@@ -66,7 +87,7 @@ class NpyFolder(Sink):
 
     def holds(self, key: str) -> bool:
         """Whether the file of one video is there."""
-        return _is_file(self.out / _file_name(key))
+        return _is_file(self.out / self.file_name(key))
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Nothing to do: every file is where it belongs."""
@@ -76,21 +97,21 @@ class NpyFolder(Sink):
         for key in keys:
             try:
                 path = self.path_of(key)
-                yield _read(path) if _is_file(path) else None
-            except (OSError, ValueError, UsageError, OutputError) as error:
+                yield self.file_format.read(path)[0] if _is_file(path) else None
+            except Exception as error:  # readers of damaged bytes raise nearly anything
                 yield Unreadable(f"cannot be read: {error}")
 
     def keys(self) -> Iterator[str]:
-        """A key for each file: its path in the folder, without `.npy`; sorted."""
+        """A key for each file: its path in the folder, without the suffix; sorted."""
         for name in sorted(self._files(self._refuse)):
-            key = name.removesuffix(".npy")
+            key = name.removesuffix(self.file_format.suffix)
             # `a.mp4.npy` is the file of a video such as `a.mp4.mp4`, as that of `a.mp4` is `a.npy`.
-            yield key if _file_name(key) == name else f"{key}.mp4"
+            yield key if self.file_name(key) == name else f"{key}.mp4"
 
     def orphans(self, keys: Iterable[str], present: int) -> Iterator[str]:
-        """The other `.npy` files; a program that reads the folder by listing it takes them for a video's."""
+        """The other files of the format; a program that reads the folder by listing it takes them for a video's."""
         if sum(1 for _ in self._files()) != present:
-            known = {_file_name(key) for key in keys}
+            known = {self.file_name(key) for key in keys}
             yield from sorted(name for name in self._files() if name not in known)
 
     def path_of(self, key: str) -> Path:
@@ -100,7 +121,7 @@ class NpyFolder(Sink):
             UsageError: the key leads out of the folder.
             OutputError: a symbolic link in the folder leads out of it.
         """
-        path = self.out / _file_name(key)
+        path = self.out / self.file_name(key)
         real, inside = os.path.realpath(path.parent), os.path.realpath(self.out)
         if not Path(real).is_relative_to(inside):
             raise OutputError(
@@ -111,18 +132,20 @@ class NpyFolder(Sink):
             )
         return path
 
+    def _write(self, features: VideoFeatures, file: BinaryIO) -> None:
+        self.file_format.write(file, features)
+
     def _files(self, onerror: Callable[[OSError], object] | None = None) -> Iterator[str]:
         for parent, _, names in os.walk(self.out, onerror=onerror):
             folder = Path(parent).relative_to(self.out)
-            yield from ((folder / name).as_posix() for name in names if name.endswith(".npy"))
+            yield from ((folder / name).as_posix() for name in names if name.endswith(self.file_format.suffix))
 
     def _refuse(self, error: OSError) -> None:
         found = error.strerror or str(error)
         raise OutputError(str(error.filename), expected="a folder that can be read", found=found) from error
 
 
-def _file_name(key: str) -> str:
-    """`clip.mp4` becomes `clip.npy`; a suffix that is not a video's stays: `v1.5` becomes `v1.5.npy`."""
+def _relative(key: str) -> PurePosixPath:
     path = PurePosixPath(key)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in key or not _is_encodable(key):
         raise UsageError(
@@ -131,7 +154,7 @@ def _file_name(key: str) -> str:
             found="one that leads out of it" if _is_encodable(key) else "one that no file can have",
             hint="Give a root that holds all videos (video_root), or write a single file such as features.pkl.",
         )
-    return f"{path.with_suffix('') if path.suffix.lower() in VIDEO_SUFFIXES else path}.npy"
+    return path
 
 
 def _is_encodable(key: str) -> bool:
@@ -145,11 +168,6 @@ def _is_encodable(key: str) -> bool:
 def _is_file(path: Path) -> bool:
     # Unlike Path.is_file, this says no where the name is too long for the system.
     return os.path.isfile(path)  # noqa: PTH113
-
-
-def _read(path: Path) -> npt.NDArray[Any]:
-    with path.open("rb") as file:
-        return read_npy(file, os.fstat(file.fileno()).st_size)
 
 
 def _failure(row: VideoFeatures, error: FileNameError) -> VideoError:
