@@ -509,4 +509,4 @@ def _total(summaries: Sequence[Summary]) -> Summary:
     videos, computed, kept, failed = (
         sum(getattr(summary, name) for summary in summaries) for name in ("videos", "computed", "kept", "failed")
     )
-    return Summary(videos, computed, kept, failed, first.out, first.manifest)
+    return Summary(videos, computed, kept, failed, first.out, first.manifest, first.config_lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Union
+from typing import Any, Literal, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from vidfeat.errors import VideoError
 from vidfeat.video import VideoInfo
 
 Values: TypeAlias = npt.NDArray[np.float32]
+Dtype = Literal["float32", "float16"]
+"""The number format of an output."""
+
 Seconds: TypeAlias = npt.NDArray[np.float64]
 
 

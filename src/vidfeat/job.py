@@ -40,6 +40,8 @@ class Job:
         video_root: the folder that the paths of a list start from.
         grid: when rows are, in place of the encoders' own.
         pooling: what becomes of space, time and views, in place of the encoders' own.
+        layout: the code that the output is for, such as "actionformer": it says names, formats and numbers of the files
+            in the folder `out`. One of `vidfeat.formats.layouts.LAYOUTS`; None writes an output of vidfeat's own.
         precision: number format of the networks: "fp32" is exact, "bf16" and "fp16" are checked against it.
         device: "auto" (every GPU, or the CPU), "cpu", "cuda", "cuda:1", or several with commas.
         decoder: "pyav" is exact; "nvdec" decodes on a GPU what it can, with colours rounded in another way.
@@ -60,6 +62,7 @@ class Job:
     video_root: str | os.PathLike[str] | None = None
     grid: TimeGrid | None = None
     pooling: Pooling | None = None
+    layout: str | None = None
     precision: Precision = "fp32"
     device: str = "auto"
     decoder: Decoder = "pyav"
@@ -93,6 +96,11 @@ class Job:
             isinstance(self.decode_processes, int) and self.decode_processes >= 1
         ):
             raise UsageError("decode_processes", expected="a whole number above 0", found=f"{self.decode_processes}")
+        if self.layout is not None:
+            from vidfeat.formats.layouts import LAYOUTS
+
+            if self.layout not in LAYOUTS:
+                raise UsageError("layout", expected=f"one of {', '.join(LAYOUTS)}", found=repr(self.layout))
         if self.out is not None:
             self.sinks()
 
@@ -108,15 +116,24 @@ class Job:
         """The output of each encoder.
 
         Raises:
-            UsageError: `out` is missing or no output's name, or two encoders would have the same.
+            UsageError: `out` is missing or no output's name, or two encoders would have the same; the layout needs
+                other rows.
         """
+        outs = self._outs()
+        if self.layout is not None:
+            from vidfeat.formats.layouts import open_layout
+
+            return open_layout(self.layout, outs, self._encoders)
         from vidfeat.formats import open_sink
 
+        return tuple(map(open_sink, outs))
+
+    def _outs(self) -> tuple[str, ...]:
         if self.out is None:
             raise UsageError("out", expected="the output", found="None", hint="Name a file such as features.npz.")
         names = [encoder.name for encoder in self._encoders]
         if len(names) == 1:
-            return (open_sink(str(self.out).replace("{encoder}", names[0])),)
+            return (str(self.out).replace("{encoder}", names[0]),)
         if "{encoder}" not in str(self.out):
             raise UsageError(
                 "out",
@@ -131,7 +148,7 @@ class Job:
                 expected="encoders with different names, as outputs are named after them",
                 found=repr(repeated),
             )
-        return tuple(open_sink(str(self.out).replace("{encoder}", name)) for name in names)
+        return tuple(str(self.out).replace("{encoder}", name) for name in names)
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON data."""

@@ -14,6 +14,11 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Launcher
 
+LAYOUTS = (
+    "actionformer opentad tridet bmn gtad moment-detr lighthouse lstr ms-tcn rtfm howto100m videomae-tad mmaction2"
+).split()
+"""The names of `vidfeat.formats.layouts.LAYOUTS`, which is not imported for `--help`."""
+
 INTERRUPTED = "interrupted; what is finished is kept, run the same command again to go on"
 
 MOST_PREWARMED = 4
@@ -21,6 +26,11 @@ MOST_PREWARMED = 4
 
 run_options = options.together(
     options.computation,
+    click.option(
+        "--layout",
+        type=click.Choice(LAYOUTS),
+        help="Write OUT as this training code reads it, and print the lines for its config.",
+    ),
     options.choice(
         *("--launcher", "none", "pytorch", "slurm", "mpi"),
         help="What started this process as one of several that share the list (default: none).",
@@ -79,6 +89,7 @@ def extract_to(
     video_root: Path | None,
     cfg_options: Sequence[str],
     request: options.RequestFlags,
+    layout: str | None,
     launcher: Launcher,
     restart: bool,
     retry_failed: bool,
@@ -91,6 +102,7 @@ def extract_to(
         model, checkpoint, request: the encoder; `cfg_options` as typed.
         out: the output, as typed; a trailing slash makes it a folder.
         videos, video_list, video_root: as for `options.find_videos`.
+        layout: as for `vidfeat.Job`; its lines for a config are printed, unless `quiet`.
         launcher, restart, retry_failed, quiet: as for `vidfeat.run`.
         job_options: further arguments of `vidfeat.Job`.
 
@@ -105,7 +117,8 @@ def extract_to(
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     read_share(launcher)
     found = options.find_videos(videos, video_list, video_root)
-    open_sink(out)
+    if layout is None:
+        open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
         vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
@@ -119,8 +132,10 @@ def extract_to(
         request=request.request(),
         progress=not quiet,
     )
-    job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
+    job = vidfeat.Job(videos=found, encoders=[encoder], out=out, layout=layout, **job_options)
     summary = vidfeat.run(
         job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
     )
+    if summary is not None and summary.config_lines and not quiet:
+        click.echo(summary.config_lines)
     return EXIT_SOME_FAILED if summary is not None and summary.failed else 0

@@ -34,6 +34,7 @@ FLAGS = {
     "videos": "VIDEO_OR_FOLDER",
     "video_root": "--video-root",
     "out": "--out",
+    "layout": "--layout",
     "checkpoint": "--checkpoint",
     "cfg_options": "--cfg-options",
     "device": "--device",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,16 +63,26 @@ class Hdf5Sink(Sink):
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one row in memory at a time."""
+        with self.writing() as add:
+            for key, features in rows:
+                if features is not None:
+                    add(key, features)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Callable[[str, VideoFeatures], None]]:
+        """Replace the file; yields what adds the features of a video."""
         h5py = _import_h5py(self.out)
         with replacing(self.out) as file:
             target = _Target(file)
             try:
                 # With the layouts of HDF5 1.8, attributes can have more than 64 KiB.
                 with h5py.File(target, "w", libver=("v108", "v108")) as output:
-                    for key, features in rows:
-                        if features is not None:
-                            _add(output, features, _name(key))
+
+                    def add(key: str, features: VideoFeatures) -> None:
+                        _add(output, features, _name(key))
                         target.check()
+
+                    yield add
             finally:
                 target.check()
             file.seek(target.end)

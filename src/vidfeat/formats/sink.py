@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,6 +50,19 @@ class Sink(ABC):
             UsageError: they cannot.
         """
 
+    @property
+    def replaced(self) -> tuple[Path, ...]:
+        """The files that `finalize` replaces: only those that vidfeat wrote before, unless the run begins again."""
+        return () if self.in_place else (self.out,)
+
+    def header(self) -> Mapping[str, Any]:
+        """What the manifest says of the output besides its format, as JSON data."""
+        return {}
+
+    def kept(self, features: VideoFeatures) -> VideoFeatures:
+        """What the output holds of features, float32: these are committed, and hashes are taken of them."""
+        return features
+
     @abstractmethod
     def prepare(self) -> None:
         """Create the folders that are needed, and see that they take files.
@@ -87,6 +100,16 @@ class Sink(ABC):
         Args:
             rows: key and features of every video, in the order of the list; None for one without features. Where
                 `in_place`, the values are there already and the iterable need not be read.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    def list_videos(self, videos: Iterable[tuple[str, bool]]) -> None:  # noqa: B027 - an option
+        """Write files that name the videos, after `finalize`.
+
+        Args:
+            videos: key of every video, in the order of the list, and whether it has features.
 
         Raises:
             WriteError: the system refused.

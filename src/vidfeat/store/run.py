@@ -41,6 +41,7 @@ class Summary:
         failed: those without features.
         out: the output.
         manifest: says what became of each video.
+        config_lines: what to write into the config of the code that the output is for; empty where it is for none.
     """
 
     videos: int
@@ -49,6 +50,7 @@ class Summary:
     failed: int
     out: Path
     manifest: Path
+    config_lines: str = ""
 
     @property
     def done(self) -> int:
@@ -142,7 +144,7 @@ class RunStore:
                 undo.pop_all()
                 return cls(sink, identity, text, index)
             if not restart:
-                _require_ours(files, index)
+                _require_ours(files, index, sink)
             created = _missing_folders(sink.out)
             undo.callback(_remove_unused, files, created)
             sink.prepare()
@@ -200,6 +202,7 @@ class RunStore:
             OutputError: the run is finished or closed, a video is not in the list, or an array holds no such features.
         """
         self._require_open()
+        outcomes = [self._sink.kept(outcome) if isinstance(outcome, VideoFeatures) else outcome for outcome in outcomes]
         positions = {outcome.key: self._position_of(outcome.key) for outcome in outcomes}
         wanted = {o.key: o for o in outcomes if self._index.state[positions[o.key]] != DONE}
         failures = [
@@ -250,7 +253,8 @@ class RunStore:
             self.finished = True
             self._release()
             self._files.remove_folder()
-        return Summary(len(self._index.videos), *self._index.counts(), self.out, self._files.manifest)
+        lines = self._sink.header().get("config_lines", "")
+        return Summary(len(self._index.videos), *self._index.counts(), self.out, self._files.manifest, lines)
 
     def close(self) -> None:
         """Release all files; harmless when repeated. What was committed stays for the next session.
@@ -428,6 +432,7 @@ class RunStore:
             output=self.out.name,
             output_format=self._sink.name,
         )
+        header.update(self._sink.header())
         # An earlier manifest must not stand beside a later output, should the process be killed in between.
         if self._sink.in_place:
             self._set_manifest_aside()
@@ -435,6 +440,9 @@ class RunStore:
         else:
             remove(self._files.manifest)
         self._sink.finalize(self._rows_of_output())
+        self._sink.list_videos(
+            (video.key, self._index.state[position] == DONE) for position, video in enumerate(self._index.videos)
+        )
         numbers = {session: number for number, session in enumerate(sessions)}
         lines = (row.to_line(position, numbers[row.session]) for position, row in self._rows())
         write_manifest(self._files.manifest, itertools.chain([header], lines))
@@ -499,7 +507,7 @@ class RunStore:
             _remove_unused(self._files, self._created)
 
 
-def _require_ours(files: RunFiles, index: Index) -> None:
+def _require_ours(files: RunFiles, index: Index, sink: Sink) -> None:
     """Refuse a file that vidfeat did not write. A folder may hold anything: only the videos' files are replaced."""
     if index.has_rows or files.manifest.exists():
         return
@@ -510,9 +518,10 @@ def _require_ours(files: RunFiles, index: Index) -> None:
             found="one that version 0.1 began and did not finish",
             hint="Finish it with vidfeat 0.1, or give `restart=True` to compute everything again.",
         )
-    if files.out.is_file():
+    there = next((path for path in sink.replaced if path.is_file()), None)
+    if there is not None:
         raise OutputError(
-            str(files.out),
+            str(there),
             expected="a new file, or one with a manifest beside it",
             found="a file that vidfeat did not write",
             hint="Choose another output, or give `restart=True` to replace it.",

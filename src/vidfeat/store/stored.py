@@ -18,6 +18,7 @@ import numpy as np
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.features import Values, VideoFailure, VideoFeatures
 from vidfeat.formats import FILE_FORMATS, KEY, FolderSink, open_sink
+from vidfeat.formats.layouts import LAYOUTS
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.database import Reader
 from vidfeat.store.files import RunFiles
@@ -259,7 +260,10 @@ def sink_of(out: Path | str | Sink) -> Sink:
     files = RunFiles(sink.out)
     for path in (files.manifest, files.earlier_manifest):
         with contextlib.suppress(FileNotFoundError, OutputError), Manifest(path) as manifest:
-            return replace(sink, file_format=FILE_FORMATS.get(f".{manifest.header['format']}", sink.file_format))
+            written = manifest.header["format"]
+            if written in LAYOUTS:
+                return LAYOUTS[written].open(sink.out)
+            return replace(sink, file_format=FILE_FORMATS.get(f".{written}", sink.file_format))
     for _, _, names in os.walk(sink.out):
         for suffix in sorted({Path(name).suffix for name in names} & set(FILE_FORMATS)):
             return replace(sink, file_format=FILE_FORMATS[suffix])

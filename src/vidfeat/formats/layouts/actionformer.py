@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Output, for_each
 
 
-def yaml_lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
+def yaml_lines(output: Output) -> str:
     """The part `dataset` of a config of ActionFormer or TriDet.
 
     Both place a time of t seconds at `(t * fps - num_frames / 2) / feat_stride`, in numbers that may be fractions.
     """
-    fps = "~,  # the annotation's `fps` of each video" if grid.fps is None else f"{grid.fps:g},"
-    return "\n\n".join(
-        f"""\
+    fps = "~" if output.grid.fps is None else f"{output.grid.fps:g}"
+    note = "  # the `fps` of each video in the annotation" if output.grid.fps is None else ""
+    return f"""\
 dataset: {{
-  feat_folder: {output.folder},
+  feat_folder: {json.dumps(output.folder)},
   file_prefix: ~,
   file_ext: .npy,
   input_dim: {output.size},
-  feat_stride: {grid.stride:g},
-  num_frames: {2 * grid.centre:g},
-  default_fps: {fps}
+  feat_stride: {output.grid.stride:g},
+  num_frames: {2 * output.grid.centre:g},
+  default_fps: {fps},{note}
 }}"""
-        for output in outputs
-    )
 
 
-ACTIONFORMER = Layout("actionformer", yaml_lines)
+ACTIONFORMER = Layout("actionformer", for_each(yaml_lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -11,24 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.features import Values, VideoFeatures
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Output, for_each
+from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.formats.video_file import FileFormat
 
 ROWS = 100
 _MARGIN_SECONDS = 1e-4
 
-NEEDS = "rows centred at 0.5, 1.5, 2.5 ... strides, which are then resized to 100"
-HINT = "Give `window` and `stride` the same length, such as 16."
 FEATURE_FRAME = """\
-# in the annotation of each video: "feature_frame" = {stride} * (rows before they were resized)"""
+# in the annotation: "feature_frame" = {stride} * (rows before they were resized), which for windows of 16 frames without
+# overlap is 16 * (duration_frame // 16)"""
 
 
-def is_centred(grid: RowGrid) -> bool:
-    """Whether T rows cover the time from 0 to T strides in equal parts, but for half a frame."""
-    return grid.stride is not None and abs(grid.centre - grid.stride / 2) <= 0.5
-
-
-def hundred_rows(features: VideoFeatures) -> VideoFeatures:
+def hundred_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
     """Resize to 100 rows, by the arithmetic of BMN's own features (`poolData` of its `data_process.py`).
 
     Row i is the mean of three points, evenly spread over the i-th hundredth of the time from 0 to T strides, each
@@ -38,18 +33,23 @@ def hundred_rows(features: VideoFeatures) -> VideoFeatures:
     rows, start, end = features.values, features.start_seconds, features.end_seconds
     assert start is not None  # as the grid is dense
     assert end is not None
+    assert grid.stride is not None  # as the layout needs
     count, middle = len(rows), len(rows) // 2
-    stride = float(np.median(np.diff(start + end))) / 2 if count > 1 else float(end[0] - start[0])
-    first = float(start[middle] + end[middle]) / 2 - (middle + 0.5) * stride
-    edges = first + stride * count * np.arange(ROWS + 1) / ROWS
-    values = np.repeat(rows, ROWS, axis=0) if count == 1 else _resized(rows, _MARGIN_SECONDS / stride)
-    return replace(features, values=values, start_seconds=edges[:-1], end_seconds=edges[1:])
+    # Away from the ends of the video, where times are cut off.
+    frame = float(np.median(np.diff(start))) / grid.stride if count > 1 else float(end[0] - start[0]) / grid.span
+    first = float(start[middle]) - (grid.start + middle * grid.stride) * frame
+    edges = np.arange(ROWS + 1) / ROWS * count
+    if count > 1:
+        values = _resized(rows, edges - grid.centre / grid.stride, _MARGIN_SECONDS / (grid.stride * frame))
+    else:
+        values = np.repeat(rows, ROWS, axis=0)
+    times = first + edges * grid.stride * frame
+    return replace(features, values=values, start_seconds=times[:-1], end_seconds=times[1:])
 
 
-def _resized(rows: Values, margin: float) -> Values:
-    """Positions are counted in rows: row k is at k."""
+def _resized(rows: Values, edges: npt.NDArray[np.float64], margin: float) -> Values:
+    """Positions are counted in rows: the centre of row k is at k."""
     last = len(rows) - 1
-    edges = np.arange(ROWS + 1) / ROWS * len(rows) - 0.5
     low, high = np.maximum(edges[:-1], margin), np.minimum(edges[1:], last - margin)
     points = np.clip(np.linspace(low, high, 3), 0, last)
     before = np.minimum(points.astype(np.int64), last - 1)
@@ -60,7 +60,8 @@ def _resized(rows: Values, margin: float) -> Values:
 
 
 def _write(file: BinaryIO, features: VideoFeatures) -> None:
-    np.savetxt(file, features.values, "%.9g", ",", header=_header(features.values.shape[1]), comments="")
+    header = ",".join(f"f{column}" for column in range(features.values.shape[1]))
+    np.savetxt(file, features.values, "%.9g", ",", header=header, comments="")
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.float32], None]:
@@ -69,23 +70,14 @@ def _read(path: Path) -> tuple[npt.NDArray[np.float32], None]:
         return np.loadtxt(file, np.float32, delimiter=",", ndmin=2).reshape(-1, size), None
 
 
-def _header(size: int) -> str:
-    return ",".join(f"f{column}" for column in range(size))
-
-
 CSV_100 = FileFormat(".csv", _write, _read)
 """A header `f0,f1,...`, and a line per row."""
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
-    return "\n\n".join(
-        f"""\
-python main.py --mode train --feature_path {output.folder.rstrip("/")}/ --feat_dim {output.size} --temporal_scale {ROWS}
-{FEATURE_FRAME.format(stride=f"{grid.stride:g}")}"""
-        for output in outputs
-    )
+def _lines(output: Output) -> str:
+    return f"""\
+python main.py --mode train --feature_path {shlex.quote(f"{output.folder}/")} --feat_dim {output.size}
+{FEATURE_FRAME.format(stride=f"{output.grid.stride:g}")}"""
 
 
-BMN = Layout(
-    "bmn", _lines, NEEDS, is_centred, HINT, file=CSV_100, folder=f"csv_mean_{ROWS}/", convert=hundred_rows
-)
+BMN = Layout("bmn", for_each(_lines), file=CSV_100, folder=f"csv_mean_{ROWS}/", convert=hundred_rows)

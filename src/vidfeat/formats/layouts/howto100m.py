@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import shlex
 from dataclasses import replace
 
 import numpy as np
 
 from vidfeat.features import VideoFeatures
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Listing, Output, for_each
+from vidfeat.formats.layouts.row_grid import RowGrid
 
 _EPSILON = 1e-12
 
 
-def _half_unit_rows(features: VideoFeatures) -> VideoFeatures:
-    """Rows divided by their length (at least 1e-12, as `torch.nn.functional.normalize`), in float16."""
+def _unit_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
+    """Rows divided by their length, at least 1e-12, as `torch.nn.functional.normalize` does."""
     length = np.maximum(np.linalg.norm(features.values, axis=-1, keepdims=True), _EPSILON)
-    return replace(features, values=(features.values / length).astype(np.float16))
+    return replace(features, values=features.values / length)
 
 
 def _fits(grid: RowGrid) -> bool:
     return grid.stride_seconds in (1.0, 16 / 24)
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
-    rate = 1 / (grid.stride_seconds or 1)
-    return "\n\n".join(
-        f"""\
-feature_framerate={rate:g}  # --feature_framerate of programs that read HowTo100M's features
-feature_dim={output.size}
-features_path={output.folder}  # float16, of length 1"""
-        for output in outputs
-    )
+def _lines(output: Output) -> str:
+    rate = 1 / (output.grid.stride_seconds or 1)
+    return f"""\
+--feature_framerate {rate:g} --feature_dim {output.size} --features_path {shlex.quote(output.folder)}"""
 
 
 def _line(key: str, path: str) -> str:
@@ -44,10 +40,11 @@ def _line(key: str, path: str) -> str:
 
 HOWTO100M = Layout(
     "howto100m",
-    _lines,
+    for_each(_lines),
     "a row for every second, or for 16 frames at 24 fps",
     _fits,
-    "Give `fps=1` and `stride=1`, or `fps=24`, `stride=16` and `window=16`.",
-    convert=_half_unit_rows,
-    listing=("features.csv", _line),
+    "Give `grid.fps=1` and `grid.stride=1`, or `grid.fps=24`, `grid.stride=16` and `grid.window=16`.",
+    dtype="float16",
+    convert=_unit_rows,
+    listing=Listing("features.csv", _line, "video_path,feature_path"),
 )

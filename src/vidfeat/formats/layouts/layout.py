@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, final
 
-import numpy as np
-
-from vidfeat.features import VideoFeatures
+from vidfeat.errors import UsageError, quote
+from vidfeat.features import Dtype, VideoFeatures
+from vidfeat.formats.atomic import replacing
+from vidfeat.formats.folder import FolderSink
+from vidfeat.formats.layouts.row_grid import RowGrid
+from vidfeat.formats.sink import Sink
 from vidfeat.formats.video_file import NPY, FileFormat
-from vidfeat.recipe import TimeGrid
-from vidfeat.video import Timeline
 from vidfeat.videos import VIDEO_SUFFIXES
 
-_PROBED_SECONDS = 600
-_USUAL_FPS = 30.0
-_DIGITS = 4
-
-
-@dataclass(frozen=True)
-class RowGrid:
-    """Where the rows of a grid lie, as loaders count: in frames at `fps`.
-
-    Measured on the plan of a long video of constant rate, away from its ends, where no frame is clamped.
-
-    Attributes:
-        grid: whose rows.
-        fps: the rate that the grid resamples to; None where frames are those of each video.
-        stride: frames from one row to the next, the mean where that varies by a frame; None where it depends on the
-            frame rate of the video, as for a stride in seconds without a rate.
-        stride_seconds: the same in seconds; None where that depends on the frame rate of the video.
-        centre: of the frames that row 0 is made of, from the start of the video: 8.0 for frames 0 to 15, 28.5 for 0, 8,
-            ... 56.
-        start, span: first frame and length of the window of row 0: where its time begins, and how long it is.
-    """
-
-    grid: TimeGrid
-    fps: float | None
-    stride: float | None
-    stride_seconds: float | None
-    centre: float
-    start: float
-    span: float
-
-    @classmethod
-    def of(cls, grid: TimeGrid) -> RowGrid:
-        """Measure a dense grid."""
-        fps: float | None = getattr(grid, "fps", None)
-        stride, *others = _measure(grid, fps or _USUAL_FPS)
-        if fps is not None:
-            return cls(grid, fps, stride, stride / fps, *others)
-        if _measure(grid, 2 * _USUAL_FPS)[0] == stride:
-            return cls(grid, None, stride, None, *others)
-        return cls(grid, None, None, stride / _USUAL_FPS, *others)
-
-    def rows(self, frames: int, fps: float) -> int:
-        """How many rows a video has."""
-        return len(self.grid.plan(Timeline.of_rate(frames, fps)))
-
-    def __str__(self) -> str:
-        if self.stride is None:
-            return f"a row every {self.stride_seconds:g} s"
-        rate = "of each video" if self.fps is None else f"at {self.fps:g} fps"
-        return (
-            f"a row every {self.stride:g} frames {rate}, of windows of {self.span:g}, the first from {self.start:g} on"
-        )
-
-
-def _measure(grid: TimeGrid, fps: float) -> tuple[float, float, float, float]:
-    """Stride, centre, start and span, in frames."""
-    plan = grid.plan(Timeline.of_rate(round(_PROBED_SECONDS * fps), fps))
-    middle = np.arange(len(plan) // 4, max(len(plan) * 3 // 4, len(plan) // 4 + 2))
-    centre = plan.frame_index[middle].mean(axis=1) + 0.5
-    start, end = plan.start_seconds[middle] * fps, plan.end_seconds[middle] * fps
-    stride = np.polyfit(middle, centre, 1)[0]
-    facts = (stride, *(np.mean(at - middle * stride) for at in (centre, start)), np.mean(end - start))
-    return tuple(round(float(fact), _DIGITS) for fact in facts)
+MISSING_FILES = "missing_files.txt"
+CONFIG_LINES = "config-lines.txt"
 
 
 @dataclass(frozen=True)
@@ -85,13 +26,23 @@ class Output:
 
     Attributes:
         encoder: its name.
-        folder: where the files are.
+        folder: what the consumer is to be given: an absolute path.
         size: numbers of a row, C.
+        grid: where its rows lie.
     """
 
     encoder: str
     folder: str
     size: int
+    grid: RowGrid
+
+
+Lines = Callable[[Sequence[Output]], str]
+
+
+def for_each(lines: Callable[[Output], str]) -> Lines:
+    """The lines for a consumer that reads one output."""
+    return lambda outputs: "\n\n".join(map(lines, outputs))
 
 
 def stem(key: str) -> str:
@@ -101,35 +52,156 @@ def stem(key: str) -> str:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A text file that names the videos with features.
+
+    Attributes:
+        name: the file's.
+        line: from the key and the absolute path of the file of a video.
+        header: its first line; empty where there is none.
+    """
+
+    name: str
+    line: Callable[[str, str], str]
+    header: str = ""
+
+
+@dataclass(frozen=True)
 class Layout:
     """How one consumer wants features.
 
     A new layout is a file with one of these, and a line in `vidfeat.formats.layouts.LAYOUTS`.
 
     Attributes:
-        name: what `--layout` calls it.
-        lines: from the rows and the outputs of a run, in the order of its encoders, to what its config needs.
+        name: what `Job.layout` calls it.
+        lines: from the outputs of a run, in the order of its encoders, to what its config needs.
         needs: the rows that the consumer counts on, in words.
         fits: whether a grid gives those rows.
         hint: what gives them.
         file: the format of the file of a video.
         name_of: from the key of a video to the name by which the consumer knows it, that of its file.
-        folder: of the files, below the output; with its slash.
+        folder: of the files, in the output; empty where they lie in the output itself.
         tail: of the names of files, before the suffix.
-        views_kept: whether rows have an axis of views: `[T, views, C]`.
-        convert: from rows as they are computed to rows as files hold them: others, or with other values.
-        listing: name and lines of a file with all videos, of their keys and files; None where there is none.
+        views_kept: whether rows have an axis of views, `[T, views, C]` in place of `[T, C]`.
+        dtype: number format of the files; None leaves it to the job.
+        convert: from rows as they are computed to rows as files hold them; None where they are the same.
+        listing: the list that the consumer reads; None where it reads none.
+        sink: what writes the output; None is a folder with a file for each video.
     """
 
     name: str
-    lines: Callable[[RowGrid, Sequence[Output]], str]
-    needs: str = "a stride in frames, the same for all videos"
+    lines: Lines
+    needs: str = "a stride in frames that is the same for all videos"
     fits: Callable[[RowGrid], bool] = lambda grid: grid.stride is not None
-    hint: str = "Give `stride` in frames, or `fps` with it."
+    hint: str = "Give `grid.stride` in frames, or `grid.fps` with it."
     file: FileFormat = NPY
     name_of: Callable[[str], str] = stem
     folder: str = ""
     tail: str = ""
     views_kept: bool = False
-    convert: Callable[[VideoFeatures], VideoFeatures] | None = None
-    listing: tuple[str, Callable[[str, str], str]] | None = None
+    dtype: Dtype | None = None
+    convert: Callable[[VideoFeatures, RowGrid], VideoFeatures] | None = None
+    listing: Listing | None = None
+    sink: Callable[[Path, Layout, RowGrid | None, str], Sink] | None = None
+
+    def open(self, out: Path, grid: RowGrid | None = None, config_lines: str = "") -> Sink:
+        """The output as a sink.
+
+        Args:
+            out: the folder; `folder` is created in it, where it does not have that name itself.
+            grid: where the rows to be written lie; None where features are only read.
+            config_lines: for the consumer's config, to be written beside the features.
+        """
+        if self.sink is not None:
+            return self.sink(out, self, grid, config_lines)
+        return LayoutSink(out, self.file, layout=self, grid=grid, config_lines=config_lines)
+
+    def root(self, out: Path) -> Path:
+        """The folder that the consumer is to be given."""
+        return out.parent if self.folder and out.name == self.folder.rstrip("/") else out
+
+
+@final
+@dataclass(frozen=True)
+class LayoutSink(FolderSink):
+    """A folder as a consumer reads it.
+
+    Beside the features are `missing_files.txt`, with the names of the videos without features, one a line,
+    `config-lines.txt`, and the list of the layout.
+
+    Attributes:
+        layout: the consumer's.
+        grid, config_lines: as for `Layout.open`.
+    """
+
+    layout: Layout = field(kw_only=True)
+    grid: RowGrid | None = field(default=None, kw_only=True)
+    config_lines: str = field(default="", kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """The layout's."""
+        return self.layout.name
+
+    def file_name(self, key: str) -> str:
+        """The file of a video, relative to the folder: named as the consumer knows the video.
+
+        Raises:
+            UsageError: the key leads out of the folder, or nothing is left of it.
+        """
+        super().file_name(key)  # refuses what no file can be named after
+        folder = "" if self.out.name == self.layout.folder.rstrip("/") else self.layout.folder
+        return f"{folder}{name_of(self.layout, key)}{self.layout.tail}{self.file_format.suffix}"
+
+    def kept(self, features: VideoFeatures) -> VideoFeatures:
+        """The rows of the layout."""
+        if self.layout.convert is None or self.grid is None:
+            return features
+        return self.layout.convert(features, self.grid)
+
+    def list_videos(self, videos: Iterable[tuple[str, bool]]) -> None:
+        """Write the files beside the features."""
+        list_videos(self.out, self.layout, self.config_lines, videos, self.file_name)
+
+    def header(self) -> Mapping[str, Any]:
+        """The lines of the config."""
+        return {"config_lines": self.config_lines}
+
+
+def name_of(layout: Layout, key: str) -> str:
+    """The name by which the consumer knows a video.
+
+    Raises:
+        UsageError: there is none, or it cannot stand on a line of a list.
+    """
+    name = layout.name_of(key)
+    if not name or "\n" in name:
+        raise UsageError(
+            quote(key), expected=f"a name for {layout.name}, on one line", found=quote(name), hint="Rename the video."
+        )
+    return name
+
+
+def list_videos(
+    out: Path,
+    layout: Layout,
+    config_lines: str,
+    videos: Iterable[tuple[str, bool]],
+    file_name: Callable[[str], str] = str,
+) -> None:
+    """Write what lies beside the features, as for `LayoutSink`; each file replaces the one that is there.
+
+    Raises:
+        WriteError: the system refused.
+    """
+    texts: dict[str, list[str]] = {MISSING_FILES: [], CONFIG_LINES: config_lines.splitlines()}
+    if layout.listing is not None:
+        texts[layout.listing.name] = [layout.listing.header] if layout.listing.header else []
+    for key, done in videos:
+        if not done:
+            texts[MISSING_FILES].append(name_of(layout, key))
+        elif layout.listing is not None:
+            texts[layout.listing.name].append(layout.listing.line(key, str((out / file_name(key)).absolute())))
+    for name, lines in texts.items():
+        with replacing(out / name) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Output
 from vidfeat.formats.layouts.moment_detr import HINT, NEEDS, NPZ_FEATURES, clip_last, has_two_second_rows
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
+def _lines(outputs: Sequence[Output]) -> str:
     ordered = clip_last(outputs)[::-1]
     folders = "\n".join(
         f"#   features/DATASET/{'clip' if 'clip' in output.encoder.lower() else 'slowfast'} -> {output.folder}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Output, for_each
+from vidfeat.formats.layouts.row_grid import RowGrid
 
 _FPS, _CHUNK = 24.0, 6
 _FEATURE = "rgb_kinetics_resnet50"
@@ -16,26 +17,23 @@ def _fits(grid: RowGrid) -> bool:
     )
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
-    return "\n\n".join(
-        f"""\
+def _lines(output: Output) -> str:
+    return f"""\
 DATA:
-  DATA_ROOT: '{output.folder}'
+  DATA_ROOT: {json.dumps(output.folder)}
   FPS: {int(_FPS) // _CHUNK}
 INPUT:
   VISUAL_FEATURE: '{_FEATURE}'
 # in models/feature_head.py: FEATURE_SIZES['{_FEATURE}'] = {output.size}
 # to be added by you, with as many rows for each video: target_perframe/, and flow_kinetics_bninception/ or
 # INPUT.MODALITY 'visual'"""
-        for output in outputs
-    )
 
 
 LSTR = Layout(
     "lstr",
-    _lines,
+    for_each(_lines),
     f"a row for every {_CHUNK} frames at {_FPS:g} fps, as the labels have",
     _fits,
-    f"Give `fps={_FPS:g}` and `stride={_CHUNK}`; for one frame of each {_CHUNK}, the 4th, `grid=centre` as well.",
+    f"Give `grid.fps={_FPS:g}` and `grid.stride={_CHUNK}`; `grid.placement=centre` takes the 4th frame of each.",
     folder=f"{_FEATURE}/",
 )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 
-from vidfeat.formats.layouts.bmn import CSV_100, FEATURE_FRAME, HINT, NEEDS, hundred_rows, is_centred
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.bmn import CSV_100, FEATURE_FRAME, hundred_rows
+from vidfeat.formats.layouts.layout import Layout, Output, for_each
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
-    return "\n\n".join(
-        f"""\
-data_root = '{output.folder.rstrip("/")}/'
-data_root_val = '{output.folder.rstrip("/")}/'
+def _lines(output: Output) -> str:
+    return f"""\
+data_root = {json.dumps(f"{output.folder}/")}
+data_root_val = data_root
 model = dict(feat_dim={output.size}, temporal_dim=100)
-{FEATURE_FRAME.format(stride=f"{grid.stride:g}")}"""
-        for output in outputs
-    )
+{FEATURE_FRAME.format(stride=f"{output.grid.stride:g}")}"""
 
 
-MMACTION2 = Layout("mmaction2", _lines, NEEDS, is_centred, HINT, file=CSV_100, convert=hundred_rows)
+MMACTION2 = Layout("mmaction2", for_each(_lines), file=CSV_100, convert=hundred_rows)

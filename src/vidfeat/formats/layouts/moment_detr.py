@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Output
+from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.formats.video_file import npz_file
 
 CLIP_SECONDS = 2
 NEEDS = "a row for every 2 s, also for the last and shorter one, as times are counted in rows"
-HINT = "Give `stride=2s`, `window=2s` and `tail=pad`."
+HINT = "Give `grid.stride=2s`, `grid.window=2s` and `grid.tail=pad`."
 NPZ_FEATURES = npz_file("features")
 
 
@@ -28,11 +30,11 @@ def clip_last(outputs: Sequence[Output]) -> list[Output]:
     return sorted(outputs, key=lambda output: "clip" in output.encoder.lower())
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
+def _lines(outputs: Sequence[Output]) -> str:
     ordered = clip_last(outputs)
     return f"""\
 # the order of the folders is that of the columns of the model: SlowFast first, then CLIP
-v_feat_dirs=({" ".join(output.folder for output in ordered)})
+v_feat_dirs=({shlex.join(output.folder for output in ordered)})
 v_feat_dim={sum(output.size for output in ordered)}
 # to be added by you: t_feat_dir, with `qid<QID>.npz` of each query, key `last_hidden_state`"""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 
 from vidfeat.features import VideoFeatures
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid, stem
+from vidfeat.formats.layouts.layout import Layout, Output, for_each, stem
+from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.formats.video_file import NPY, FileFormat
 
 
@@ -28,24 +29,21 @@ def has_a_row_per_frame(grid: RowGrid) -> bool:
 
 
 NEEDS = "a row for every frame, centred there, as there is a label for each"
-HINT = "Give `stride=1` and `grid=centre`."
+HINT = "Give `grid.stride=1` and `grid.placement=centre`."
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
-    rate = "each frame of the video" if grid.fps is None else f"each frame at {grid.fps:g} fps"
-    return "\n\n".join(
-        f"""\
+def _lines(output: Output) -> str:
+    rate = "each frame of the video" if output.grid.fps is None else f"each frame at {output.grid.fps:g} fps"
+    return f"""\
 # main.py; the labels of groundTruth/ are for {rate}
 features_dim = {output.size}
-features_path = "{output.folder.rstrip("/")}/"
+features_path = {json.dumps(f"{output.folder}/")}
 sample_rate = 1"""
-        for output in outputs
-    )
 
 
 MS_TCN = Layout(
     "ms-tcn",
-    _lines,
+    for_each(_lines),
     NEEDS,
     has_a_row_per_frame,
     HINT,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from vidfeat.formats.layouts.layout import Layout, Output, RowGrid
+from vidfeat.formats.layouts.layout import Layout, Listing, Output, for_each
+from vidfeat.formats.layouts.row_grid import RowGrid
 
 _WINDOW = 16
+_LIST = "rtfm.list"
 
 
 def _fits(grid: RowGrid) -> bool:
@@ -15,24 +15,21 @@ def _fits(grid: RowGrid) -> bool:
     )
 
 
-def _lines(grid: RowGrid, outputs: Sequence[Output]) -> str:
-    return "\n\n".join(
-        f"""\
+def _lines(output: Output) -> str:
+    return f"""\
 python main.py --feature-size {output.size}
 # dataset.py reads its lists by name: make list/shanghai-i3d-train-10crop.list (or list/ucf-i3d.list) and the list of
-# the test of the lines of {output.folder.rstrip("/")}/rtfm.list. In that of training the abnormal videos
+# the test of the lines of {output.folder}/{_LIST}. In that of training the abnormal videos
 # are first: 63 for ShanghaiTech, 810 for UCF-Crime. The ground truth of the test has {_WINDOW} values for each row"""
-        for output in outputs
-    )
 
 
 RTFM = Layout(
     "rtfm",
-    _lines,
+    for_each(_lines),
     f"ten crops of windows of {_WINDOW} frames, without overlap, the incomplete last one dropped",
     _fits,
-    f"Give `window={_WINDOW}` and `stride={_WINDOW}`.",
+    f"Give `grid.window={_WINDOW}` and `grid.stride={_WINDOW}`.",
     tail="_i3d",
     views_kept=True,
-    listing=("rtfm.list", lambda key, path: path),
+    listing=Listing(_LIST, lambda key, path: path),
 )

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vidfeat.formats.layouts.actionformer import yaml_lines
-from vidfeat.formats.layouts.layout import Layout
+from vidfeat.formats.layouts.layout import Layout, for_each
 
-TRIDET = Layout("tridet", yaml_lines)
+TRIDET = Layout("tridet", for_each(yaml_lines))

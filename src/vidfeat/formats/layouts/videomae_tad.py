@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vidfeat.formats.layouts.actionformer import yaml_lines
-from vidfeat.formats.layouts.layout import Layout, RowGrid
+from vidfeat.formats.layouts.layout import Layout, for_each
+from vidfeat.formats.layouts.row_grid import RowGrid
 
 _WINDOW = 16
 
@@ -17,8 +18,8 @@ def _fits(grid: RowGrid) -> bool:
 
 VIDEOMAE_TAD = Layout(
     "videomae-tad",
-    yaml_lines,  # of ActionFormer, which is trained on them
+    for_each(yaml_lines),  # of ActionFormer, which is trained on them
     f"windows of {_WINDOW} frames that start at every 4th or 16th frame, whole ones only",
     _fits,
-    f"Give `window={_WINDOW}`, and `stride=4` or `stride={_WINDOW}`.",
+    f"Give `grid.window={_WINDOW}`, and `grid.stride=4` or `grid.stride={_WINDOW}`.",
 )

@@ -1,0 +1,74 @@
+"""Where the rows of a grid lie, as loaders count: the numbers that their configs need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidfeat.recipe import TimeGrid
+from vidfeat.video import Timeline
+
+_PROBED_SECONDS = 600
+_USUAL_FPS = 30.0
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class RowGrid:
+    """Where the rows of a grid lie, as loaders count: in frames at `fps`.
+
+    Measured on the plan of a long video of constant rate, away from its ends, where no frame is clamped.
+
+    Attributes:
+        grid: whose rows.
+        fps: the rate that the grid resamples to; None where frames are those of each video.
+        stride: frames from one row to the next, the mean where that varies by a frame; None where it depends on the
+            frame rate of the video, as for a stride in seconds without a rate.
+        stride_seconds: the same in seconds; None where that depends on the frame rate of the video.
+        centre: of the frames that row 0 is made of, from the start of the video: 8.0 for frames 0 to 15, 28.5 for 0, 8,
+            ... 56.
+        start, span: first frame and length of the window of row 0: where its time begins, and how long it is.
+    """
+
+    grid: TimeGrid
+    fps: float | None
+    stride: float | None
+    stride_seconds: float | None
+    centre: float
+    start: float
+    span: float
+
+    @classmethod
+    def of(cls, grid: TimeGrid) -> RowGrid:
+        """Measure a dense grid."""
+        fps: float | None = getattr(grid, "fps", None)
+        stride, *others = _measure(grid, fps or _USUAL_FPS)
+        if fps is not None:
+            return cls(grid, fps, stride, stride / fps, *others)
+        if _measure(grid, 2 * _USUAL_FPS)[0] == stride:
+            return cls(grid, None, stride, None, *others)
+        return cls(grid, None, None, stride / _USUAL_FPS, *others)
+
+    def rows(self, frames: int, fps: float) -> int:
+        """How many rows a video has."""
+        return len(self.grid.plan(Timeline.of_rate(frames, fps)))
+
+    def __str__(self) -> str:
+        if self.stride is None:
+            return f"a row every {self.stride_seconds:g} s"
+        rate = "of each video" if self.fps is None else f"at {self.fps:g} fps"
+        return (
+            f"a row every {self.stride:g} frames {rate}, of windows of {self.span:g}, the first from {self.start:g} on"
+        )
+
+
+def _measure(grid: TimeGrid, fps: float) -> tuple[float, float, float, float]:
+    """Stride, centre, start and span, in frames."""
+    plan = grid.plan(Timeline.of_rate(round(_PROBED_SECONDS * fps), fps))
+    middle = np.arange(len(plan) // 4, max(len(plan) * 3 // 4, len(plan) // 4 + 2))
+    centre = plan.frame_index[middle].mean(axis=1) + 0.5
+    start, end = plan.start_seconds[middle] * fps, plan.end_seconds[middle] * fps
+    stride = np.polyfit(middle, centre, 1)[0]
+    facts = (stride, *(np.mean(at - middle * stride) for at in (centre, start)), np.mean(end - start))
+    return tuple(round(float(fact), _DIGITS) + 0.0 for fact in facts)
