@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
+from vidfeat.features import Dtype
 from vidfeat.inference.precision import Precision
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
 from vidfeat.video.info import OnCorrupt
@@ -41,6 +42,7 @@ class Job:
         grid: when rows are, in place of the encoders' own.
         pooling: what becomes of space, time and views, in place of the encoders' own.
         precision: number format of the networks: "fp32" is exact, "bf16" and "fp16" are checked against it.
+        dtype: number format of the output. With "float16", a video with values beyond 65504 fails.
         device: "auto" (every GPU, or the CPU), "cpu", "cuda", "cuda:1", or several with commas.
         decoder: "pyav" is exact; "nvdec" decodes on a GPU what it can, with colours rounded in another way.
         compiled: whether `torch.compile` makes the networks faster first; None decides by measurement.
@@ -61,6 +63,7 @@ class Job:
     grid: TimeGrid | None = None
     pooling: Pooling | None = None
     precision: Precision = "fp32"
+    dtype: Dtype = "float32"
     device: str = "auto"
     decoder: Decoder = "pyav"
     compiled: bool | None = None
@@ -83,7 +86,13 @@ class Job:
         for name in ("out", "video_root"):
             value = getattr(self, name)
             self._set(name, None if value is None else os.fspath(value))
-        choices = {"precision": Precision, "decoder": Decoder, "on_error": OnError, "on_corrupt": OnCorrupt}
+        choices = {
+            "precision": Precision,
+            "dtype": Dtype,
+            "decoder": Decoder,
+            "on_error": OnError,
+            "on_corrupt": OnCorrupt,
+        }
         for name, choice in choices.items():
             if getattr(self, name) not in get_args(choice):
                 raise UsageError(name, expected=" or ".join(get_args(choice)), found=repr(getattr(self, name)))
