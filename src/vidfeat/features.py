@@ -25,7 +25,8 @@ class VideoFeatures:
     Attributes:
         key: the video's name in outputs.
         encoder: the name of the encoder.
-        values: float32 `[C]`, or `[T, C]` with a row per window or view; plus the axes that a pooling keeps.
+        values: float32 `[C]`, or `[T, C]` with a row per window or view; plus the axes that a pooling keeps. float16
+            where they were read from an output of that `dtype`.
         start_seconds, end_seconds: float64 `[T]`, the half-open range of presentation time that each row is made of;
             None where a row stands for the whole video.
         info: what is known of the video; None where an output does not say it.

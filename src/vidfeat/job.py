@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
+from vidfeat.features import Dtype
 from vidfeat.inference.precision import Precision
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
 from vidfeat.video.info import OnCorrupt
@@ -43,6 +44,7 @@ class Job:
         layout: the code that the output is for, such as "actionformer": it says names, formats and numbers of the files
             in the folder `out`. One of `vidfeat.formats.layouts.LAYOUTS`; None writes an output of vidfeat's own.
         precision: number format of the networks: "fp32" is exact, "bf16" and "fp16" are checked against it.
+        dtype: number format of the output. With "float16", a video with values beyond 65504 fails.
         device: "auto" (every GPU, or the CPU), "cpu", "cuda", "cuda:1", or several with commas.
         decoder: "pyav" is exact; "nvdec" decodes on a GPU what it can, with colours rounded in another way.
         compiled: whether `torch.compile` makes the networks faster first; None decides by measurement.
@@ -64,6 +66,7 @@ class Job:
     pooling: Pooling | None = None
     layout: str | None = None
     precision: Precision = "fp32"
+    dtype: Dtype = "float32"
     device: str = "auto"
     decoder: Decoder = "pyav"
     compiled: bool | None = None
@@ -86,7 +89,13 @@ class Job:
         for name in ("out", "video_root"):
             value = getattr(self, name)
             self._set(name, None if value is None else os.fspath(value))
-        choices = {"precision": Precision, "decoder": Decoder, "on_error": OnError, "on_corrupt": OnCorrupt}
+        choices = {
+            "precision": Precision,
+            "dtype": Dtype,
+            "decoder": Decoder,
+            "on_error": OnError,
+            "on_corrupt": OnCorrupt,
+        }
         for name, choice in choices.items():
             if getattr(self, name) not in get_args(choice):
                 raise UsageError(name, expected=" or ".join(get_args(choice)), found=repr(getattr(self, name)))

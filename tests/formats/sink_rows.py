@@ -31,6 +31,14 @@ READERS = {
     "    rows = np.array([list(map(float, line)) for line in lines]).astype(np.float32)\n"
     "    return np.array(rows[:, 1:]).reshape(-1, *shape) if header[0] == 'row' else rows.reshape(shape)\n"
     "rows = [table(file) if os.path.exists(file := f'{out}/{key}.csv') else None for key in keys]",
+    "parquet": "import pyarrow.parquet as pq\n"
+    "table = pq.read_table(out, use_threads=False); shape = table.field('values').metadata[b'shape']\n"
+    "lines = table.to_pylist(); rows = []\n"
+    "for key in keys:\n"
+    "    found = [line for line in lines if line['key'] == key]\n"
+    "    values = np.array([line['values'] for line in found], np.float32)\n"
+    "    values = values.reshape(-1, *ast.literal_eval(shape.decode()))\n"
+    "    rows.append(None if not found else values[0] if found[0]['row'] is None else values)",
     "h5": "import h5py; file = h5py.File(out); rows = [file[key][:] if key in file else None for key in keys]",
 }
 """What somebody without vidfeat types to read an output of each format."""

@@ -24,8 +24,9 @@ from vidfeat.formats import FILE_FORMATS, FORMATS, FolderSink, Sink, Unreadable,
 from vidfeat.formats.atomic import replace_all
 
 FOLDERS = ["feats", "feats/{key}.npz", "feats/{key}.pt", "feats/{key}.csv"]
-OUTPUTS = [*FOLDERS, "feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats.h5"]
-KEYED = [*FOLDERS, "feats.npz", "feats.h5"]
+OUTPUTS = [*FOLDERS, "feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats.h5", "feats.parquet"]
+ANY_SHAPES = [name for name in OUTPUTS if name != "feats.parquet"]
+KEYED = [*FOLDERS, "feats.npz", "feats.h5", "feats.parquet"]
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 arrays = hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=5, max_side=3), elements=finite)
@@ -50,6 +51,7 @@ def test_every_format_is_tested() -> None:
         ("a.npz", "npz"),
         ("a.h5", "h5"),
         ("a.HDF5", "h5"),
+        ("a.Parquet", "parquet"),
         ("a", "npy"),
         ("a.v2/", "npy"),
         ("there.pkl", "npy"),
@@ -138,7 +140,7 @@ def test_a_format_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.
 # --- round trips ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", ANY_SHAPES)
 @given(rows=st.lists(st.none() | arrays, max_size=4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 def test_values_are_exact(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[np.ndarray | None]) -> None:
@@ -150,7 +152,7 @@ def test_values_are_exact(tmp_path_factory: pytest.TempPathFactory, name: str, r
         assert sorted(sink.keys()) == sorted(key for key, row in zip(keys, rows, strict=True) if row is not None)
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", ANY_SHAPES)
 def test_other_programs_read_it(tmp_path: Path, name: str) -> None:
     random = np.random.default_rng(0)
     rows = [
@@ -168,14 +170,18 @@ def test_other_programs_read_it(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_no_videos_and_no_numbers(tmp_path: Path, name: str) -> None:
+def test_no_videos(tmp_path: Path, name: str) -> None:
     sink = write(open_sink(tmp_path / name), [])
     assert list(sink.read([])) == []
     assert list(sink.keys()) == []
+
+
+@pytest.mark.parametrize("name", ANY_SHAPES)
+def test_no_numbers(tmp_path: Path, name: str) -> None:
     empty = np.zeros((0, 4), np.float32)
     sink = write(open_sink(tmp_path / f"empty {name}"), [("a", empty)])
     found = np.asarray(next(sink.read(["a"])), np.float32)
-    assert found.shape == ((0,) if sink.name in ("json", "yaml") else (0, 4))
+    assert found.shape == ((0,) if sink.name in ("json", "yaml", "csv") else (0, 4))
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -245,7 +251,7 @@ from vidfeat.errors import WriteError
 from vidfeat.formats import open_sink
 import numpy as np
 limit = int(sys.argv[2])
-import h5py, yaml  # before the limit, as Python may write compiled files
+import h5py, pyarrow.parquet, yaml  # before the limit, as Python may write compiled files
 if sys.argv[1].endswith('.pt'):
     import torch
 sink = open_sink(sys.argv[1])
@@ -277,7 +283,7 @@ def test_a_full_disk_leaves_the_old_output_whole(tmp_path: Path, name: str, shar
     assert sorted(there) == files
 
 
-@pytest.mark.parametrize("name", ["feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats.h5"])
+@pytest.mark.parametrize("name", ["feats.pkl", "feats.json", "feats.yaml", "feats.npz", "feats.h5", "feats.parquet"])
 def test_rows_that_cannot_be_had_leave_the_old_output_whole(tmp_path: Path, name: str) -> None:
     def rows() -> Iterator[tuple[str, VideoFeatures]]:
         yield "a", features("a", [2.0])
@@ -316,7 +322,7 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, data: byte
         sink.read([])
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", ANY_SHAPES)
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 def test_any_damage_is_refused_or_read(

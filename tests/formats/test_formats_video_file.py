@@ -54,7 +54,7 @@ def test_times_are_in_the_file(tmp_path: Path, file: Any) -> None:
     with path.open("wb") as target:
         file.write(target, row)
     values, (start, end) = file.read(path)
-    assert values.shape == (3, 2, 4)
+    assert np.shape(values) == (3, 2, 4)
     assert start.tobytes() == row.start_seconds.tobytes()
     assert end.tobytes() == row.end_seconds.tobytes()
 
@@ -111,7 +111,7 @@ def test_other_tables_are_unreadable_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "other.csv").write_text(text)
     other, good = sink.read(["other", "good"])
     assert isinstance(other, Unreadable)
-    assert good.tolist() == [1, 2]
+    assert list(good) == [1, 2]
 
 
 def test_a_named_array_is_what_is_read(tmp_path: Path) -> None:

@@ -424,7 +424,7 @@ def test_the_manifest_to_the_byte(tmp_path):
     lines = [
         f'{{"vidfeat_manifest": 2, "recipe": {{"schema": 1}}, "recipe_digest": "{identity.recipe_digest}", '
         f'"checkpoint": {{"source": "model.pth", "sha256": "{identity.checkpoint_sha256}"}}, "precision": "fp32", '
-        '"decoder": "pyav", "encoder": "test", "backend": "eager", '
+        '"decoder": "pyav", "dtype": "float32", "encoder": "test", "backend": "eager", '
         '"sessions": [{"device": "cpu", "versions": {"python": "3", "vidfeat": "0"}}], '
         '"list_digest": "fced94eb2df4bd60b6d812c9d5d065cb3989dc69282e9498cadd4aa904ac6028", '
         '"videos": 2, "failed": 1, "output": "feats.pkl", "format": "pkl"}',

@@ -39,6 +39,7 @@ FLAGS = {
     "cfg_options": "--cfg-options",
     "device": "--device",
     "precision": "--precision",
+    "dtype": "--dtype",
     "decoder": "--decoder",
     "compiled": "--compile/--no-compile",
     "on_error": "--on-error",
@@ -364,6 +365,7 @@ computation = together(
         *("--precision", "fp32", "bf16", "fp16"),
         help="Arithmetic of the network (default: fp32, exact). The others are checked against it on the first batch.",
     ),
+    choice("--dtype", "float32", "float16", help="Number format of the output (default: float32)."),
     _request,
     click.option(
         "--timeout",

@@ -13,6 +13,7 @@ from vidfeat.formats.h5 import Hdf5Sink
 from vidfeat.formats.json_list import JsonSink
 from vidfeat.formats.npy_array import as_little_endian
 from vidfeat.formats.npz import NpzSink
+from vidfeat.formats.parquet import ParquetSink
 from vidfeat.formats.pkl import PickleSink
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.formats.video_file import FILE_FORMATS
@@ -30,6 +31,7 @@ FORMATS: dict[str, type[Sink]] = {
     ".npz": NpzSink,
     ".h5": Hdf5Sink,
     ".hdf5": Hdf5Sink,
+    ".parquet": ParquetSink,
 }
 """The format for each suffix of an output, in lower case; a folder has none."""
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 from vidfeat.errors import OutputError, UsageError, VideoError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
-from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.formats.sink import Sink, Times, Unreadable
 from vidfeat.formats.video_file import NPY, FileFormat
 from vidfeat.videos import VIDEO_SUFFIXES
 
@@ -94,12 +94,11 @@ class FolderSink(Sink):
 
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The array of each key, None where there is no file. Holds one in memory at a time."""
-        for key in keys:
-            try:
-                path = self.path_of(key)
-                yield self.file_format.read(path)[0] if _is_file(path) else None
-            except Exception as error:  # readers of damaged bytes raise nearly anything
-                yield Unreadable(f"cannot be read: {error}")
+        return (values for values, _ in map(self._read, keys))
+
+    def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
+        """The seconds of each key, as far as its file has them."""
+        return (times for _, times in map(self._read, keys))
 
     def keys(self) -> Iterator[str]:
         """A key for each file: its path in the folder, without the suffix; sorted."""
@@ -131,6 +130,13 @@ class FolderSink(Sink):
                 hint="Remove the link or choose another output folder.",
             )
         return path
+
+    def _read(self, key: str) -> tuple[Any, Times | None]:
+        try:
+            path = self.path_of(key)
+            return self.file_format.read(path) if _is_file(path) else (None, None)
+        except Exception as error:  # readers of damaged bytes raise nearly anything
+            return Unreadable(f"cannot be read: {error}"), None
 
     def _write(self, features: VideoFeatures, file: BinaryIO) -> None:
         self.file_format.write(file, features)

@@ -16,7 +16,7 @@ from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
 from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.formats.sink import Sink, Times, Unreadable, times_of
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -89,16 +89,29 @@ class Hdf5Sink(Sink):
 
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The array of each key. Holds one in memory at a time."""
+        file = self._opened()
+        size = self.out.stat().st_size
+        return _read(file, keys, lambda dataset: _array(dataset, size))
+
+    def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
+        """The seconds of each key, as far as the file has them."""
+
+        def read(dataset: Any) -> Times | None:
+            return times_of(*(dataset.attrs.get(name) for name in ("start_seconds", "end_seconds")))
+
+        found = _read(self._opened(), keys, read)
+        return (None if isinstance(times, Unreadable) else times for times in found)
+
+    def _opened(self) -> Any:
         h5py = _import_h5py(self.out)
         with reading(self.out):
-            file = h5py.File(self.out, "r")
-        return _read(file, self.out.stat().st_size, keys)
+            return h5py.File(self.out, "r")
 
     def keys(self) -> Iterator[str]:
         """The names of the datasets."""
         h5py = _import_h5py(self.out)
         names: list[str] = []
-        with reading(self.out), h5py.File(self.out, "r") as file:
+        with reading(self.out), self._opened() as file:
             # Follows no links to other files.
             file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         return iter(names)
@@ -174,22 +187,23 @@ def _name(key: str) -> str:
 
 
 def _add(output: Any, features: VideoFeatures, name: str) -> None:
-    dataset = output.create_dataset(name, data=features.values, dtype="<f4")
+    dataset = output.create_dataset(name, data=features.values, dtype=features.values.dtype.newbyteorder("<"))
     if features.start_seconds is not None and features.end_seconds is not None:
         dataset.attrs["start_seconds"] = np.asarray(features.start_seconds, "<f8")
         dataset.attrs["end_seconds"] = np.asarray(features.end_seconds, "<f8")
 
 
-def _read(file: Any, size: int, keys: Iterable[str]) -> Iterator[Any]:
+def _read(file: Any, keys: Iterable[str], read: Callable[[Any], Any]) -> Iterator[Any]:
     with file:
         for key in keys:
             try:
-                yield _array(file, size, _name(key))
+                dataset = _dataset(file, _name(key))
+                yield None if dataset is None else read(dataset)
             except Exception as error:  # of many types: h5py turns HDF5's errors into what fits
                 yield Unreadable(f"cannot be read: {error}")
 
 
-def _array(file: Any, size: int, name: str) -> npt.NDArray[Any] | None:
+def _dataset(file: Any, name: str) -> Any:
     import h5py
 
     for path in [*reversed(PurePosixPath(name).parents), PurePosixPath(name)][1:]:
@@ -201,6 +215,10 @@ def _array(file: Any, size: int, name: str) -> npt.NDArray[Any] | None:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
         return None
+    return dataset
+
+
+def _array(dataset: Any, size: int) -> npt.NDArray[Any]:
     if dataset.external or dataset.is_virtual or dataset.chunks or dataset.dtype.kind != "f":
         raise ValueError("no array of numbers that lies in the file as it is")
     if dataset.nbytes > size or dataset.id.get_storage_size() != dataset.nbytes:

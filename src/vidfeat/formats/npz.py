@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,18 +13,20 @@ from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
 from vidfeat.formats.npy_array import read_entry, write_entry
 from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.formats.sink import Sink, Times, Unreadable, times_of
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _LONGEST_NAME = 65_535
+_TIMES = ("start_seconds/", "end_seconds/")
 
 
 @final
 class NpzSink(Sink):
     """One zip file: `numpy.load(out)[key]` gives the array of a video. Videos without features are not in it.
 
-    The bytes of the file depend on keys and values alone. While it is written, one row is in memory, and the directory
-    of the zip file, about a kilobyte per video.
+    Where rows have times, `numpy.load(out)["start_seconds/" + key]` and `["end_seconds/" + key]` have them, float64
+    `[T]`. The bytes of the file depend on keys, values and times alone. While it is written, one row is in memory, and
+    the directory of the zip file, about a kilobyte per video.
     """
 
     name: ClassVar[str] = "npz"
@@ -32,6 +35,13 @@ class NpzSink(Sink):
         """Refuse a key that a zip file cannot hold, and two keys that `numpy.load` would take for one."""
         positions = {key: position for position, key in enumerate(keys, start=1)}
         for key, position in positions.items():
+            if key.startswith(_TIMES):
+                raise UsageError(
+                    f"video {position}",
+                    expected=f"a name that starts with none of {', '.join(_TIMES)}, where the times of rows are",
+                    found=quote(key),
+                    hint="Rename the folder, or write another format, such as features.pkl.",
+                )
             if _NO_TEXT.search(key) or len(f"{key}.npy".encode()) > _LONGEST_NAME:
                 raise UsageError(
                     f"video {position}",
@@ -57,6 +67,9 @@ class NpzSink(Sink):
             for key, features in rows:
                 if features is not None:
                     write_entry(archive, key, features.values)
+                    for folder, seconds in zip(_TIMES, (features.start_seconds, features.end_seconds), strict=True):
+                        if seconds is not None:
+                            write_entry(archive, f"{folder}{key}", seconds)
 
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The array of each key. Holds one in memory at a time."""
@@ -64,11 +77,19 @@ class NpzSink(Sink):
             archive = zipfile.ZipFile(self.out)
         return _read(archive, keys)
 
+    def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
+        """The seconds of each key, as far as the file has them."""
+        ours, theirs = itertools.tee(keys)
+        start, end = (
+            self.read(f"{folder}{key}" for key in some) for folder, some in zip(_TIMES, (ours, theirs), strict=True)
+        )
+        return (times_of(*pair) for pair in zip(start, end, strict=True))
+
     def keys(self) -> Iterator[str]:
-        """The names of the entries, without `.npy`."""
+        """The names of the entries, without `.npy` and without those of times."""
         with reading(self.out), zipfile.ZipFile(self.out) as archive:
             names = archive.namelist()
-        return (name.removesuffix(".npy") for name in names)
+        return (name.removesuffix(".npy") for name in names if not name.startswith(_TIMES))
 
 
 def _read(archive: zipfile.ZipFile, keys: Iterable[str]) -> Iterator[Any]:

@@ -58,7 +58,7 @@ class _Pickler(pickle.Pickler):
             return list, (), None, obj.rows
         if isinstance(obj, np.ndarray):
             # NumPy's own reduction names a private module, which NumPy 1.x and 2.x call differently.
-            return np.ndarray, (obj.shape, "<f4", bytearray(as_little_endian(obj)))
+            return np.ndarray, (obj.shape, obj.dtype.newbyteorder("<").str, bytearray(as_little_endian(obj)))
         return NotImplemented
 
 
@@ -131,11 +131,11 @@ class _Unpickler(pickle.Unpickler):
         return text.encode("latin1")
 
     def _array(self, shape: Any, dtype: Any, data: Any) -> npt.NDArray[Any]:
-        if dtype != "<f4":
-            raise pickle.UnpicklingError("an array of float32 was expected")
+        if dtype not in ("<f4", "<f2"):
+            raise pickle.UnpicklingError("an array of float32 or float16 was expected")
         _require(bytearray, data)
         self._take(0)
-        return _shaped(data, shape, np.dtype("<f4"))
+        return _shaped(data, shape, np.dtype(dtype))
 
     def _reconstruct(self, *_: Any) -> _Array:
         self._take(0)

@@ -6,10 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
 
 from vidfeat.errors import VideoError
-from vidfeat.features import VideoFeatures
+from vidfeat.features import Seconds, VideoFeatures
+
+Times: TypeAlias = tuple[Seconds, Seconds]
+"""`start_seconds` and `end_seconds`, float64 `[T]` each."""
+
+
+def times_of(start: Any, end: Any) -> Times | None:
+    """What was read of a video as its times; None where either is no array of float64."""
+    pair = start, end
+    return pair if all(isinstance(seconds, np.ndarray) and seconds.dtype == np.float64 for seconds in pair) else None
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,13 @@ class Sink(ABC):
         Raises:
             OutputError: nothing of the output can be read.
         """
+
+    def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
+        """The times of the rows of each key, in that order, as far as the output itself has them.
+
+        Used for outputs without a manifest, which has them otherwise.
+        """
+        return (None for _ in keys)
 
     @abstractmethod
     def keys(self) -> Iterator[str]:

@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.checkpoint import load_tensor
-from vidfeat.features import Seconds, VideoFeatures
+from vidfeat.features import VideoFeatures
 from vidfeat.formats.npy_array import read_entry, read_npy, write_entry, write_npy
-
-Times = tuple[Seconds, Seconds]
-"""`start_seconds` and `end_seconds`, float64 `[T]` each."""
+from vidfeat.formats.sink import Times, times_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class FileFormat:
 
     suffix: str
     write: Callable[[BinaryIO, VideoFeatures], object]
-    read: Callable[[Path], tuple[npt.NDArray[Any], Times | None]]
+    read: Callable[[Path], tuple[Any, Times | None]]
 
     @property
     def name(self) -> str:
@@ -73,7 +71,7 @@ def npz_file(values: str = "features") -> FileFormat:
             arrays = [read_entry(archive, name) for name in (values, "start_seconds", "end_seconds")]
         if arrays[0] is None:
             raise ValueError(f"no array {values!r}")
-        return arrays[0], None if arrays[1] is None or arrays[2] is None else (arrays[1], arrays[2])
+        return arrays[0], times_of(arrays[1], arrays[2])
 
     return FileFormat(".npz", write, read)
 
@@ -120,7 +118,7 @@ def _write_csv(file: BinaryIO, features: VideoFeatures) -> None:
         file.write(",".join(cells).encode() + b"\n")
 
 
-def _read_csv(path: Path) -> tuple[npt.NDArray[Any], Times | None]:
+def _read_csv(path: Path) -> tuple[list[Any], Times | None]:
     with path.open(encoding="ascii") as file:
         header = file.readline().rstrip("\r\n").split(",")
         cells = np.array([_numbers(line, len(header)) for line in file], np.float64).reshape(-1, len(header))
@@ -131,12 +129,12 @@ def _read_csv(path: Path) -> tuple[npt.NDArray[Any], Times | None]:
     axes = tuple(int(part) + 1 for part in header[-1].split("/"))
     if header[first:] != ["/".join(map(str, index)) for index in _indices(axes, len(header) - first)]:
         raise ValueError(f"columns {header[first]} to {header[-1]}, which are not those of an array")
-    with np.errstate(over="ignore"):
-        values = cells[:, first:].astype(np.float32)
+    values = cells[:, first:]
     if "row" not in named:
         (values,) = values
-    times = tuple(cells[:, named.index(name)] for name in named if name != "row")
-    return values.reshape((*values.shape[:-1], *axes)), times if len(times) == 2 else None
+    times = [cells[:, named.index(name)] for name in named if name != "row"]
+    # As lists, since a table does not say of which type its numbers were.
+    return values.reshape((*values.shape[:-1], *axes)).tolist(), times_of(*times) if len(times) == 2 else None
 
 
 def _numbers(line: str, count: int) -> list[float]:

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from vidfeat.errors import OutputError, WriteError
+from vidfeat.features import Values
 from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.files import KEPT
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, Segment, segment_from_json, to_text
+from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, Segment, require_dtype, segment_from_json, to_text
 
 SCHEMA_VERSION = 1
 
@@ -139,11 +140,11 @@ class Reader:
         """A row, without its values."""
         with self._errors():
             values = self._connection.execute(
-                "SELECT key, status, bytes, modified_ns, session, segment, shape, sha256, error,"
+                "SELECT key, status, bytes, modified_ns, session, segment, shape, dtype, sha256, error,"
                 " start_seconds, end_seconds, info FROM videos JOIN contents USING (number) WHERE number = ?",
                 (number,),
             ).fetchone()
-            key, status, size, modified_ns, session, segment, shape, sha256, error, start, end, info = values
+            key, status, size, modified_ns, session, segment, shape, dtype, sha256, error, start, end, info = values
             (text,) = self._connection.execute("SELECT session FROM sessions WHERE id = ?", (session,)).fetchone()
             return Row(
                 key.decode(*_KEYS),
@@ -157,9 +158,10 @@ class Reader:
                 end_seconds=None if end is None else np.frombuffer(end, "<f8"),
                 info=None if info is None else json.loads(info),
                 error=None if error is None else json.loads(error),
+                dtype=require_dtype(dtype),
             )
 
-    def values(self, number: int, row: Row) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    def values(self, number: int, row: Row) -> Values | None:
         """The values of a row; None where they are in the output and not here.
 
         Raises:
@@ -169,9 +171,10 @@ class Reader:
             (payload,) = self._connection.execute("SELECT payload FROM contents WHERE number = ?", (number,)).fetchone()
             if payload is None:
                 return None
-            if row.shape is None or len(payload) != 4 * math.prod(row.shape):
+            dtype = np.dtype(row.dtype).newbyteorder("<")
+            if row.shape is None or len(payload) != dtype.itemsize * math.prod(row.shape):
                 raise ValueError(f"{len(payload)} bytes of {row.key!r}")
-            values = np.frombuffer(payload, "<f4").reshape(row.shape)
+            values = np.frombuffer(payload, dtype).reshape(row.shape)
             problem = row.problem_of(values)
             if problem:
                 raise ValueError(f"{row.key!r} {problem}")
@@ -285,7 +288,7 @@ class Transaction:
                 modified_ns,
                 None if row.segment is None else json.dumps(row.segment),
                 None if row.shape is None else json.dumps(row.shape),
-                None if row.shape is None else "float32",
+                None if row.shape is None else row.dtype,
                 row.sha256,
                 None if row.error is None else json.dumps(row.error),
             ),

@@ -16,27 +16,30 @@ class WorkIdentity:
         checkpoint_sha256: SHA-256 of the checkpoint file, 64 hex digits.
         precision: the arithmetic of the network, such as `"fp32"` or `"bf16"`.
         decoder: what decodes the videos, `"pyav"` or `"nvdec"`. Manifests from before there was a choice lack it.
+        dtype: number format of the output, `"float32"` or `"float16"`. Left out where it is float32.
     """
 
     recipe_digest: str
     checkpoint_sha256: str
     precision: str
     decoder: str = "pyav"
+    dtype: str = "float32"
 
     def to_json(self) -> dict[str, str]:
-        """The values under their own names."""
-        return dataclasses.asdict(self)
+        """The values under their own names; without a `dtype` of float32, as before there was a choice."""
+        values = dataclasses.asdict(self)
+        return values if self.dtype != "float32" else {name: values[name] for name in values if name != "dtype"}
 
     @classmethod
     def from_json(cls, data: Any) -> WorkIdentity:
         """The inverse of `to_json`; other keys are ignored.
 
         Raises:
-            ValueError: one is absent, other than the decoder, or is no string.
+            ValueError: one is absent that has no default, or is no string.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if isinstance(data, dict):
-            data = {"decoder": cls.decoder, **data}
+            data = {"decoder": cls.decoder, "dtype": cls.dtype, **data}
         if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in names):
             raise ValueError(f"an identity has the strings {', '.join(names)}")
         return cls(**{name: data[name] for name in names})
@@ -47,6 +50,7 @@ _NAMES = {
     "checkpoint_sha256": "checkpoint",
     "precision": "precision",
     "decoder": "decoder",
+    "dtype": "dtype",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vidfeat.errors import OutputError, UsageError, quote
+from vidfeat.features import Values
 from vidfeat.formats.sink import Sink
 from vidfeat.store.database import DatabaseFacts, Reader
 from vidfeat.store.files import RunFiles, superseded_of
@@ -159,7 +160,7 @@ class Index:
             return None
         return self._row_at(int(self._source[position]), int(self._number[position]))
 
-    def values(self, position: int, row: Row) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+    def values(self, position: int, row: Row) -> Values | None:
         """The values of a row that stands for a video; None where they are in the output and in no database.
 
         Raises:

@@ -40,6 +40,7 @@ def header_line(
         "checkpoint": {**description["checkpoint"], "sha256": identity.checkpoint_sha256},
         "precision": identity.precision,
         "decoder": identity.decoder,
+        "dtype": identity.dtype,
         "encoder": description["encoder"],
         "backend": backend,
         "sessions": sessions,

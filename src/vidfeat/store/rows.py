@@ -8,13 +8,14 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import OutputError, VideoError
-from vidfeat.features import Outcome, Seconds, Values, VideoFailure, VideoFeatures
+from vidfeat.features import Dtype, Outcome, Seconds, Values, VideoFailure, VideoFeatures
+from vidfeat.formats import as_little_endian
 from vidfeat.video.info import VideoInfo
 from vidfeat.videos import VideoRef
 
@@ -29,6 +30,7 @@ Segment = tuple[float, float]
 UNKNOWN_SIZE = -1
 """Stands for the size of a file of which no stamp was kept."""
 
+_DTYPES = get_args(Dtype)
 _LONGEST_MESSAGE = 2000
 _MOST_BYTES = 900_000_000
 """SQLite takes a billion bytes for a row."""
@@ -78,10 +80,11 @@ class Row:
         stamp: of the video file from which they were computed; None where that is not known.
         session: JSON text of what the run that computed them was like: versions, device and the like.
         segment: as in `VideoRef`.
-        shape, sha256: of the values; the hash is over float32, little endian, in C order. None unless `done`.
+        shape, sha256: of the values; the hash is over their bytes, little endian, in C order. None unless `done`.
         start_seconds, end_seconds: as in `VideoFeatures`.
         info: `VideoInfo.to_json()`, with or without the presentation times; of version 1, the few fields that it had.
         error: of one that `failed`: `stage`, `kind`, `message`, and the parts of the message.
+        dtype: of the values.
     """
 
     key: str
@@ -95,6 +98,7 @@ class Row:
     end_seconds: Seconds | None = None
     info: dict[str, Any] | None = None
     error: dict[str, str] | None = None
+    dtype: str = "float32"
 
     @classmethod
     def of(cls, outcome: Outcome, video: VideoRef, session: str) -> Row:
@@ -114,6 +118,7 @@ class Row:
             start_seconds=outcome.start_seconds,
             end_seconds=outcome.end_seconds,
             info=None if info is None else _finite(info.to_json()),
+            dtype=outcome.values.dtype.name,
         )
 
     @classmethod
@@ -139,6 +144,7 @@ class Row:
             end_seconds=None if end is None else np.array(end, np.float64),
             info=_require_object(line["info"]) if "info" in line else _info_of_version_1(line),
             error=None if done else {str(key): str(text) for key, text in line["error"].items()},
+            dtype=require_dtype(line.get("dtype")),
         )
 
     def to_line(self, index: int, session: int) -> dict[str, Any]:
@@ -157,7 +163,7 @@ class Row:
             "name": self.key,
             "status": self.status,
             "shape": None if self.shape is None else list(self.shape),
-            "dtype": None if self.shape is None else "float32",
+            "dtype": None if self.shape is None else self.dtype,
             "sha256": self.sha256,
             "start_seconds": None if self.start_seconds is None else self.start_seconds.tolist(),
             "end_seconds": None if self.end_seconds is None else self.end_seconds.tolist(),
@@ -199,32 +205,36 @@ class Row:
         """What is wrong with values that should be those of this row; None if nothing is."""
         try:
             with np.errstate(over="ignore"):  # becomes infinite, which is named below
-                features = np.asarray(values, dtype=np.float32)
+                features = np.asarray(values, self.dtype)
         except (TypeError, ValueError):
             return "is no array of numbers"
         if features.shape != self.shape:
             return f"has shape {list(features.shape)}, not {list(self.shape or ())}"
-        if isinstance(values, np.ndarray) and values.dtype != np.float32:
-            return f"has numbers of type {values.dtype}, not float32"
+        if isinstance(values, np.ndarray) and values.dtype != self.dtype:
+            return f"has numbers of type {values.dtype}, not {self.dtype}"
         if not np.isfinite(features).all():
             return "has values that are infinite or no number"
         return None if sha256_of(features) == self.sha256 else "has other values than the hash was taken of"
 
 
-def require_values(features: VideoFeatures) -> VideoFailure | None:
-    """The failure of a video whose values cannot be kept; None where they can.
+def to_kept(outcome: Outcome, dtype: str) -> Outcome:
+    """An outcome as it is kept: with values of this type; a failure where they cannot be kept.
 
     Raises:
         OutputError: they are no features at all.
     """
-    values = features.values
-    if values.dtype != np.float32 or not values.ndim or not values.size:
+    if isinstance(outcome, VideoFailure):
+        return outcome
+    values = outcome.values
+    if values.dtype not in ("float32", dtype) or not values.ndim or not values.size:
         raise OutputError(
-            features.key,
+            outcome.key,
             expected="float32 features of shape [C], or with further axes",
             found=f"{values.dtype} of shape {list(values.shape)}",
         )
-    where = features.key if features.info is None else features.info.path
+    where = outcome.key if outcome.info is None else outcome.info.path
+    with np.errstate(over="ignore"):
+        kept = values.astype(dtype, copy=False)
     if values.nbytes > _MOST_BYTES:
         error = VideoError(
             where,
@@ -243,9 +253,18 @@ def require_values(features: VideoFeatures) -> VideoFailure | None:
             found=f"{int((~np.isfinite(values)).sum())} of {values.size} values that are infinite or no number",
             hint="If other videos have finite features, look at this one; otherwise try `precision=fp32`.",
         )
+    elif not np.isfinite(kept).all():
+        error = VideoError(
+            where,
+            stage="write",
+            kind="too_large",
+            expected=f"features of at most {np.finfo(kept.dtype).max:g}, as {dtype} holds them",
+            found=f"{float(np.abs(values).max()):g}",
+            hint="Write them with `dtype=float32`.",
+        )
     else:
-        return None
-    return VideoFailure(features.key, features.encoder, error)
+        return outcome if kept is values else replace(outcome, values=kept)
+    return VideoFailure(outcome.key, outcome.encoder, error)
 
 
 def stamp_of(video: VideoRef) -> tuple[int, int] | None:
@@ -257,14 +276,20 @@ def stamp_of(video: VideoRef) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def to_bytes(values: npt.NDArray[Any]) -> bytes:
-    """The values as float32, little endian, in C order."""
-    return values.astype("<f4", copy=False).tobytes()
-
-
 def sha256_of(values: npt.NDArray[Any]) -> str:
-    """SHA-256 of `to_bytes`, 64 hex digits."""
-    return hashlib.sha256(to_bytes(values)).hexdigest()
+    """SHA-256 of the values, little endian, in C order; 64 hex digits."""
+    return hashlib.sha256(as_little_endian(values)).hexdigest()
+
+
+def require_dtype(name: Any) -> str:
+    """The dtype of values as it was kept; float32 where none was.
+
+    Raises:
+        ValueError: it is no dtype of features.
+    """
+    if name not in (None, *_DTYPES):
+        raise ValueError(f"{name!r} as the dtype of features")
+    return name or "float32"
 
 
 def to_text(data: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
+from vidfeat.formats import as_little_endian
 from vidfeat.formats.atomic import remove, sync_folder
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.database import Writer, finished_meanwhile, forget_pin, pin
@@ -22,7 +23,7 @@ from vidfeat.store.files import RankLock, RunFiles, file_signature, is_locked
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.index import DONE, Index
 from vidfeat.store.manifest import header_line, write_manifest
-from vidfeat.store.rows import IndexEntry, Row, require_values, to_bytes, to_text
+from vidfeat.store.rows import IndexEntry, Row, to_kept, to_text
 from vidfeat.videos import VideoRef, list_digest
 
 _NAMED_IN_ERRORS = 5
@@ -204,13 +205,9 @@ class RunStore:
         self._require_open()
         outcomes = [self._sink.kept(outcome) if isinstance(outcome, VideoFeatures) else outcome for outcome in outcomes]
         positions = {outcome.key: self._position_of(outcome.key) for outcome in outcomes}
-        wanted = {o.key: o for o in outcomes if self._index.state[positions[o.key]] != DONE}
-        failures = [
-            failure
-            for o in wanted.values()
-            if isinstance(o, VideoFeatures) and (failure := require_values(o)) is not None
-        ]
-        wanted.update((failure.key, failure) for failure in failures)
+        new = [outcome for outcome in outcomes if self._index.state[positions[outcome.key]] != DONE]
+        wanted = {outcome.key: to_kept(outcome, self._identity.dtype) for outcome in new}
+        failures = [kept for o in new if isinstance(kept := wanted[o.key], VideoFailure) and kept is not o]
         text = to_text(session)
         if self._sink.in_place:
             refused = self._put_in_place(wanted, text)
@@ -308,7 +305,9 @@ class RunStore:
         return [VideoFailure(f.key, f.encoder, errors[f.key]) for f in features if f.key in errors]
 
     def _payload(self, outcome: Outcome) -> bytes | None:
-        return to_bytes(outcome.values) if isinstance(outcome, VideoFeatures) and not self._sink.in_place else None
+        return (
+            as_little_endian(outcome.values) if isinstance(outcome, VideoFeatures) and not self._sink.in_place else None
+        )
 
     def _remove_unreadable(self) -> None:
         """After `restart`: remove databases that are damaged, and can neither be read nor written."""
@@ -392,7 +391,7 @@ class RunStore:
             if row.status == "done" and (isinstance(values, Unreadable) or row.problem_of(values)):
                 gone.append(row)
                 continue
-            batch.append((row, to_bytes(np.asarray(values, np.float32)) if row.status == "done" else None))
+            batch.append((row, as_little_endian(np.asarray(values, row.dtype)) if row.status == "done" else None))
             if len(batch) == _ROWS_PER_COMMIT:
                 self._put(batch, fresh=False)
                 batch = []
@@ -459,15 +458,15 @@ class RunStore:
             features = None
             if row.status == "done":
                 values = self._index.values(position, row)
-                features = row.to_features(self._read(row.key) if values is None else values, encoder)
+                features = row.to_features(self._read(row) if values is None else values, encoder)
             yield row.key, features
 
-    def _read(self, key: str) -> Values:
+    def _read(self, row: Row) -> Values:
         """What is in place of a video."""
-        values = next(iter(self._sink.read([key])), None)
+        values = next(iter(self._sink.read([row.key])), None)
         if values is None or isinstance(values, Unreadable):
-            self._require_none_gone([key])
-        return np.asarray(values, np.float32)
+            self._require_none_gone([row.key])
+        return np.asarray(values, row.dtype)
 
     def _delete_absent(self) -> None:
         """Remove the files of videos that are not in the list any more."""

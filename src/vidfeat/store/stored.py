@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -86,8 +86,8 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         self._keys = list(contents.done)
         self.videos = sorted([*contents.done, *contents.failed], key=lambda key: self._place(key).position)
         self._rows = contents.rows
-        self._following: Iterator[tuple[str, Any]] = iter(())
-        self._next = -1
+        self._values_in_order = _InOrder(self._keys, self._sink.read)
+        self._times_in_order = _InOrder(self._keys, self._sink.read_times)
         self.close = weakref.finalize(self, contents.close)
         """Release all files. What was not read before cannot be read then."""
 
@@ -102,9 +102,14 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         if values is None or isinstance(values, Unreadable):
             found = "none" if values is None else values.reason
             raise OutputError(f"{self.out}, {key!r}", expected="the features of this video", found=found)
-        array = _as_floats(values, f"{self.out}, {key!r}")
+        array = _as_floats(values, f"{self.out}, {key!r}", None if row is None else row.dtype)
         encoder = str(self.header.get("encoder", ""))
-        return VideoFeatures(key, encoder, array) if row is None else row.to_features(array, encoder)
+        if row is not None:
+            return row.to_features(array, encoder)
+        start, end = (self._times_in_order(key) if array.ndim > 1 else None) or (None, None)
+        if start is not None and len(start) != len(array):
+            start = end = None
+        return VideoFeatures(key, encoder, array, start, end)
 
     def __iter__(self) -> Iterator[str]:
         """The keys of the videos with features, in the order of the list; of a run, in that of the commits."""
@@ -170,14 +175,7 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
             if self._rows is None:
                 self._rows = self._read_rows()
             return self._rows[position] if position < len(self._rows) else None
-        # One after the other with one reader, as long as they are asked for in order.
-        following = next(self._following, None)
-        if following is None or following[0] != key:
-            keys = itertools.islice(self._keys, self._keys.index(key), None)
-            ours, theirs = itertools.tee(keys)
-            self._following = zip(ours, self._sink.read(theirs), strict=False)
-            following = next(self._following, (key, None))
-        return following[1]
+        return self._values_in_order(key)
 
     def _read_rows(self) -> list[Any]:
         count = len(self.videos)
@@ -188,6 +186,22 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         if self.state == "finished" and len(rows) != count:
             self.notes += (f"The manifest lists {count} videos, the output has {len(rows)} rows.",)
         return rows
+
+
+class _InOrder:
+    """Reads one key after the other with one reader, as long as they are asked for in order."""
+
+    def __init__(self, keys: list[str], read: Callable[[Iterable[str]], Iterator[Any]]) -> None:
+        self._keys, self._read = keys, read
+        self._following: Iterator[tuple[str, Any]] = iter(())
+
+    def __call__(self, key: str) -> Any:
+        following = next(self._following, None)
+        if following is None or following[0] != key:
+            ours, theirs = itertools.tee(itertools.islice(self._keys, self._keys.index(key), None))
+            self._following = zip(ours, self._read(theirs), strict=False)
+            following = next(self._following, (key, None))
+        return following[1]
 
 
 class _Failures(Mapping[str, VideoFailure]):
@@ -367,8 +381,10 @@ def _foreign(sink: Sink, notes: list[str]) -> _Contents:
     return _Contents("foreign", sink, {}, [], *places, notes, rows)
 
 
-def _as_floats(values: Any, where: str) -> Values:
-    """float32 with at least one axis and one number; values that are too large for it become infinite.
+def _as_floats(values: Any, where: str, dtype: str | None) -> Values:
+    """Numbers of this type, with at least one axis and one number; values that are too large for it become infinite.
+
+    Where there is no manifest to say the type, float16 stays, and everything else becomes float32.
 
     Raises:
         OutputError: they are anything else than numbers.
@@ -381,4 +397,4 @@ def _as_floats(values: Any, where: str) -> Values:
         found = f"{array.dtype} of shape {list(array.shape)}"
         raise OutputError(where, expected="an array of numbers", found=found)
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        return array.astype(dtype or (np.float16 if array.dtype == np.float16 else np.float32), copy=False)

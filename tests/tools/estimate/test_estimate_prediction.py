@@ -168,7 +168,7 @@ class TestOutput:
     def test_its_size_is_that_of_a_real_one(self, name: str, recipe: Recipe, tmp_path: Path) -> None:
         rows = np.random.default_rng(0).normal(size=(40, 512)).astype(np.float32)
         videos, sink = [decodable(n, 1) for n in range(40)], open_sink(tmp_path / name)
-        output = predict_output(videos, recipe, inference_of(rows[0], 4), sink, known_place=True)
+        output = predict_output(videos, recipe, inference_of(rows[0], 4), sink, dtype="float32", known_place=True)
         features = [VideoFeatures(f"{number}.mp4", "tiny", row) for number, row in enumerate(rows)]
         sink.prepare()
         sink.write(features)
@@ -183,7 +183,7 @@ class TestOutput:
         windows = compile_file(config, request=WINDOWS)
         test, sink = inference_of(np.ones((3, 512), np.float32), 3), open_sink("x.json")
         videos = [decodable(0, 1, clips=7), decodable(1, 1, clips=1000)]
-        output = predict_output(videos, windows, test, sink, known_place=False)
+        output = predict_output(videos, windows, test, sink, dtype="float32", known_place=False)
         assert (output.rows, output.row_shape, output.free_bytes) == (1007, (512,), None)
 
 

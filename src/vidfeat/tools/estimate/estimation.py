@@ -96,7 +96,9 @@ def estimate(job: Job, *, random_weights: bool = False, progress: bool = False) 
         duration=predict_duration(
             decodable, timings, inference.seconds_per_pixel, estimated.machine, random_weights=random_weights
         ),
-        output=predict_output(decodable, runner.recipe, inference, sink, known_place=job.out is not None),
+        output=predict_output(
+            decodable, runner.recipe, inference, sink, dtype=job.dtype, known_place=job.out is not None
+        ),
     )
 
 

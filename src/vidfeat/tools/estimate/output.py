@@ -33,7 +33,7 @@ class Output:
     Attributes:
         format: as the manifest calls it.
         rows: feature vectors, over all decodable videos.
-        row_shape: shape of each.
+        row_shape, dtype: shape of each, and type of its numbers.
         bytes: size of the output.
         peak_bytes: the most that output, database and manifest take together.
         free_bytes: what is free where the output goes; None where that was not said.
@@ -42,13 +42,14 @@ class Output:
     format: str
     rows: int
     row_shape: tuple[int, ...]
+    dtype: str
     bytes: int
     peak_bytes: int
     free_bytes: int | None
 
 
 def predict_output(
-    videos: Sequence[Decodable], recipe: Recipe, inference: InferenceTest, sink: Sink, *, known_place: bool
+    videos: Sequence[Decodable], recipe: Recipe, inference: InferenceTest, sink: Sink, *, dtype: str, known_place: bool
 ) -> Output:
     """What the decodable videos give.
 
@@ -57,9 +58,12 @@ def predict_output(
         recipe: what is done to them.
         inference: some features, to see their shape.
         sink: the output.
+        dtype: of its numbers.
         known_place: whether it would really go there, so that the space there matters.
     """
-    features, rows = inference.features, len(videos)
+    with np.errstate(over="ignore"):
+        features = replace(inference.features, values=inference.features.values.astype(dtype, copy=False))
+    rows = len(videos)
     row = features.values
     if recipe.pooling.views != "mean" and recipe.pooling.row_length is None:
         rows = len(row) * sum(video.work.clips for video in videos) // inference.clips
@@ -72,6 +76,7 @@ def predict_output(
         format=sink.name,
         rows=rows,
         row_shape=row.shape,
+        dtype=dtype,
         bytes=size,
         peak_bytes=size + database + len(videos) * RECORD_BYTES,
         free_bytes=_free_bytes(sink.out) if known_place else None,

@@ -109,7 +109,7 @@ def _inputs(videos: Sequence[Decodable]) -> str:
 
 def _output(output: Output) -> str:
     shape = " x ".join(f"{length:,}" for length in output.row_shape)
-    return f"{output.rows:,} rows of {shape} float32 numbers, {_size(output.bytes)} as {output.format}"
+    return f"{output.rows:,} rows of {shape} {output.dtype} numbers, {_size(output.bytes)} as {output.format}"
 
 
 def _disk(output: Output) -> str:

@@ -60,7 +60,7 @@ def read_video(stored: StoredFeatures, key: str, name: str) -> Video:
         line = stored.line(key)
         known = Video(name, frames=line["frames"], seconds=line["seconds"])
         if key in stored:
-            return _with_features(known, stored[key].values)
+            return _with_features(known, stored[key].values.astype(np.float32, copy=False))
     except (OutputError, MemoryError) as error:
         found = f"expected {error.expected}; found {error.found}" if isinstance(error, OutputError) else "too large"
         return Video(name, problem=found)

@@ -1,0 +1,275 @@
+"""A Parquet file with a row for each row of features."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.errors import OutputError, UsageError, quote
+from vidfeat.features import Seconds, VideoFeatures
+from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.reading import reading
+from vidfeat.formats.sink import Sink, Times, Unreadable
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+_GROUP_BYTES = 4 << 20
+"""About how many bytes of values a row group has. One is held in memory, whatever the size of the file."""
+
+_MOST_ROWS = 1 << 16
+"""Of a row group."""
+
+
+@final
+class ParquetSink(Sink):
+    """One Parquet file, uncompressed, for DuckDB, pandas, Polars and other readers of tables. Needs pyarrow.
+
+    The columns are `key` (string), `row` (int32), `start_seconds`, `end_seconds` (float64) and `values` (a list of
+    fixed length of float32 or float16). The rows of a video follow each other. Features `[C]` are one row, whose `row`
+    is null; of `[T, ...]`, `row` counts from 0. Seconds are null where a row stands for the whole video. Axes after
+    the first are flattened in `values`; the metadata of that column has them as JSON under `shape`. Videos without
+    features have no row.
+    """
+
+    name: ClassVar[str] = "parquet"
+
+    def check_keys(self, keys: Sequence[str]) -> None:
+        """Refuse a key that is no text."""
+        for position, key in enumerate(keys, start=1):
+            if _NO_TEXT.search(key):
+                raise UsageError(
+                    f"video {position}",
+                    expected="a name that is Unicode text",
+                    found=quote(key),
+                    hint="Rename it, or write another format, such as features.pkl.",
+                )
+
+    def prepare(self) -> None:
+        """Create the folder that the file goes into, and see that pyarrow is installed."""
+        _import_pyarrow(self.out)
+        require_writable(self.out.parent)
+
+    def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
+        """Write the file. Holds one video and one row group in memory at a time."""
+        _import_pyarrow(self.out)
+        import pyarrow.parquet as pq
+
+        with replacing(self.out) as file:
+            writer: Any = None
+            try:
+                for table in self._tables(rows):
+                    writer = writer or pq.ParquetWriter(
+                        file, table.schema, compression="none", use_dictionary=["key"], write_statistics=["key", "row"]
+                    )
+                    writer.write_table(table, row_group_size=table.num_rows or None)
+            finally:
+                if writer is not None:
+                    writer.close()
+
+    def read(self, keys: Iterable[str]) -> Iterator[Any]:
+        """The array of each key. Holds one row group and one array in memory at a time."""
+        return (table.found(table.values_of, key) for table in self._opened() for key in keys)
+
+    def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
+        """The seconds of each key, as far as the file has them."""
+        for table in self._opened():
+            for key in keys:
+                found = table.found(table.times_of, key)
+                yield None if isinstance(found, Unreadable) else found
+
+    def keys(self) -> Iterator[str]:
+        """The keys, in the order of the file."""
+        return (key for table in self._opened() for key in table.places)
+
+    def _opened(self) -> list[_Table]:
+        _import_pyarrow(self.out)
+        with reading(self.out):
+            return [_Table(self.out)]
+
+    def _tables(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> Iterator[Any]:
+        """The rows as tables, each of which becomes a row group."""
+        axes: tuple[int, ...] | None = None
+        groups, batch = 0, _Batch()
+        for key, features in rows:
+            if features is None:
+                continue
+            values = features.values
+            found = values.shape[1:] if values.ndim > 1 else values.shape
+            axes = found if axes is None else axes
+            if found != axes:
+                raise OutputError(
+                    str(self.out),
+                    expected=f"rows of one shape, as a Parquet file has, {list(axes)}",
+                    found=f"{list(found)} of {quote(key)}",
+                    hint=f"What is finished is kept: type `vidfeat convert {self.out} features.npz`.",
+                )
+            first = 0
+            count = len(values) if values.ndim > 1 else 1
+            size = max(1, min(_MOST_ROWS, _GROUP_BYTES // max(1, values.itemsize * math.prod(axes))))
+            while first < count:
+                last = min(count, first + size - batch.rows)
+                batch.add(key, features, first, last)
+                first = last
+                if batch.rows >= size:
+                    yield batch.table(axes)
+                    groups, batch = groups + 1, _Batch()
+        if batch.rows or not groups:
+            yield batch.table(axes)
+
+
+class _Batch:
+    """Rows on their way into a row group."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._columns: dict[str, list[Any]] = {name: [] for name in ("key", "row", "start_seconds", "end_seconds")}
+        self._values: list[npt.NDArray[Any]] = []
+
+    def add(self, key: str, features: VideoFeatures, first: int, last: int) -> None:
+        """Add the rows from `first` up to `last` of a video."""
+        count = last - first
+        vector = features.values.ndim == 1
+        self.rows += count
+        self._columns["key"] += [key] * count
+        self._columns["row"] += [None] if vector else range(first, last)
+        for name in ("start_seconds", "end_seconds"):
+            seconds: Seconds | None = getattr(features, name)
+            self._columns[name] += [None] * count if seconds is None else seconds[first:last].tolist()
+        values = features.values
+        self._values.append((values if vector else values[first:last]).reshape(-1))
+
+    def table(self, axes: tuple[int, ...] | None) -> Any:
+        """The rows as a table; `axes` is the shape of each, None where there is none."""
+        import pyarrow as pa
+
+        values = np.concatenate(self._values) if self._values else np.zeros(0, np.float32)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        numbers = pa.array(values)
+        if axes is None:
+            column = pa.array([], pa.list_(numbers.type))
+        else:
+            column = pa.FixedSizeListArray.from_arrays(numbers, math.prod(axes))
+        types = {"key": pa.string(), "row": pa.int32(), "start_seconds": pa.float64(), "end_seconds": pa.float64()}
+        columns = [pa.array(self._columns[name], kind) for name, kind in types.items()]
+        shape = {"shape": json.dumps(list(axes or ()))}
+        fields = [*(pa.field(*item) for item in types.items()), pa.field("values", column.type, metadata=shape)]
+        return pa.Table.from_arrays([*columns, column], schema=pa.schema(fields))
+
+
+class _Table:
+    """A Parquet file that is read video by video.
+
+    Attributes:
+        places: first row and number of rows of each key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        # One thread: the row groups are small.
+        self._file = pq.ParquetFile(path, memory_map=True)
+        field = self._file.schema_arrow.field("values")
+        if not pa.types.is_string(self._file.schema_arrow.field("key").type):
+            raise ValueError("keys that are no strings")
+        rows = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self.axes: tuple[int, ...] = ()
+        if sum(rows):
+            if not pa.types.is_fixed_size_list(field.type) or not pa.types.is_floating(field.type.value_type):
+                raise ValueError(f"values of type {field.type}")
+            self.axes = _axes_of(field)
+            bytes_per_row = math.prod(self.axes) * field.type.value_type.bit_width // 8
+            _require_plain(self._file.metadata, bytes_per_row)
+        self.places: dict[str, tuple[int, int]] = {}
+        self._group: tuple[int, Any] = (-1, None)
+        for group, start in enumerate(self._starts[:-1].tolist()):
+            self._index(self._file.read_row_group(group, ["key"])["key"].combine_chunks(), start)
+
+    def found(self, read: Callable[[str], Any], key: str) -> Any:
+        """What is read of a key; None where it is not there."""
+        try:
+            return read(key) if key in self.places else None
+        except Exception as error:  # of many types: pyarrow has its own
+            return Unreadable(f"cannot be read: {error}")
+
+    def values_of(self, key: str) -> npt.NDArray[Any]:
+        """The values of a key that is there."""
+        parts = [
+            part["values"].combine_chunks().flatten().to_numpy(zero_copy_only=True) for part in self._parts_of(key)
+        ]
+        values = np.concatenate(parts).reshape(-1, *self.axes)
+        numbers = [number for part in self._parts_of(key) for number in part["row"].to_pylist()]
+        if numbers == [None]:
+            return values[0]
+        if numbers != list(range(len(values))):
+            raise ValueError(f"rows {numbers[:5]} in place of 0 to {len(values) - 1}")
+        return values
+
+    def times_of(self, key: str) -> Times | None:
+        """The seconds of a key that is there."""
+        start, end = (
+            np.concatenate([part[name].to_numpy() for part in self._parts_of(key)]).astype(np.float64)
+            for name in ("start_seconds", "end_seconds")
+        )
+        return None if np.isnan(start).any() or np.isnan(end).any() else (start, end)
+
+    def _parts_of(self, key: str) -> Iterator[Any]:
+        first, count = self.places[key]
+        while count:
+            group = int(np.searchsorted(self._starts, first, side="right")) - 1
+            if self._group[0] != group:
+                self._group = group, self._file.read_row_group(group, use_threads=False)
+            offset = first - int(self._starts[group])
+            part = self._group[1].slice(offset, count)
+            if part["values"].null_count:
+                raise ValueError("rows without values")
+            yield part
+            first, count = first + part.num_rows, count - part.num_rows
+
+    def _index(self, keys: Any, start: int) -> None:
+        codes = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        firsts = np.flatnonzero(np.diff(codes, prepend=-1))
+        counts = np.diff(firsts, append=len(codes))
+        names = keys.take(firsts).to_pylist()
+        for key, first, count in zip(names, (firsts + start).tolist(), counts.tolist(), strict=True):
+            before, rows = self.places.get(key, (first, 0))
+            if key is None or before + rows != first:
+                raise ValueError(f"rows of {key!r} that do not follow each other")
+            self.places[key] = before, rows + count
+
+
+def _axes_of(field: Any) -> tuple[int, ...]:
+    size = field.type.list_size
+    axes = json.loads((field.metadata or {}).get(b"shape", b"null")) or [size]
+    if not all(type(length) is int and length > 0 for length in axes) or math.prod(axes) != size:
+        raise ValueError(f"the shape {axes} of {size} values")
+    return tuple(axes)
+
+
+def _require_plain(metadata: Any, bytes_per_row: int) -> None:
+    """Refuse values that take more memory than they have bytes in the file."""
+    position = next(n for n in range(metadata.num_columns) if metadata.schema.column(n).path.startswith("values"))
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if group.column(position).total_compressed_size < group.num_rows * bytes_per_row:
+            raise ValueError(f"{group.num_rows} rows of {bytes_per_row} bytes, which are not there uncompressed")
+
+
+def _import_pyarrow(out: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            str(out),
+            expected="the package pyarrow, for Parquet",
+            found="none",
+            hint="Type: pip install 'vidfeat[parquet]'",
+        ) from error
