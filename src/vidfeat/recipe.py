@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Union, get_args
 
-from vidfeat.errors import ConfigError
+from vidfeat.errors import ConfigError, UsageError
 
 RECIPE_SCHEMA = 1
 """Raised whenever the meaning of a recipe's fields changes, so that old digests no longer match."""
@@ -178,17 +178,27 @@ class ModelSpec:
         return self.backbone.feature_size if self.neck is None else self.neck.feature_size
 
 
+_POOLINGS = {
+    "space": ("mean", "max", "keep", "avg"),
+    "time": ("mean", "max", "keep", "avg"),
+    "views": ("mean", "max", "keep", "per_clip"),
+}
+
+
 @dataclass(frozen=True)
 class Pooling:
     """How the feature maps of a video's views become its features.
 
     A view is one clip under one crop. For image networks, whose clips are single frames, it is all frames under one
-    crop; with `WindowSampling` those of one window, in networks that look across frames one group of `segments`.
+    crop; with windows those of one window, in networks that look across frames one group of `segments`.
 
     Attributes:
-        space: over height and width: the mean, the maximum, or all positions kept.
+        space: over height and width: the mean, the maximum, or all positions kept. "avg" is MMAction2's word for mean,
+            and the one that recipes have.
         time: over the positions in time inside a view (its frames, for image networks), in the same way.
-        views: the mean over all views; one row per clip, the mean over its crops; or one row per view, crop by crop.
+        views: the mean or the maximum over all views; one row per clip, the mean over its crops; or one row per view,
+            crop by crop. Grids that have rows of their own (`Windows`, `Segments`) pool the views of each row, and
+            "keep" gives them an axis after that of the rows: `[T, crops, C]`.
         row_length: for the two kinds of image networks whose features MMAction2 0.x lays out in its own way (TPN on
             TSM, and TSM with temporal pooling): after the pooling over space, all numbers of a video are cut into rows
             of this length, and those are averaged. None: rows are as the network gives them.
@@ -196,12 +206,22 @@ class Pooling:
     The default gives one row of shape `[C]`. What is kept adds axes: `[views or clips, C, T, H, W]` for clip
     networks, `[views or clips, T, C, H, W]` for image networks, as MMAction2 1.x orders them. Networks that return
     vectors have nothing to pool or keep in space and time.
+
+    Raises:
+        UsageError: a word is none of these.
     """
 
-    space: Literal["avg", "max", "keep"] = "avg"
-    time: Literal["avg", "max", "keep"] = "avg"
-    views: Literal["mean", "per_clip", "keep"] = "mean"
+    space: Literal["avg", "mean", "max", "keep"] = "avg"
+    time: Literal["avg", "mean", "max", "keep"] = "avg"
+    views: Literal["mean", "max", "per_clip", "keep"] = "mean"
     row_length: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, words in _POOLINGS.items():
+            if getattr(self, name) not in words:
+                raise UsageError(f"pooling.{name}", expected=" or ".join(words), found=repr(getattr(self, name)))
+            if name != "views" and getattr(self, name) == "mean":
+                object.__setattr__(self, name, "avg")  # the digests of recipes were made with this word
 
 
 @dataclass(frozen=True)
@@ -226,6 +246,12 @@ class Recipe:
     def feature_size(self) -> int:
         """Length C of a feature vector."""
         return self.pooling.row_length or self.model.feature_size
+
+    @property
+    def frames_once(self) -> bool:
+        """Whether each frame passes through the network once, whatever number of windows it is in."""
+        model = self.model
+        return self.sampling.dense and model.dims == 2 and model.segments == 1 and model.neck is None
 
     @property
     def frames_are_alike(self) -> bool:
@@ -319,5 +345,5 @@ def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] | No
     fields = {name: part_from_json(item, f"{where}.{name}", types) for name, item in value.items() if name != "type"}
     try:
         return kind(**fields)
-    except (TypeError, ValueError) as error:  # a field that is unknown or missing, or a value that the class refuses
+    except (TypeError, ValueError, UsageError) as error:  # a field that is unknown or missing, or a value that the class refuses
         raise ConfigError(where, expected=f"the fields of {kind.__name__}", found=str(error)) from None

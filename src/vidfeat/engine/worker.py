@@ -341,12 +341,16 @@ class _Dispatcher:
     def _begin(self, index: int, info: VideoInfo) -> None:
         self._drop(index)
         device = min(range(len(self._devices)), key=lambda n: sum(runner.in_flight for runner in self._runners[n]))
-        self._videos[index] = _Video(info, {n: self._part(index, n, device) for n in self._tasks[index].encoders})
+        parts = {number: self._part(index, number, device, info) for number in self._tasks[index].encoders}
+        self._videos[index] = _Video(info, parts)
 
-    def _part(self, index: int, number: int, device: int) -> _Part:
-        video = self._tasks[index].video
-        name = self._encoders[number].name
-        return _Part(VideoComputation(self._devices[device][number], key=video.key, encoder=name, where=video.uri))
+    def _part(self, index: int, number: int, device: int, info: VideoInfo) -> _Part:
+        video, encoder = self._tasks[index].video, self._encoders[number]
+        windows = encoder.preprocess.windows(info, video.segment)
+        batcher = self._devices[device][number]
+        return _Part(
+            VideoComputation(batcher, key=video.key, encoder=encoder.name, where=video.uri, windows=windows)
+        )
 
     def _compute(self, chunk: ChunkDecoded) -> None:
         part = self._videos[chunk.index].parts[chunk.encoder]

@@ -15,7 +15,9 @@ from vidfeat.errors import UsageError, VideoError
 from vidfeat.features import Seconds, VideoFeatures
 from vidfeat.inference.batches import Batcher, BatchSlice
 from vidfeat.inference.pooling import pool_video
+from vidfeat.inference.window_rows import WindowRows
 from vidfeat.preprocessing.clips import ClipBatch
+from vidfeat.preprocessing.grid import ClipPlan
 from vidfeat.recipe import Recipe
 from vidfeat.video import VideoInfo
 
@@ -30,18 +32,28 @@ class VideoComputation:
         key: the video's name in outputs.
         encoder: the encoder's name.
         where: the video's path, for errors; the key where None.
+        windows: where each clip that comes is one frame, the windows that the rows are to be made of; None where clips
+            have their rows.
 
     Raises:
         UsageError: this process was forked from one that had computed features.
     """
 
-    def __init__(self, batcher: Batcher, *, key: str, encoder: str, where: str | None = None) -> None:
+    def __init__(
+        self, batcher: Batcher, *, key: str, encoder: str, where: str | None = None, windows: ClipPlan | None = None
+    ) -> None:
         _require_own_process()
         self._batcher = batcher
         self._recipe = batcher.runner.recipe
         self._key, self._encoder, self._where = key, encoder, where or key
-        self._computed = _ComputedRows()
+        self._windows = windows
+        self._begin()
         self._pending: deque[_PendingRows] = deque()
+
+    def _begin(self) -> None:
+        pooling = self._recipe.pooling
+        self._joined = None if self._windows is None else WindowRows(self._windows, pooling)
+        self._computed = _ComputedRows()
 
     def add(self, clips: ClipBatch) -> list[Future[torch.Tensor]]:
         """Put the next clips into batches; this may wait for the network. Their pixels are copied.
@@ -58,10 +70,10 @@ class VideoComputation:
             ConfigError, DeviceError: see `InferenceRunner.submit`.
         """
         if clips.first_clip == 0:
-            self._computed = _ComputedRows()
+            self._begin()
             self._pending.clear()
         while self._pending and self._pending[0].available:
-            self._computed.append(self._pending.popleft())
+            self._append(self._pending.popleft())
         try:
             slices = self._batcher.add(clips)
         except MemoryError as error:
@@ -96,19 +108,24 @@ class VideoComputation:
             self._batcher.flush()
         try:
             while self._pending:
-                self._computed.append(self._pending[0])
+                self._append(self._pending[0])
                 self._pending.popleft()
             rows = self._computed.rows()
         except MemoryError as error:
             raise self._out_of_memory(error) from None
         crops, clip_len = self._computed.crops, self._computed.clip_len
         start, end = np.array(self._computed.start_seconds), np.array(self._computed.end_seconds)
+        if self._windows is not None:
+            start, end = self._windows.start_seconds, self._windows.end_seconds
         per_view = _frames_per_view(self._recipe, len(start), clip_len)
         if per_view is not None:
             # TSM's temporal pooling returns fewer rows than it takes frames.
             per_view = per_view * len(rows) // (crops * len(start) * clip_len)
-        pooling = self._recipe.pooling
-        values = pool_video(rows, pooling, crops=crops, frames_per_view=per_view).numpy()
+        pooling, per_row = self._recipe.pooling, self._recipe.sampling.clips_per_row
+        if self._windows is not None and per_row is not None:
+            per_row = 1
+        windows = None if per_row is None else max(1, len(start) // per_row)
+        values = pool_video(rows, pooling, crops=crops, frames_per_view=per_view, windows=windows).numpy()
         if not np.isfinite(values).all():
             raise VideoError(
                 self._where,
@@ -118,10 +135,21 @@ class VideoComputation:
                 found=f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values infinite or not a number",
                 hint="Check that the checkpoint fits the config's normalisation.",
             )
-        if pooling.views == "mean" or pooling.row_length is not None:
+        if per_row is not None and pooling.views != "per_clip":
+            return VideoFeatures(self._key, self._encoder, values, start[::per_row], end[::per_row], info)
+        if pooling.views in ("mean", "max") or pooling.row_length is not None:
             return VideoFeatures(self._key, self._encoder, values, info=info)
         times = _times_of_rows(start, end, len(values), crops if pooling.views == "keep" else 1)
         return VideoFeatures(self._key, self._encoder, values, *times, info)
+
+    def _append(self, chunk: _PendingRows) -> None:
+        """Take the rows of the next clips; waits for them."""
+        rows = chunk.result().transpose(0, 1)
+        self._computed.crops, self._computed.clip_len = chunk.crops, chunk.clip_len
+        for part in [rows] if self._joined is None else self._joined.add(rows):
+            self._computed.append(part)
+        self._computed.start_seconds.frombytes(chunk.start_seconds.tobytes())
+        self._computed.end_seconds.frombytes(chunk.end_seconds.tobytes())
 
     def _out_of_memory(self, error: MemoryError) -> VideoError:
         return VideoError(
@@ -183,12 +211,8 @@ class _ComputedRows:
         self._blocks: list[torch.Tensor] = []  # each `[N, crops, C, ...]`
         self._filled = 0  # of the last block
 
-    def append(self, chunk: _PendingRows) -> None:
-        """Add the rows of the next clips; waits for them."""
-        rows = chunk.result().transpose(0, 1)
-        self.crops, self.clip_len = chunk.crops, chunk.clip_len
-        self.start_seconds.frombytes(chunk.start_seconds.tobytes())
-        self.end_seconds.frombytes(chunk.end_seconds.tobytes())
+    def append(self, rows: torch.Tensor) -> None:
+        """Add the rows of the next clips, float32 `[N, crops, C, ...]`."""
         while len(rows):
             if not self._blocks or self._filled == len(self._blocks[-1]):
                 capacity = max(len(rows), _BLOCK_BYTES // rows[0].nbytes)
@@ -208,7 +232,7 @@ class _ComputedRows:
 def _frames_per_view(recipe: Recipe, clips: int, clip_len: int) -> int | None:
     """How many rows of an image network make a view, as `Pooling` defines it; None where each row is a view already."""
     model = recipe.model
-    if model.dims == 3 or model.neck is not None:
+    if model.dims == 3 or model.neck is not None or recipe.frames_once:
         return None
     if model.segments > 1:
         return model.segments

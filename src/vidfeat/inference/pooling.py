@@ -48,7 +48,12 @@ def pool_views(maps: torch.Tensor | tuple[torch.Tensor, ...], pooling: Pooling =
 
 
 def pool_video(
-    rows: torch.Tensor, pooling: Pooling = DEFAULT, *, crops: int = 1, frames_per_view: int | None = None
+    rows: torch.Tensor,
+    pooling: Pooling = DEFAULT,
+    *,
+    crops: int = 1,
+    frames_per_view: int | None = None,
+    windows: int | None = None,
 ) -> torch.Tensor:
     """The features of a video.
 
@@ -57,23 +62,32 @@ def pool_video(
         pooling: what becomes of time, in image networks, and of the views.
         crops: crops per frame.
         frames_per_view: for image networks, how many rows make a view; None for clip networks, whose rows are views.
+        windows: how many have views of their own, in order; None where all views are those of the video.
 
     Returns:
-        float32 `[C]` for the mean over all views; `[rows, C]` otherwise; plus the axes that are kept.
+        float32 `[C]` for the mean or maximum over all views; `[rows, C]` otherwise, `[windows, views, C]` where windows
+        keep theirs; plus the axes that are kept.
     """
     if pooling.row_length is not None:
         return rows.reshape(-1, pooling.row_length).mean(0)
     if frames_per_view is not None:
-        rows = _REDUCE[pooling.time](rows.reshape(-1, frames_per_view, *rows.shape[1:]), (1,))
-    if pooling.views == "keep":
-        return rows
+        rows = pool_time(rows.reshape(-1, frames_per_view, *rows.shape[1:]), pooling)
     if pooling.views == "per_clip":
         return rows.reshape(crops, -1, *rows.shape[1:]).mean(0)
-    return rows.mean(0)
+    if windows is None:
+        return _REDUCE[pooling.views](rows, (0,))
+    views = rows.reshape(crops, windows, -1, *rows.shape[1:]).transpose(0, 1).flatten(1, 2)
+    return _REDUCE[pooling.views](views, (1,))
+
+
+def pool_time(rows: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """The views of an image network, from the rows of their frames, `[views, frames, ...]`."""
+    return _REDUCE[pooling.time](rows, (1,))
 
 
 _REDUCE: dict[str, Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]] = {
     "avg": lambda maps, axes: maps.mean(axes),
+    "mean": lambda maps, axes: maps.mean(axes),
     "max": lambda maps, axes: maps.amax(axes),
     "keep": lambda maps, axes: maps,
 }

@@ -6,6 +6,7 @@ Independent of models and of torch, so that decode processes start quickly and s
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,17 +36,43 @@ class PreprocessSpec:
         transforms: what is done to each frame.
         segments: frames that the network processes together, as in `ModelSpec`; they stay in one batch.
         in_one_piece: whether the network processes a whole video at once, as in `ModelSpec.neck_joins_video`.
+        frames_once: whether each frame is a clip, whatever windows it is in, as in `Recipe.frames_once`.
     """
 
     sampling: TimeGrid
     transforms: tuple[FrameTransform, ...]
     segments: int = 1
     in_one_piece: bool = False
+    frames_once: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe) -> PreprocessSpec:
         """The part of a recipe that belongs to the preprocessing stage."""
-        return cls(recipe.sampling, recipe.transforms, recipe.model.segments, recipe.model.neck_joins_video)
+        model = recipe.model
+        return cls(recipe.sampling, recipe.transforms, model.segments, model.neck_joins_video, recipe.frames_once)
+
+    def plan(self, info: VideoInfo, segment: tuple[float, float] | None = None) -> ClipPlan:
+        """The clips of a video, as they are delivered.
+
+        Raises:
+            VideoError: the video has more windows than can be.
+        """
+        try:
+            plan = self.sampling.plan(info.timeline, segment)
+        except ValueError as error:
+            where, found = os.fspath(info.path), str(error)
+            raise VideoError(where, stage="sample", kind="too_large", expected="a plan", found=found) from None
+        return plan.frames(info.timeline) if self.frames_once else plan
+
+    def windows(self, info: VideoInfo, segment: tuple[float, float] | None = None) -> ClipPlan | None:
+        """The rows whose frames are delivered one by one; None where clips are delivered."""
+        if not self.frames_once:
+            return None
+        plan, per_row = self.sampling.plan(info.timeline, segment), self.sampling.clips_per_row or 1
+        rows = len(plan) // per_row
+        return ClipPlan(
+            plan.frame_index.reshape(rows, -1), plan.start_seconds[::per_row], plan.end_seconds[::per_row]
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +232,7 @@ def _clips_of(
 ) -> Iterator[tuple[int, ClipBatch]]:
     if segment is not None:
         require_frames(info, segment)
-    plans = [spec.sampling.plan(info.timeline, segment) for spec in specs]
+    plans = [spec.plan(info, segment) for spec in specs]
     on_plan(info, plans)
     builders = [_BatchBuilder(spec, clips, max_frames, info.path) for spec, clips in zip(specs, plans, strict=True)]
     transformers = {spec.transforms: FrameTransformer(spec.transforms) for spec in specs}

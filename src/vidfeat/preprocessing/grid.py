@@ -55,6 +55,11 @@ class ClipPlan:
         """Number of clips."""
         return len(self.frame_index)
 
+    def frames(self, timeline: Timeline) -> ClipPlan:
+        """Each frame that is in a clip as a clip of its own, once."""
+        frames = np.unique(self.frame_index)
+        return ClipPlan(frames[:, None], timeline.pts_seconds[frames], timeline.end_seconds[frames])
+
 
 @dataclass(frozen=True)
 class Grid(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,9 @@ MOST_ROWS = 10_000_000
 _MOST = {"": 1e6, "s": 1e5}
 _LEAST = {"": 1, "s": 1e-3}
 _TOLERANCE = 1e-6
-"""In frames: what is nearer to the next frame has its number, so that rounding decides nothing."""
+"""In frames: what is nearer to the next frame belongs to it."""
 
-_Numbers = npt.NDArray[np.floating[Any]]
+_Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,20 +163,21 @@ class Windows(Grid):
             raise ValueError(f"at most {MOST_ROWS:,} windows of a video; {rows = :,.0f}")
         number = np.arange(math.ceil(rows) + 1)
         if unit == "":
-            anchor = number * int(stride) + (int(stride) // 2 if centred else 0)
+            anchor: FrameIndex = number * int(stride) + (int(stride) // 2 if centred else 0)
+            seconds = axis.seconds(anchor)
         else:
-            place = axis.position(axis.begin + (number + shift) * stride)
-            anchor = np.floor(place + (0.0 if centred else 0.5) + _TOLERANCE).astype(np.int64)
+            seconds = axis.begin + (number + shift) * np.float64(stride)
+            anchor = np.floor(axis.position(seconds)).astype(np.int64) if centred else axis.nearest(seconds)
         inside = anchor < axis.frames
-        if not inside.any():
-            unit, anchor = "", np.array([axis.frames // 2])
+        if inside.any():
+            anchor, seconds = anchor[inside], seconds[inside]
         else:
-            number, anchor = number[inside], anchor[inside]
+            anchor = np.array([axis.frames // 2])
+            seconds = axis.seconds(anchor)
         window_unit, window = _split(self.window or 1)
         if window_unit == "":
             first = anchor - (int(window) // 2 if centred else 0)
             return first, first + int(window)
-        seconds = axis.seconds(anchor) if unit == "" else axis.begin + (number + shift) * stride
         begin = seconds - (window / 2 if centred else 0.0)
         first = axis.nearest(begin)
         return first, np.maximum(axis.nearest(begin + window), first + 1)
@@ -190,7 +191,7 @@ class Windows(Grid):
             index: FrameIndex = first[:, None] + np.floor(part * window + _TOLERANCE).astype(np.int64)
             return index
         begin, end = axis.seconds(first)[:, None], axis.seconds(stop)[:, None]
-        shown = np.floor(axis.position(begin + part * (end - begin)) + _TOLERANCE).astype(np.int64)
+        shown = np.floor(axis.position(begin + part * (end - begin))).astype(np.int64)
         return np.clip(shown, first[:, None], stop[:, None] - 1)
 
 
@@ -211,8 +212,8 @@ class _Axis:
         self.frames, self.begin, self.end = len(pts), float(pts[0]), end
 
     def position(self, seconds: _Numbers) -> _Numbers:
-        """In frames: 2.5 is the middle of frame 2."""
-        at = np.interp(seconds, self._bounds, np.arange(self.frames + 1.0))
+        """In frames, 2.5 for the middle of frame 2; a little more, so that rounding never makes a whole number less."""
+        at = np.interp(seconds, self._bounds, np.arange(self.frames + 1.0)) + _TOLERANCE
         return at + (np.minimum(seconds - self.begin, 0) + np.maximum(seconds - self.end, 0)) / self._frame_seconds
 
     def seconds(self, frame: FrameIndex) -> _Numbers:
@@ -226,7 +227,7 @@ class _Axis:
 
     def nearest(self, seconds: _Numbers) -> FrameIndex:
         """The frame whose start is nearest; of two the later."""
-        nearest: FrameIndex = np.floor(self.position(seconds) + 0.5 + _TOLERANCE).astype(np.int64)
+        nearest: FrameIndex = np.floor(self.position(seconds) + 0.5).astype(np.int64)
         return nearest
 
     @property
@@ -246,7 +247,7 @@ class _ResampledAxis(_Axis):
         self.begin, self.end = self._first / fps, (self._first + self.frames) / fps
 
     def position(self, seconds: _Numbers) -> _Numbers:
-        return seconds * self._fps - self._first
+        return seconds * self._fps - self._first + _TOLERANCE
 
     def seconds(self, frame: FrameIndex) -> _Numbers:
         return (frame + self._first) / self._fps

@@ -65,7 +65,7 @@ def predict_output(
         features = replace(inference.features, values=inference.features.values.astype(dtype, copy=False))
     rows = len(videos)
     row = features.values
-    if recipe.pooling.views != "mean" and recipe.pooling.row_length is None:
+    if features.start_seconds is not None:
         rows = len(row) * sum(video.work.clips for video in videos) // inference.clips
         features, row = _with_rows(features, min(rows // len(videos), _MOST_ROWS)), row[0]
     size = round(rows * row.size * _bytes_per_value(features, sink))
