@@ -316,7 +316,9 @@ def require_hardware(device: str = "auto", decoder: Decoder = "pyav") -> None:
 
 def identity_of(encoder: Encoder, job: Job) -> WorkIdentity:
     """What the features of a job's encoder depend on, beside the videos."""
-    return WorkIdentity(encoder.recipe_digest, encoder.weights.sha256, job.precision, job.decoder, job.dtype)
+    return WorkIdentity(
+        encoder.recipe_digest, encoder.weights.sha256, job.precision, job.decoder, job.dtype, job.layout or ""
+    )
 
 
 def versions() -> dict[str, str]:

@@ -110,6 +110,7 @@ class Job:
 
             if self.layout not in LAYOUTS:
                 raise UsageError("layout", expected=f"one of {', '.join(LAYOUTS)}", found=repr(self.layout))
+            self._set("dtype", LAYOUTS[self.layout].dtype or self.dtype)
         if self.out is not None:
             self.sinks()
 

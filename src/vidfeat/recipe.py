@@ -345,5 +345,9 @@ def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] | No
     fields = {name: part_from_json(item, f"{where}.{name}", types) for name, item in value.items() if name != "type"}
     try:
         return kind(**fields)
-    except (TypeError, ValueError, UsageError) as error:  # a field that is unknown or missing, or a value that the class refuses
+    except (
+        TypeError,
+        ValueError,
+        UsageError,
+    ) as error:  # a field that is unknown or missing, or a value that the class refuses
         raise ConfigError(where, expected=f"the fields of {kind.__name__}", found=str(error)) from None

@@ -118,9 +118,7 @@ def _two_second_rows(folders: list[Path], vid: str, size: int) -> Read:
 def lstr(lines: str, out: Path, vid: str, fps: float) -> Read:
     """`mmap_mode="r"`: a plain `.npy`. Rows are `FPS` a second."""
     config = yaml.safe_load(lines)
-    rows = np.load(
-        Path(config["DATA"]["DATA_ROOT"]) / config["INPUT"]["VISUAL_FEATURE"] / f"{vid}.npy", mmap_mode="r"
-    )
+    rows = np.load(Path(config["DATA"]["DATA_ROOT"]) / config["INPUT"]["VISUAL_FEATURE"] / f"{vid}.npy", mmap_mode="r")
     assert rows.shape[1] == int(re.findall(r"\] = (\d+)", lines)[0])
     return rows, (np.arange(len(rows)) + 0.5) / config["DATA"]["FPS"]
 

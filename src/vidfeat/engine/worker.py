@@ -348,9 +348,7 @@ class _Dispatcher:
         video, encoder = self._tasks[index].video, self._encoders[number]
         windows = encoder.preprocess.windows(info, video.segment)
         batcher = self._devices[device][number]
-        return _Part(
-            VideoComputation(batcher, key=video.key, encoder=encoder.name, where=video.uri, windows=windows)
-        )
+        return _Part(VideoComputation(batcher, key=video.key, encoder=encoder.name, where=video.uri, windows=windows))
 
     def _compute(self, chunk: ChunkDecoded) -> None:
         part = self._videos[chunk.index].parts[chunk.encoder]

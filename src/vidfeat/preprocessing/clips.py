@@ -70,9 +70,7 @@ class PreprocessSpec:
             return None
         plan, per_row = self.sampling.plan(info.timeline, segment), self.sampling.clips_per_row or 1
         rows = len(plan) // per_row
-        return ClipPlan(
-            plan.frame_index.reshape(rows, -1), plan.start_seconds[::per_row], plan.end_seconds[::per_row]
-        )
+        return ClipPlan(plan.frame_index.reshape(rows, -1), plan.start_seconds[::per_row], plan.end_seconds[::per_row])
 
 
 @dataclass(frozen=True)

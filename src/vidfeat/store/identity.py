@@ -17,6 +17,8 @@ class WorkIdentity:
         precision: the arithmetic of the network, such as `"fp32"` or `"bf16"`.
         decoder: what decodes the videos, `"pyav"` or `"nvdec"`. Manifests from before there was a choice lack it.
         dtype: number format of the output, `"float32"` or `"float16"`. Left out where it is float32.
+        layout: the code that the output is for, as in `Job.layout`, since files and rows differ by it. Left out where
+            it is none.
     """
 
     recipe_digest: str
@@ -24,11 +26,12 @@ class WorkIdentity:
     precision: str
     decoder: str = "pyav"
     dtype: str = "float32"
+    layout: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """The values under their own names; without a `dtype` of float32, as before there was a choice."""
-        values = dataclasses.asdict(self)
-        return values if self.dtype != "float32" else {name: values[name] for name in values if name != "dtype"}
+        """The values under their own names; `dtype` and `layout` only where they are not as before there was a choice."""
+        usual = {"dtype": "float32", "layout": ""}
+        return {name: value for name, value in dataclasses.asdict(self).items() if usual.get(name) != value}
 
     @classmethod
     def from_json(cls, data: Any) -> WorkIdentity:
@@ -39,7 +42,7 @@ class WorkIdentity:
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if isinstance(data, dict):
-            data = {"decoder": cls.decoder, "dtype": cls.dtype, **data}
+            data = {"decoder": cls.decoder, "dtype": cls.dtype, "layout": cls.layout, **data}
         if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in names):
             raise ValueError(f"an identity has the strings {', '.join(names)}")
         return cls(**{name: data[name] for name in names})
@@ -51,6 +54,7 @@ _NAMES = {
     "precision": "precision",
     "decoder": "decoder",
     "dtype": "dtype",
+    "layout": "layout",
 }
 
 
@@ -67,4 +71,4 @@ def describe_difference(there: WorkIdentity, now: WorkIdentity) -> str:
 
 
 def _short(value: str) -> str:
-    return value if len(value) <= 20 else f"{value[:8]}…"
+    return (value or "none") if len(value) <= 20 else f"{value[:8]}…"

@@ -41,6 +41,7 @@ def header_line(
         "precision": identity.precision,
         "decoder": identity.decoder,
         "dtype": identity.dtype,
+        **({"layout": identity.layout} if identity.layout else {}),
         "encoder": description["encoder"],
         "backend": backend,
         "sessions": sessions,
