@@ -41,14 +41,14 @@ class TimeGrid(Protocol):
     def clips_per_row(self) -> int | None:
         """How many clips make a row of their own; None where the pooling of views decides."""
 
-    def of_clip(self, length: int, interval: int | None) -> TimeGrid:
-        """The grid for an encoder that sees `length` frames, `interval` apart."""
+    def of_clip(self, length: int, interval: int | None, own: TimeGrid) -> TimeGrid:
+        """The grid for an encoder that sees `length` frames, `interval` apart, and has a grid of its own."""
 
     def frame_index(self, frames: int, fps: float | None = None) -> Any:
         """int64 `[clips, clip_len]`: the frames of every clip of a video of `frames` frames."""
 
-    def plan(self, timeline: Any, segment: tuple[float, float] | None = None) -> Any:
-        """The `ClipPlan` of a video with a `Timeline`."""
+    def plan(self, timeline: Any, segment: Any = None) -> Any:
+        """The `ClipPlan` of a video with a `Timeline`, or of its `VideoRef.cut`."""
 
 
 # --- what is done to each frame ---------------------------------------------------------------------------------------
@@ -345,5 +345,9 @@ def part_from_json(value: Any, where: str = "part", types: tuple[type, ...] | No
     fields = {name: part_from_json(item, f"{where}.{name}", types) for name, item in value.items() if name != "type"}
     try:
         return kind(**fields)
-    except (TypeError, ValueError, UsageError) as error:  # a field that is unknown or missing, or a value that the class refuses
+    except (
+        TypeError,
+        ValueError,
+        UsageError,
+    ) as error:  # a field that is unknown or missing, or a value that the class refuses
         raise ConfigError(where, expected=f"the fields of {kind.__name__}", found=str(error)) from None
