@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from vidfeat.features import VideoFailure, VideoFeatures
     from vidfeat.job import Job
     from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
+    from vidfeat.preprocessing.segments import Segments
     from vidfeat.preprocessing.windows import Windows
     from vidfeat.recipe import Pooling, Recipe
     from vidfeat.store import Summary, load, verify
     from vidfeat.video import Timeline, VideoInfo
-    from vidfeat.videos import VideoRef
+    from vidfeat.videos import Segment, VideoRef
 
 __version__ = "0.2.0"
 
@@ -51,6 +52,8 @@ __all__ = [
     "Pooling",
     "Probed",
     "Recipe",
+    "Segment",
+    "Segments",
     "Summary",
     "Timeline",
     "UsageError",
@@ -84,6 +87,8 @@ __getattr__ = lazy_names(
         "Pooling": "vidfeat.recipe",
         "Probed": "vidfeat.execution",
         "Recipe": "vidfeat.recipe",
+        "Segment": "vidfeat.videos",
+        "Segments": "vidfeat.preprocessing.segments",
         "Summary": "vidfeat.store",
         "Timeline": "vidfeat.video",
         "VideoFailure": "vidfeat.features",

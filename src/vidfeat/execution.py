@@ -39,7 +39,7 @@ from vidfeat.store import RunStore, Summary, WorkIdentity
 from vidfeat.video import VideoInfo
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
-from vidfeat.videos import VideoRef
+from vidfeat.videos import Segment, VideoRef
 
 
 def run(
@@ -396,20 +396,21 @@ def _device_of(name: str, share: Share) -> str:
 
 def _require_segments(videos: Sequence[VideoRef], options: WorkerOptions) -> None:
     """Refuse segments that lie outside of their videos, before any work."""
-    cut = [video for video in videos if video.segment is not None]
+    cut = [video for video in videos if video.cut is not None]
     if not cut:
         return
     for probed in probe_all(cut, timeout_seconds=options.pool.timeout_seconds):
-        start, end = probed.video.segment or (0.0, 0.0)
         if probed.info is None:  # this video fails, alone
             continue
         first, last = probed.info.timeline.pts_seconds[0], probed.info.timeline.end_seconds[-1]
-        if not first <= start < last or not start < end:
-            raise UsageError(
-                f"videos: segment of {probed.video.key!r}",
-                expected=f"a start before its end, inside the video, which lasts from {first:.3f} to {last:.3f} s",
-                found=f"{start} to {end} s",
-            )
+        start, end = probed.video.segment or (first, last)
+        for part in probed.video.segments or (Segment(start, end),):
+            if not first <= part.start_seconds < min(last, part.end_seconds):
+                raise UsageError(
+                    part.where or f"videos: segment of {probed.video.key!r}",
+                    expected=f"a start before its end, inside the video, which lasts from {first:.3f} to {last:.3f} s",
+                    found=f"{part.start_seconds} to {part.end_seconds} s",
+                )
 
 
 def _tasks(stores: Sequence[RunStore]) -> list[Task]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 from vidfeat.errors import UsageError
 from vidfeat.features import Dtype
 from vidfeat.inference.precision import Precision
+from vidfeat.preprocessing.segments import Segments
+from vidfeat.preprocessing.windows import Windows
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
@@ -85,6 +87,13 @@ class Job:
                 hint="Make one with `encoder`.",
             )
         self._set("encoders", tuple(self._replaced(encoder) for encoder in encoders))
+        windows = {getattr(encoder.grid, "window", None) for encoder in self._encoders}
+        if isinstance(self.grid, Windows) and len(windows) > 1:
+            raise UsageError(
+                "grid.window",
+                expected="the length of a window, as rows of several encoders stand for the same time",
+                found=f"None, and encoders with clips of {', '.join(sorted(map(str, windows)))} frames",
+            )
         self._set("videos", _normalized(self.videos))
         for name in ("out", "video_root"):
             value = getattr(self, name)
@@ -118,9 +127,18 @@ class Job:
         """The videos, looked up.
 
         Raises:
-            UsageError: there are none, or a path, list or key is impossible.
+            UsageError: there are none, or a path, list or key is impossible, or the grid is not for them.
         """
-        return expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
+        refs = expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
+        wanted = isinstance(self.grid, Segments)
+        for ref in refs:
+            if bool(ref.segments) != wanted or (ref.segments and ref.segment):
+                raise UsageError(
+                    "grid",
+                    expected="`Segments` for videos with `segments`, and for no others",
+                    found=f"{self.grid!r} for {ref.key!r}",
+                )
+        return refs
 
     def sinks(self) -> tuple[Sink, ...]:
         """The output of each encoder.
@@ -187,7 +205,7 @@ class Job:
                 "vidfeat_job", expected=f"a job of version {JOB_VERSION}", found=repr(data.get("vidfeat_job"))
             )
         try:
-            values["videos"] = [_ref(v) if isinstance(v, dict) else v for v in values["videos"]]
+            values["videos"] = [VideoRef.from_json(v) if isinstance(v, dict) else v for v in values["videos"]]
             values["encoders"] = [encoder_from_json(encoder) for encoder in values["encoders"]]
             values["grid"], values["pooling"] = part_from_json(values["grid"]), part_from_json(values["pooling"])
             return cls(**values)
@@ -223,9 +241,3 @@ def _normalized(videos: Videos) -> tuple[str | VideoRef, ...]:
                 "videos", expected="paths, globs or VideoRefs", found=f"{video!r}, of type {type(video).__name__}"
             )
     return tuple(video if isinstance(video, VideoRef) else os.fspath(video) for video in several)
-
-
-def _ref(data: Mapping[str, Any]) -> VideoRef:
-    """From JSON data, where a tuple is a list."""
-    segment = data.get("segment")
-    return VideoRef(**{**data, "segment": None if segment is None else tuple(segment)})

@@ -41,14 +41,14 @@ class TimeGrid(Protocol):
     def clips_per_row(self) -> int | None:
         """How many clips make a row of their own; None where the pooling of views decides."""
 
-    def of_clip(self, length: int, interval: int | None) -> TimeGrid:
-        """The grid for an encoder that sees `length` frames, `interval` apart."""
+    def of_clip(self, length: int, interval: int | None, own: TimeGrid) -> TimeGrid:
+        """The grid for an encoder that sees `length` frames, `interval` apart, and has a grid of its own."""
 
     def frame_index(self, frames: int, fps: float | None = None) -> Any:
         """int64 `[clips, clip_len]`: the frames of every clip of a video of `frames` frames."""
 
-    def plan(self, timeline: Any, segment: tuple[float, float] | None = None) -> Any:
-        """The `ClipPlan` of a video with a `Timeline`."""
+    def plan(self, timeline: Any, segment: Any = None) -> Any:
+        """The `ClipPlan` of a video with a `Timeline`, or of its `VideoRef.cut`."""
 
 
 # --- what is done to each frame ---------------------------------------------------------------------------------------

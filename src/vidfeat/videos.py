@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import itertools
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
 from vidfeat.errors import UsageError, quote, shorten
 
@@ -47,6 +49,37 @@ _WILDCARDS = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of a video that has a row of its own.
+
+    Attributes:
+        start_seconds, end_seconds: half-open range of presentation time.
+        label: what a list says of it.
+        where: file and line of the list, for errors.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    label: str | None = None
+    where: str = field(default="", compare=False)
+
+
+Cut: TypeAlias = Union[tuple[float, float], tuple[tuple[float, float, Union[str, None]], ...]]
+"""The part of a video that is looked at, as plain data: one range in seconds, or several with their labels."""
+
+
+def has_rows(cut: Cut) -> bool:
+    """Whether it is several ranges, with a row for each."""
+    return isinstance(cut[0], tuple)
+
+
+def ranges_of(cut: Cut) -> list[tuple[float, float]]:
+    """Its ranges, in seconds."""
+    parts: Any = cut if has_rows(cut) else (cut,)
+    return [(start, end) for start, end, *_ in parts]
+
+
+@dataclass(frozen=True)
 class VideoRef:
     """One video to take features of.
 
@@ -56,12 +89,31 @@ class VideoRef:
         uri: where it is: a local path. It need not exist: then this video fails, alone.
         segment: the half-open range of presentation time that is looked at, `(start, end)` in seconds; None for all.
         label: its class, where the list says it.
+        segments: parts that have a row each, for the grid `Segments`; there is no `segment` then.
     """
 
     key: str
     uri: str
     segment: tuple[float, float] | None = None
     label: str | None = None
+    segments: tuple[Segment, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> VideoRef:
+        """From what `dataclasses.asdict` gave, where a tuple is a list."""
+        segment, segments = data.get("segment"), data.get("segments", ())
+        return cls(
+            **{
+                **data,
+                "segment": None if segment is None else tuple(segment),
+                "segments": tuple(Segment(**part) for part in segments),
+            }
+        )
+
+    @property
+    def cut(self) -> Cut | None:
+        """What is looked at; None for all. Features of one cut are not those of another."""
+        return tuple((part.start_seconds, part.end_seconds, part.label) for part in self.segments) or self.segment
 
     @property
     def path(self) -> Path:
@@ -392,3 +444,92 @@ def _refuse_folder(error: OSError) -> None:
         found=error.strerror or str(error),
         hint="Change its permissions, or give a list of videos instead.",
     ) from error
+
+
+# --- segments ---------------------------------------------------------------------------------------------------------
+
+_COLUMNS = ("video", "start", "end", "label")
+
+
+def read_segments(csv_file: Path, videos: Sequence[VideoRef] | None, root: Path | None = None) -> tuple[VideoRef, ...]:
+    """The videos of a table of segments, each with its segments in the order of their starts.
+
+    Args:
+        csv_file: lines `video,start,end` or `video,start,end,label` with times in seconds, with or without a header,
+            which may name further columns.
+        videos: those that the table may name, by their keys, or their keys without suffix; the ones that it does not
+            name are left out. None: it names files.
+        root: as in `read_list`, for those files.
+
+    Raises:
+        UsageError: naming the line: a line is no segment, a start is not before its end, or a video is not among
+            `videos`. Or the table cannot be read, or is empty.
+    """
+    found: dict[str, list[Segment]] = {}
+    for where, (video, start, end, label) in _cells(csv_file):
+        found.setdefault(video, []).append(Segment(_seconds(start, where), _seconds(end, where), label or None, where))
+        if not found[video][-1].start_seconds < found[video][-1].end_seconds:
+            raise UsageError(where, expected="a start before the end", found=f"{start} to {end}")
+    if not found:
+        raise UsageError(str(csv_file), expected="at least one line video,start,end", found="none")
+    if videos is None:
+        refs = _named_files({name: parts[0].where for name, parts in found.items()}, root)
+    else:
+        refs = _named_videos({name: parts[0].where for name, parts in found.items()}, videos)
+    by_start: Callable[[Segment], tuple[float, float]] = lambda part: (part.start_seconds, part.end_seconds)  # noqa: E731
+    return tuple(replace(ref, segments=tuple(sorted(found[name], key=by_start))) for name, ref in refs.items())
+
+
+def _cells(csv_file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Place and the cells `_COLUMNS` of each line; an empty label where there is none."""
+    places: Sequence[int] = range(4)
+    try:
+        with csv_file.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            for cells in reader:
+                where = f"{csv_file}:{reader.line_num}"
+                cells = [cell.strip() for cell in cells]
+                if not any(cells):
+                    continue
+                if reader.line_num == 1 and set(_COLUMNS[:3]) <= {cell.lower() for cell in cells}:
+                    names = [cell.lower() for cell in cells]
+                    places = [names.index(name) if name in names else len(names) for name in _COLUMNS]
+                    continue
+                line = tuple(cells[place] if place < len(cells) else "" for place in places)
+                if not all(line[:3]):
+                    raise UsageError(where, expected="video,start,end or video,start,end,label", found=",".join(cells))
+                _require_name(line[0], where)
+                yield where, line
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise UsageError(str(csv_file), expected="a table of segments in UTF-8", found=found) from error
+
+
+def _seconds(text: str, where: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise UsageError(where, expected="a number of seconds", found=quote(text))
+    return seconds
+
+
+def _named_files(places: Mapping[str, str], root: Path | None) -> dict[str, VideoRef]:
+    confined, base = (None, Path()) if root is None else (_Confinement(root), root)
+    keys = {name: name if confined is None else confined.name_of(base / name, where) for name, where in places.items()}
+    _distinct(VideoRef(key, str(base / name)) for name, key in keys.items())
+    return {name: VideoRef(key, str(base / name)) for name, key in keys.items()}
+
+
+def _named_videos(places: Mapping[str, str], videos: Sequence[VideoRef]) -> dict[str, VideoRef]:
+    by_name: dict[str, list[VideoRef]] = {}
+    for video in videos:
+        for name in {video.key, os.path.splitext(video.key)[0]}:  # noqa: PTH122
+            by_name.setdefault(name, []).append(video)
+    for name, where in places.items():
+        if len(by_name.get(name, ())) != 1:
+            several = ", ".join(quote(video.key) for video in by_name.get(name, ()))
+            found = f"{quote(name)}, which may be {several}" if several else f"{quote(name)}, which is none of them"
+            raise UsageError(where, expected=f"one of the {len(videos)} videos", found=found)
+    return {name: by_name[name][0] for name in places}

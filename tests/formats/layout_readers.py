@@ -7,7 +7,6 @@ consumer has them, `[T, ...]`, with the seconds that it takes each of them for: 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,8 @@ def actionformer(lines: str, out: Path, vid: str, fps: float) -> Read:
 def opentad(lines: str, out: Path, vid: str, fps: float) -> Read:
     """`PaddingDataset` and `LoadFeats`: blocked names, one a line; offset and stride are cast to whole numbers."""
     data_path = text(lines, "data_path")
-    blocked = [line.rstrip("\n") for line in Path(f"{data_path}missing_files.txt").open()]
+    with Path(f"{data_path}missing_files.txt").open() as file:
+        blocked = [line.rstrip("\n") for line in file]
     assert vid not in blocked
     rows = np.load(f"{data_path}{vid}.npy")
     assert rows.shape[1] == int(re.findall(r"in_channels=(\d+)", lines)[0])
@@ -133,7 +133,8 @@ def ms_tcn(lines: str, out: Path, vid: str, fps: float) -> Read:
 
 def rtfm(lines: str, out: Path, vid: str, fps: float) -> Read:
     """A path a line; `[T, 10, C]`, row i for 16 frames."""
-    paths = [line.strip("\n") for line in (out / "rtfm.list").open()]
+    with (out / "rtfm.list").open() as file:
+        paths = [line.strip("\n") for line in file]
     (path,) = [path for path in paths if Path(path).name == f"{vid}_i3d.npy"]
     rows = np.array(np.load(path), np.float32)
     assert rows.shape[2] == int(re.findall(r"--feature-size (\d+)", lines)[0])

@@ -73,7 +73,7 @@ def main() -> int:
         for name, remark in MEANINGLESS.items():
             if given.pop(name):
                 echo(remark, err=True)
-        return extract_to(config, out=out, **given)
+        return extract_to([(config, given.pop("checkpoint"))], out=out, **given)
 
     return execute(command, name=Path(sys.argv[0]).name)
 

@@ -51,7 +51,8 @@ def estimate(
     import vidfeat
     from vidfeat.formats import open_sink
 
-    found = options.find_videos(videos, video_list, video_root)
+    grid = request.grid()
+    found = options.find_videos(videos, video_list, video_root, request.segments)
     if out is not None:
         open_sink(out).check_keys([video.key for video in found])
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
@@ -64,7 +65,7 @@ def estimate(
             encoder = random_encoder(model, Path(folder), **wanted)
         else:
             encoder = vidfeat.encoder(model, checkpoint=checkpoint, **wanted)
-        job = vidfeat.Job(videos=found, encoders=encoder, out=out, **job_options)
+        job = vidfeat.Job(videos=found, encoders=encoder, out=out, grid=grid, **job_options)
         estimated = estimate(job, random_weights=checkpoint is None, progress=not quiet and sys.stderr.isatty())
     echo(json.dumps(to_json(estimated), indent=2) if as_json else render(estimated))
 

@@ -10,6 +10,7 @@ import click
 
 from vidfeat.cli import options
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c
+from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Launcher
@@ -64,25 +65,42 @@ on."""
         "OUT.manifest.jsonl beside it has a line per video: its status, and the reason where it failed."
     ),
 )
-@options.model()
+@options.model(required=False)
 @options.videos
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="MODEL[=CHECKPOINT]",
+    help="A further model; again for more. They share decoding and time grid, and OUT holds {encoder}.",
+)
 @options.out("Output file or folder.", required=True)
 @options.checkpoint("Weights of the model; a released model has its own.")
 @run_options
-def extract(model: str, **given: Any) -> int:
+def extract(
+    model: str | None, models: tuple[str, ...], videos: tuple[str, ...], checkpoint: str | None, **given: Any
+) -> int:
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
     MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them, or
     --video-list.
     """
-    options.require_model_first(model)
-    return extract_to(model, **given)
+    if model is not None and models and options.are_videos(model):
+        videos, model = (model, *videos), None
+    wanted = [] if model is None else [(model, checkpoint)]
+    for further in models:
+        name, _, weights = further.rpartition("=") if "=" in further else (further, "", "")
+        wanted.append((name, weights or None if wanted else weights or checkpoint))
+    if not wanted:
+        raise click.UsageError("Missing argument 'MODEL'.")
+    for name, _ in wanted:
+        options.require_model_first(name)
+    return extract_to(wanted, videos=videos, **given)
 
 
 def extract_to(
-    model: str,
+    models: Sequence[tuple[str, str | None]],
     *,
-    checkpoint: str | None,
     out: str,
     videos: Sequence[str] = (),
     video_list: str | None,
@@ -99,7 +117,7 @@ def extract_to(
     """The command `extract`, also under its MMAction2 name.
 
     Args:
-        model, checkpoint, request: the encoder; `cfg_options` as typed.
+        models, request: the encoders, each with its checkpoint, where one is given; `cfg_options` as typed.
         out: the output, as typed; a trailing slash makes it a folder.
         videos, video_list, video_root: as for `options.find_videos`.
         layout: as for `vidfeat.Job`; its lines for a config are printed, unless `quiet`.
@@ -116,7 +134,10 @@ def extract_to(
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     read_share(launcher)
-    found = options.find_videos(videos, video_list, video_root)
+    if cfg_options and len(models) > 1:
+        raise UsageError("--cfg-options", expected="one model with it", found=f"{len(models)}")
+    grid = request.grid()
+    found = options.find_videos(videos, video_list, video_root, request.segments)
     if layout is None:
         open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
@@ -125,14 +146,17 @@ def extract_to(
     from vidfeat import execution
 
     execution.require_hardware(job_options["device"], job_options["decoder"])
-    encoder = vidfeat.encoder(
-        model,
-        checkpoint=checkpoint,
-        cfg_options=options.overrides(cfg_options),
-        request=request.request(),
-        progress=not quiet,
-    )
-    job = vidfeat.Job(videos=found, encoders=[encoder], out=out, layout=layout, **job_options)
+    encoders = [
+        vidfeat.encoder(
+            model,
+            checkpoint=checkpoint,
+            cfg_options=options.overrides(cfg_options),
+            request=request.request(),
+            progress=not quiet,
+        )
+        for model, checkpoint in models
+    ]
+    job = vidfeat.Job(videos=found, encoders=encoders, out=out, grid=grid, layout=layout, **job_options)
     summary = vidfeat.run(
         job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
     )

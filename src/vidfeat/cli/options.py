@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from vidfeat.errors import UsageError, VidfeatError
 
 if TYPE_CHECKING:
     from vidfeat import FeatureRequest
+    from vidfeat.recipe import TimeGrid
     from vidfeat.videos import VideoRef
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -56,6 +58,11 @@ FLAGS = {
     "long_video": "--long-video-mode",
     "long_video.clip_interval": "--clip-interval",
     "long_video.frame_interval": "--frame-interval",
+    "grid.stride": "--stride",
+    "grid.window": "--window",
+    "grid.fps": "--fps",
+    "grid.placement": "--grid",
+    "grid.tail": "--tail",
     "family": "--family",
     "dataset": "--dataset",
     "labels": "--labels",
@@ -146,9 +153,14 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     return decorate
 
 
-def choice(flag: str, *values: str, help: str) -> Callable[[Function], Function]:  # noqa: A002
+def choice(
+    flag: str,
+    *values: str,
+    help: str,  # noqa: A002
+    name: str | None = None,
+) -> Callable[[Function], Function]:
     """One of some words, the first of them by default."""
-    return click.option(flag, type=click.Choice(values), default=values[0], help=help)
+    return click.option(flag, *filter(None, [name]), type=click.Choice(values), default=values[0], help=help)
 
 
 # --- the videos and the model -----------------------------------------------------------------------------------------
@@ -171,14 +183,19 @@ videos = together(click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER].
 """The videos: paths, a list, or both. `find_videos` takes what they become."""
 
 
-def find_videos(paths: Sequence[str], list_file: str | None, root: Path | None) -> tuple[VideoRef, ...]:
-    """The videos of the options `videos`; cheap.
+def find_videos(
+    paths: Sequence[str], list_file: str | None, root: Path | None, segments: Path | None = None
+) -> tuple[VideoRef, ...]:
+    """The videos of the options `videos`, with their segments where a table of those is given; cheap.
 
     Raises:
         UsageError: there are none, or what is given cannot be read.
     """
-    from vidfeat.videos import expand, read_list
+    from vidfeat.videos import expand, read_list, read_segments
 
+    if segments is not None:
+        listed = find_videos(paths, list_file, root) if paths or list_file else None
+        return read_segments(segments, listed, root)
     if list_file is None and not paths:
         raise UsageError(
             "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
@@ -281,12 +298,23 @@ def seconds(text: str | float) -> float:
     return number
 
 
+def _rate(text: str | float) -> float:
+    """Frames per second above 0, as typed."""
+    try:
+        number = float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise click.BadParameter(f"expected frames per second, as 25, 29.97 or 30000/1001; found {text!r}")
+    return number
+
+
 @dataclass(frozen=True)
 class RequestFlags:
-    """Poolings, views and windows, as typed.
+    """Poolings, views and what rows stand for, as typed.
 
     Raises:
-        UsageError: the flags of windows are not there together, or two flags say different things about views.
+        UsageError: flags that belong together are not there together, or two say different things.
     """
 
     spatial_type: str = "avg"
@@ -296,6 +324,12 @@ class RequestFlags:
     long_video_mode: bool = False
     clip_interval: int | None = None
     frame_interval: int | None = None
+    stride: str | None = None
+    window: str | None = None
+    fps: float | None = None
+    placement: str = "start"
+    tail: str = "drop"
+    segments: Path | None = None
 
     def __post_init__(self) -> None:
         if self.long_video_mode is not (self.clip_interval is not None):
@@ -312,11 +346,36 @@ class RequestFlags:
                 found="none",
                 hint="Elsewhere the config says it: --cfg-options changes `frame_interval` there.",
             )
+        with_stride = {"--window": self.window, "--fps": self.fps}
+        with_stride |= {"--grid": self.placement != "start" or None, "--tail": self.tail != "drop" or None}
+        for flag, value in with_stride.items():
+            if value is not None and self.stride is None:
+                raise UsageError(flag, expected="--stride with it, for rows over time", found="none")
+        rows = {"--long-video-mode": self.long_video_mode, "--stride": self.stride, "--segments": self.segments}
+        said = [flag for flag, value in rows.items() if value]
+        if len(said) > 1:
+            raise UsageError(said[1], expected="one way to say what rows stand for", found=" and ".join(said))
         if self.multi_view and self.views not in ("mean", "keep"):
             raise UsageError("--multi-view", expected="no other --views than keep", found=f"--views {self.views}")
 
+    def grid(self) -> TimeGrid | None:
+        """The time grid that they ask for; None for the encoders' own.
+
+        Raises:
+            UsageError: a length is none.
+        """
+        from vidfeat import Segments, Windows
+
+        if self.segments is not None:
+            return Segments()
+        if self.stride is None:
+            return None
+        placement: Any = self.placement
+        tail: Any = self.tail
+        return Windows(stride=self.stride, window=self.window, fps=self.fps, placement=placement, tail=tail)
+
     def request(self) -> FeatureRequest:
-        """What they ask the library for."""
+        """What they ask the library for beside the grid."""
         from vidfeat import FeatureRequest, LongVideo, Pooling
 
         long_video = None
@@ -333,15 +392,35 @@ class RequestFlags:
 
 
 _request_options = together(
-    choice("--spatial-type", "avg", "max", "keep", help="Pooling over height and width (default: avg)."),
-    choice("--temporal-type", "avg", "max", "keep", help="Pooling over time (default: avg)."),
+    choice("--spatial-type", "avg", "mean", "max", "keep", help="Pooling over height and width (default: avg, mean)."),
+    choice("--temporal-type", "avg", "mean", "max", "keep", help="Pooling over time in a clip (default: avg, mean)."),
     choice(
-        *("--views", "mean", "keep", "per_clip", "few"),
-        help="The mean of all views (default), one row per view, one row per clip, or the mean of the few views that "
-        "MMAction2 1.x's script takes by default.",
+        *("--views", "mean", "max", "keep", "per_clip", "few"),
+        help="The mean of all views (default), the maximum, one row per view, one row per clip, or the mean of the few "
+        "views that MMAction2 1.x's script takes by default. With --stride or --segments, of each row.",
     ),
     click.option("--multi-view", is_flag=True, help="The same as --views keep."),
-    click.option("--long-video-mode", is_flag=True, help="One row per window of a video, in place of one vector."),
+    click.option("--stride", metavar="S", help="A row every S: frames, as 16, or seconds, as 2s."),
+    click.option("--window", metavar="W", help="What each of these rows stands for (default: the model's own clip)."),
+    click.option("--fps", type=_rate, metavar="F", help="Resample first, as ffmpeg's filter does: 25, or 30000/1001."),
+    choice(
+        "--grid",
+        "start",
+        "centre",
+        name="placement",
+        help="Row k starts at k * S (default), or has its centre in that part.",
+    ),
+    choice(
+        *("--tail", "drop", "pad", "clamp"),
+        help="Windows past the end: left out (default), filled with black frames, or with the last frame.",
+    ),
+    click.option(
+        "--segments",
+        type=Path,
+        metavar="FILE",
+        help="A row for each line of a table video,start,end[,label], in seconds.",
+    ),
+    click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),
     click.option("--clip-interval", type=int, metavar="N", help="Frames between the centres of windows."),
     click.option("--frame-interval", type=int, metavar="N", help="Frames between the frames of a window."),
 )

@@ -127,7 +127,7 @@ class MMActionEncoder:
         Raises:
             UsageError: naming `grid`: the network cannot take clips of its length.
         """
-        grid = grid.of_clip(self.clip.length, self.clip.interval)
+        grid = grid.of_clip(self.clip.length, self.clip.interval, self.grid)
         model, pooling = self.recipe.model, self.recipe.pooling
         if grid.dense:  # each window has its rows, and nothing spans the video
             model, pooling = replace(model, neck_joins_video=False), replace(pooling, row_length=None)
@@ -196,7 +196,7 @@ def _require_whole_segments(recipe: Recipe) -> None:
     """Refuse frames that are no whole groups of segments, for image networks that look across frames."""
     grid, segments = recipe.sampling, recipe.model.segments
     one_by_one = replace(recipe, transforms=(), model=replace(recipe.model, segments=1, neck_joins_video=False))
-    frames = samples_per_video(one_by_one) or grid.clip_len
+    frames = samples_per_video(one_by_one) or grid.clip_len * (grid.clips_per_row or 1)
     if frames % segments:
         raise UsageError(
             "grid",

@@ -86,7 +86,7 @@ def answer(channel: Channel, assignment: Assignment, request: dict[str, Any]) ->
     Raises:
         ClosedError: the parent is gone.
     """
-    start, video = time.process_time(), VideoRef(**request["video"])
+    start, video = time.process_time(), VideoRef.from_json(request["video"])
     try:
         channel.send({"allow": size_of(video.path) / BYTES_PER_SECOND})
         if request["probe"]:

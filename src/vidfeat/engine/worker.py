@@ -346,7 +346,7 @@ class _Dispatcher:
 
     def _part(self, index: int, number: int, device: int, info: VideoInfo) -> _Part:
         video, encoder = self._tasks[index].video, self._encoders[number]
-        windows = encoder.preprocess.windows(info, video.segment)
+        windows = encoder.preprocess.windows(info, video.cut)
         batcher = self._devices[device][number]
         return _Part(VideoComputation(batcher, key=video.key, encoder=encoder.name, where=video.uri, windows=windows))
 

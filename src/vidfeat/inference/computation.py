@@ -234,9 +234,7 @@ def _frames_per_view(recipe: Recipe, clips: int, clip_len: int) -> int | None:
     model = recipe.model
     if model.dims == 3 or model.neck is not None or recipe.frames_once:
         return None
-    if model.segments > 1:
-        return model.segments
-    return clip_len if recipe.sampling.dense else clips * clip_len
+    return model.segments if model.segments > 1 else clips * clip_len
 
 
 def _times_of_rows(start: Seconds, end: Seconds, rows: int, crops: int) -> tuple[Seconds, Seconds]:

@@ -21,7 +21,7 @@ from vidfeat.preprocessing.transforms import FrameTransformer, Image
 from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, TenCrop, ThreeCrop, TimeGrid
 from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
 from vidfeat.video.info import OnCorrupt
-from vidfeat.videos import VideoRef
+from vidfeat.videos import Cut, VideoRef, has_rows, ranges_of
 
 FRAMES_PER_CHUNK = 256
 """Distinct frames of a `ClipBatch`. A low number bounds the memory, a high one lets clips share frames."""
@@ -51,7 +51,7 @@ class PreprocessSpec:
         model = recipe.model
         return cls(recipe.sampling, recipe.transforms, model.segments, model.neck_joins_video, recipe.frames_once)
 
-    def plan(self, info: VideoInfo, segment: tuple[float, float] | None = None) -> ClipPlan:
+    def plan(self, info: VideoInfo, segment: Cut | None = None) -> ClipPlan:
         """The clips of a video, as they are delivered.
 
         Raises:
@@ -64,13 +64,18 @@ class PreprocessSpec:
             raise VideoError(where, stage="sample", kind="too_large", expected="a plan", found=found) from None
         return plan.frames(info.timeline) if self.frames_once else plan
 
-    def windows(self, info: VideoInfo, segment: tuple[float, float] | None = None) -> ClipPlan | None:
+    def windows(self, info: VideoInfo, segment: Cut | None = None) -> ClipPlan | None:
         """The rows whose frames are delivered one by one; None where clips are delivered."""
         if not self.frames_once:
             return None
         plan, per_row = self.sampling.plan(info.timeline, segment), self.sampling.clips_per_row or 1
         rows = len(plan) // per_row
         return ClipPlan(plan.frame_index.reshape(rows, -1), plan.start_seconds[::per_row], plan.end_seconds[::per_row])
+
+    @property
+    def crops(self) -> int:
+        """Crops of every frame."""
+        return math.prod(_CROPS.get(type(transform), 1) for transform in self.transforms)
 
 
 @dataclass(frozen=True)
@@ -152,8 +157,9 @@ def samples_per_video(recipe: Recipe) -> int | None:
     if recipe.sampling.dense:
         return None
     clips = recipe.sampling.frame_index(1)
-    crops = math.prod(_CROPS.get(type(transform), 1) for transform in recipe.transforms)
-    return crops * (len(clips) if recipe.model.dims == 3 else clips.size // recipe.model.segments)
+    return PreprocessSpec.of(recipe).crops * (
+        len(clips) if recipe.model.dims == 3 else clips.size // recipe.model.segments
+    )
 
 
 def read_whole(
@@ -202,7 +208,7 @@ def read_clips(
             specs. Batches before it are void.
         DeviceError: see `Nvdec.decode`.
     """
-    clips_of = partial(_clips_of, specs, video.segment, max_frames, options, on_plan)
+    clips_of = partial(_clips_of, specs, video.cut, max_frames, options, on_plan)
     try:
         info = info or probe(video.path)
         on_info(info)
@@ -222,7 +228,7 @@ def read_clips(
 
 def _clips_of(
     specs: Sequence[PreprocessSpec],
-    segment: tuple[float, float] | None,
+    segment: Cut | None,
     max_frames: int,
     options: ReadOptions,
     on_plan: Callable[[VideoInfo, Sequence[ClipPlan]], object],
@@ -248,13 +254,19 @@ def _clips_of(
             yield from ((position, batch) for batch in builder.add(transformed[transform]))
 
 
-def require_frames(info: VideoInfo, segment: tuple[float, float]) -> None:
+def require_frames(info: VideoInfo, cut: Cut) -> None:
     """Refuse a segment in which a video shows no frame.
+
+    Args:
+        info: the video.
+        cut: as in `VideoRef`.
 
     Raises:
         VideoError: it is one.
     """
-    if info.timeline.within(*segment):
+    frames_in = info.timeline.shown if has_rows(cut) else info.timeline.within
+    segment = next((segment for segment in ranges_of(cut) if not frames_in(*segment)), None)
+    if segment is None:
         return
     first, end = info.timeline.pts_seconds[0], info.timeline.end_seconds[-1]
     raise VideoError(

@@ -13,7 +13,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from vidfeat.errors import UsageError
+from vidfeat.recipe import TimeGrid
 from vidfeat.video import Timeline
+from vidfeat.videos import Cut, has_rows, ranges_of
 
 FrameIndex = npt.NDArray[np.int64]
 
@@ -27,6 +30,7 @@ GRIDS = {
     "UniformSampling": "vidfeat.preprocessing.sampling",
     "WindowSampling": "vidfeat.preprocessing.sampling",
     "Windows": "vidfeat.preprocessing.windows",
+    "Segments": "vidfeat.preprocessing.segments",
 }
 """The module of each grid, by the name that recipes as JSON have for it."""
 
@@ -79,15 +83,16 @@ class Grid(ABC):
         """How many clips make a row of their own; None where the pooling of views decides."""
         return None
 
-    def of_clip(self, length: int, interval: int | None) -> Grid:
+    def of_clip(self, length: int, interval: int | None, own: TimeGrid) -> Grid:
         """The grid for an encoder, which calls this when it takes one; most are the same for all.
 
         Args:
             length: frames that the encoder sees together.
             interval: frames between neighbouring ones; None for single frames, and where the video's length decides.
+            own: its own grid.
 
         Raises:
-            UsageError: more has to be known.
+            UsageError: the encoder cannot take it, or more has to be known.
         """
         return self
 
@@ -103,7 +108,7 @@ class Grid(ABC):
             int64 `[clips, clip_len]`, values in `[0, frames)`. A video shorter than one clip has its frames repeated.
         """
 
-    def plan(self, timeline: Timeline, segment: tuple[float, float] | None = None) -> ClipPlan:
+    def plan(self, timeline: Timeline, segment: Cut | None = None) -> ClipPlan:
         """The clips of a video and their times.
 
         Args:
@@ -123,13 +128,15 @@ class Grid(ABC):
         )
 
     @staticmethod
-    def frames_of(timeline: Timeline, segment: tuple[float, float] | None) -> range:
+    def frames_of(timeline: Timeline, segment: Cut | None) -> range:
         """The frames that clips are made of, as `plan` has it.
 
         Raises:
             ValueError: there is none.
         """
-        frames = range(len(timeline)) if segment is None else timeline.within(*segment)
+        if segment is not None and has_rows(segment):
+            raise UsageError("grid", expected="`Segments`, for a video with segments", found="another")
+        frames = range(len(timeline)) if segment is None else timeline.within(*ranges_of(segment)[0])
         if not frames:
             raise ValueError(f"frames must be at least 1; {frames = }")
         return frames

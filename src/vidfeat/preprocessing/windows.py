@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from vidfeat.errors import UsageError
 from vidfeat.preprocessing.grid import PADDING, ClipPlan, FrameIndex, Grid
+from vidfeat.recipe import TimeGrid
 from vidfeat.video import Timeline
+from vidfeat.videos import Cut
 
 Placement = Literal["start", "centre"]
 Tail = Literal["drop", "pad", "clamp"]
@@ -105,12 +107,8 @@ class Windows(Grid):
             return self.window // self.clip_len
         return None
 
-    def of_clip(self, length: int, interval: int | None) -> Windows:
-        """The grid for an encoder.
-
-        Args:
-            length: frames that it sees together.
-            interval: frames between neighbouring ones; None where it has no clip of its own.
+    def of_clip(self, length: int, interval: int | None, own: TimeGrid | None = None) -> Windows:
+        """See `Grid.of_clip`; `own` does not matter.
 
         Raises:
             UsageError: neither the grid nor the encoder says how long a window is.
@@ -130,7 +128,7 @@ class Windows(Grid):
         """See `Grid.frame_index`; of a video of constant rate. `PADDING` stands for black frames."""
         return self.plan(Timeline.of_rate(frames, fps)).frame_index
 
-    def plan(self, timeline: Timeline, segment: tuple[float, float] | None = None) -> ClipPlan:
+    def plan(self, timeline: Timeline, segment: Cut | None = None) -> ClipPlan:
         """See `Grid.plan`. `PADDING` stands for black frames.
 
         Raises:

@@ -23,7 +23,8 @@ from vidfeat.features import Values
 from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.files import KEPT
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, Segment, require_dtype, segment_from_json, to_text
+from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, require_dtype, segment_from_json, to_text
+from vidfeat.videos import Cut
 
 SCHEMA_VERSION = 1
 
@@ -392,7 +393,7 @@ def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
     return True
 
 
-def _from_text(segment: str | None) -> Segment | None:
+def _from_text(segment: str | None) -> Cut | None:
     return None if segment is None else segment_from_json(json.loads(segment))
 
 

@@ -29,7 +29,7 @@ class WorkIdentity:
     layout: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """The values under their own names; `dtype` and `layout` only where they are not as before there was a choice."""
+        """The values under their own names; `dtype` and `layout` only where they are not as before."""
         usual = {"dtype": "float32", "layout": ""}
         return {name: value for name, value in dataclasses.asdict(self).items() if usual.get(name) != value}
 

@@ -17,7 +17,7 @@ from vidfeat.errors import OutputError, VideoError
 from vidfeat.features import Dtype, Outcome, Seconds, Values, VideoFailure, VideoFeatures
 from vidfeat.formats import as_little_endian
 from vidfeat.video.info import VideoInfo
-from vidfeat.videos import VideoRef
+from vidfeat.videos import Cut, VideoRef
 
 Status = Literal["done", "failed", "void"]
 """`void`: what was kept of the video before is not valid any more, and nothing is in its place yet."""
@@ -25,7 +25,6 @@ Status = Literal["done", "failed", "void"]
 Stamp = tuple[int | None, int | None]
 """Size in bytes and modification time in nanoseconds of a video file; two None of a file that was missing."""
 
-Segment = tuple[float, float]
 
 UNKNOWN_SIZE = -1
 """Stands for the size of a file of which no stamp was kept."""
@@ -58,11 +57,11 @@ class IndexEntry(NamedTuple):
     committed: int
     bytes: int | None
     modified_ns: int | None
-    segment: Segment | None = None
+    segment: Cut | None = None
 
     def is_of(self, video: VideoRef) -> bool:
         """Whether file and segment are still as they were for the row. A file that is gone keeps its row."""
-        if self.segment != video.segment:
+        if self.segment != video.cut:
             return False
         if self.bytes == UNKNOWN_SIZE:
             return True
@@ -79,7 +78,7 @@ class Row:
         status: whether there are features.
         stamp: of the video file from which they were computed; None where that is not known.
         session: JSON text of what the run that computed them was like: versions, device and the like.
-        segment: as in `VideoRef`.
+        segment: `VideoRef.cut`.
         shape, sha256: of the values; the hash is over their bytes, little endian, in C order. None unless `done`.
         start_seconds, end_seconds: as in `VideoFeatures`.
         info: `VideoInfo.to_json()`, with or without the presentation times; of version 1, the few fields that it had.
@@ -91,7 +90,7 @@ class Row:
     status: Status
     stamp: Stamp | None
     session: str
-    segment: Segment | None = None
+    segment: Cut | None = None
     shape: tuple[int, ...] | None = None
     sha256: str | None = None
     start_seconds: Seconds | None = None
@@ -105,14 +104,14 @@ class Row:
         """From what came of a video."""
         if isinstance(outcome, VideoFailure):
             stamp = stamp_of(video) or (None, None)
-            return cls(video.key, "failed", stamp, session, video.segment, error=_error_to_json(outcome.error))
+            return cls(video.key, "failed", stamp, session, video.cut, error=_error_to_json(outcome.error))
         info = outcome.info
         return cls(
             video.key,
             "done",
             stamp_of(video) if info is None else info.stamp,
             session,
-            video.segment,
+            video.cut,
             shape=tuple(outcome.values.shape),
             sha256=sha256_of(outcome.values),
             start_seconds=outcome.start_seconds,
@@ -329,10 +328,12 @@ def _stamp_from_json(stamp: Any) -> Stamp | None:
     return None if size is None else int(size), None if modified_ns is None else int(modified_ns)
 
 
-def segment_from_json(segment: Any) -> Segment | None:
-    """A segment from its list in JSON data."""
+def segment_from_json(segment: Any) -> Cut | None:
+    """A segment, or several with labels, from their list in JSON data."""
     if segment is None:
         return None
+    if isinstance(segment[0], list):
+        return tuple((float(start), float(end), None if label is None else str(label)) for start, end, label in segment)
     start, end = segment
     return float(start), float(end)
 

@@ -263,7 +263,7 @@ def load(out: Path | str | Sink) -> StoredFeatures:
 
 
 def sink_of(out: Path | str | Sink) -> Sink:
-    """The sink of an output that is there; of a folder, with the format that its manifest or its files say.
+    """The sink of an output that is there; of a folder, with the format that its manifest, its run or its files say.
 
     Raises:
         UsageError: its name is no output's.
@@ -278,6 +278,11 @@ def sink_of(out: Path | str | Sink) -> Sink:
             if written in LAYOUTS:
                 return LAYOUTS[written].open(sink.out)
             return replace(sink, file_format=FILE_FORMATS.get(f".{written}", sink.file_format))
+    for path in files.databases():  # of a run that is not finished
+        with contextlib.suppress(FileNotFoundError, OutputError), Reader(path) as reader:
+            layout = next((WorkIdentity.from_json(json.loads(row.identity)).layout for row in reader.entries()), "")
+            if layout in LAYOUTS:
+                return LAYOUTS[layout].open(sink.out)
     for _, _, names in os.walk(sink.out):
         for suffix in sorted({Path(name).suffix for name in names} & set(FILE_FORMATS)):
             return replace(sink, file_format=FILE_FORMATS[suffix])

@@ -64,6 +64,13 @@ class Timeline:
         start, end = np.searchsorted(self.pts_seconds, (start_seconds, end_seconds)).tolist()
         return range(start, end)
 
+    def shown(self, start_seconds: float, end_seconds: float) -> range:
+        """The frames `within` a range; where none begins in it, the one that is shown at its start, if one is."""
+        frames = self.within(start_seconds, end_seconds)
+        if frames or not self.pts_seconds[0] <= start_seconds < min(end_seconds, self.end_seconds[-1]):
+            return frames
+        return range(frames.start - 1, frames.start)
+
 
 class FrameClock:
     """Presentation times of the frames of a stream, in the order in which the decoder puts them out.

@@ -84,13 +84,17 @@ def _row_grid(layout: Layout, encoder: Encoder) -> RowGrid:
         )
     pooling = encoder.description()["recipe"]["pooling"]
     kept = [axis for axis in ("space", "time", "views") if pooling[axis] == "keep"]
-    if kept != ["views"] * layout.views_kept:
+    crops = encoder.preprocess.crops if "views" in kept else 0
+    if kept != ["views"] * bool(layout.crops_kept) or crops != layout.crops_kept:
         raise UsageError(
-            "pooling",
-            expected="the views kept, and no other axis" if layout.views_kept else "no axis kept",
-            found=f"{' and '.join(kept)} kept" if kept else "none kept",
-            hint=f"The layout {layout.name} needs that.",
+            "layout",
+            expected=f"for {layout.name}, "
+            + (f"the {layout.crops_kept} crops of every frame kept" if layout.crops_kept else "no axis but C kept"),
+            found=f"{' and '.join(kept)} kept, of {encoder.preprocess.crops} crops" if kept else "none kept",
+            hint="Give `pooling.views=keep` with a model of ten crops." if layout.crops_kept else "",
         )
+    if encoder.grid.clips_per_row is None and pooling["views"] != "per_clip":
+        raise UsageError("pooling.views", expected="per_clip, for a row of each window", found=repr(pooling["views"]))
     grid = RowGrid.of(encoder.grid)
     if not layout.fits(grid):
         raise UsageError("layout", expected=f"for {layout.name}, {layout.needs}", found=f"{grid}", hint=layout.hint)

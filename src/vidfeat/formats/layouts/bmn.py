@@ -19,8 +19,8 @@ ROWS = 100
 _MARGIN_SECONDS = 1e-4
 
 FEATURE_FRAME = """\
-# in the annotation: "feature_frame" = {stride} * (rows before they were resized), which for windows of 16 frames without
-# overlap is 16 * (duration_frame // 16)"""
+# in the annotation: "feature_frame" = {stride} * (rows before they were resized); with windows of 16 frames and
+# a stride of 16 that is 16 * (duration_frame // 16)"""
 
 
 def hundred_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:

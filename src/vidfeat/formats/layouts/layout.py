@@ -82,7 +82,7 @@ class Layout:
         name_of: from the key of a video to the name by which the consumer knows it, that of its file.
         folder: of the files, in the output; empty where they lie in the output itself.
         tail: of the names of files, before the suffix.
-        views_kept: whether rows have an axis of views, `[T, views, C]` in place of `[T, C]`.
+        crops_kept: how many crops of every frame rows keep, `[T, crops, C]` in place of `[T, C]`; 0 for their mean.
         dtype: number format of the files; None leaves it to the job.
         convert: from rows as they are computed to rows as files hold them; None where they are the same.
         listing: the list that the consumer reads; None where it reads none.
@@ -98,7 +98,7 @@ class Layout:
     name_of: Callable[[str], str] = stem
     folder: str = ""
     tail: str = ""
-    views_kept: bool = False
+    crops_kept: int = 0
     dtype: Dtype | None = None
     convert: Callable[[VideoFeatures, RowGrid], VideoFeatures] | None = None
     listing: Listing | None = None

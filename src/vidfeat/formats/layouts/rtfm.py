@@ -6,6 +6,7 @@ from vidfeat.formats.layouts.layout import Layout, Listing, Output, for_each
 from vidfeat.formats.layouts.row_grid import RowGrid
 
 _WINDOW = 16
+_CROPS = 10
 _LIST = "rtfm.list"
 
 
@@ -26,10 +27,10 @@ python main.py --feature-size {output.size}
 RTFM = Layout(
     "rtfm",
     for_each(_lines),
-    f"ten crops of windows of {_WINDOW} frames, without overlap, the incomplete last one dropped",
+    f"windows of {_WINDOW} frames, without overlap, the incomplete last one dropped",
     _fits,
     f"Give `grid.window={_WINDOW}` and `grid.stride={_WINDOW}`.",
     tail="_i3d",
-    views_kept=True,
+    crops_kept=_CROPS,
     listing=Listing(_LIST, lambda key, path: path),
 )

@@ -110,5 +110,5 @@ def _machine(options: WorkerOptions) -> Machine:
 
 
 def _timing(spec: PreprocessSpec, decoded: DecodedVideo) -> Timing:
-    plan = spec.sampling.plan(decoded.info.timeline, decoded.video.segment).frame_index
+    plan = spec.plan(decoded.info, decoded.video.cut).frame_index
     return Timing(decoded.video.key, decoded.cpu_seconds, decoding_pixels(decoded.info, plan[: decoded.clips]))

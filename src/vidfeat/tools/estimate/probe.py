@@ -74,7 +74,7 @@ def _judged(probed: Probed, workloads: Workloads) -> Decodable | Failing:
         return Failing(probed.video, probed.error)
     assert probed.info is not None
     try:
-        work = workloads.of(probed.info, probed.video.segment)
+        work = workloads.of(probed.info, probed.video.cut)
     except VideoError as error:
         return Failing(probed.video, error)
     timeline = replace(probed.info.timeline, pts_seconds=np.empty(0))

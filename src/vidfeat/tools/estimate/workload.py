@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidfeat.preprocessing.clips import require_frames
+from vidfeat.preprocessing.clips import PreprocessSpec, require_frames
 from vidfeat.preprocessing.grid import FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
 from vidfeat.video import VideoInfo
+from vidfeat.videos import Cut
 
 OPENING_PIXELS = 3_000_000
 """Opening and probing a video takes some 8 ms, in which so many pixels are decoded."""
@@ -21,7 +22,7 @@ class Workload:
     """The work that one video is.
 
     Attributes:
-        clips: clips of its plan.
+        clips: clips of its plan; rows, where the grid has rows of their own.
         inputs: rows of the network's batches: a clip, or for image networks a frame, under one crop each.
         decoding_pixels: what decoding it is worth; see `decoding_pixels`.
         network_pixels: pixels that pass through the network.
@@ -45,7 +46,7 @@ class Workloads:
         self._transform = FrameTransformer(recipe.transforms)
         self._shapes: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def of(self, info: VideoInfo, segment: tuple[float, float] | None = None) -> Workload:
+    def of(self, info: VideoInfo, segment: Cut | None = None) -> Workload:
         """The work that a video, or a segment of it, is.
 
         Raises:
@@ -53,10 +54,11 @@ class Workloads:
         """
         if segment is not None:
             require_frames(info, segment)
-        plan = self._recipe.sampling.plan(info.timeline, segment).frame_index
+        spec = PreprocessSpec.of(self._recipe)
+        plan, windows = spec.plan(info, segment).frame_index, spec.windows(info, segment)
         crops, height, width = self._crops_of(info)
         return Workload(
-            clips=len(plan),
+            clips=len(plan) // (spec.sampling.clips_per_row or 1) if windows is None else len(windows),
             inputs=crops * (plan.size if self._recipe.model.dims == 2 else len(plan)),
             decoding_pixels=decoding_pixels(info, plan),
             network_pixels=crops * plan.size * height * width,
