@@ -21,7 +21,7 @@ Read = tuple[npt.NDArray[Any], npt.NDArray[np.float64]]
 
 def number(lines: str, name: str) -> float:
     """What a line gives to a name, as `name=3,` or `name: 3`."""
-    found = re.search(rf"^\s*(?:--)?{name}\s*[=:]\s*([-\d.]+)", lines, re.MULTILINE)
+    found = re.search(rf"^\s*{name}\s*[=:]\s*([-\d.]+)", lines, re.MULTILINE)
     assert found is not None, (name, lines)
     return float(found[1])
 
@@ -56,7 +56,7 @@ def opentad(lines: str, out: Path, vid: str, fps: float) -> Read:
     return rows, (np.arange(len(rows)) * stride + offset) / rate
 
 
-def bmn(lines: str, out: Path, vid: str, fps: float, name: str = "--feature_path") -> Read:
+def bmn(lines: str, out: Path, vid: str, fps: float) -> Read:
     """`pandas.read_csv` takes the first line for a header. Row i is the i-th hundredth of feature_frame frames."""
     folder = re.findall(r"--feature_path (\S+)", lines)[0]
     size = int(re.findall(r"--feat_dim (\d+)", lines)[0])
@@ -143,10 +143,14 @@ def rtfm(lines: str, out: Path, vid: str, fps: float) -> Read:
 
 def howto100m(lines: str, out: Path, vid: str, fps: float) -> Read:
     """float16, of length 1, `feature_framerate` rows a second."""
-    rows = np.load(Path(text(lines, "features_path")) / f"{vid}.npy")
+    rate, size, folder = re.findall(r"--feature_framerate (\S+) --feature_dim (\S+) --features_path (\S+)", lines)[0]
+    rows = np.load(Path(folder) / f"{vid}.npy")
+    with (out / "features.csv").open(newline="") as file:
+        listed = {Path(line["video_path"]).stem: line["feature_path"] for line in csv.DictReader(file)}
+    assert Path(listed[vid]).samefile(Path(folder) / f"{vid}.npy")
     assert rows.dtype == np.float16
-    assert rows.shape[1] == number(lines, "feature_dim")
-    return rows, (np.arange(len(rows)) + 0.5) / number(lines, "feature_framerate")
+    assert rows.shape[1] == int(size)
+    return rows, (np.arange(len(rows)) + 0.5) / float(rate)
 
 
 READERS = {

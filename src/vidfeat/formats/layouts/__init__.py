@@ -23,6 +23,7 @@ from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.formats.layouts.rtfm import RTFM
 from vidfeat.formats.layouts.tridet import TRIDET
 from vidfeat.formats.layouts.videomae_tad import VIDEOMAE_TAD
+from vidfeat.preprocessing.segments import Segments
 
 if TYPE_CHECKING:
     from vidfeat.encoders import Encoder
@@ -75,11 +76,11 @@ def open_layout(name: str, outs: Sequence[str], encoders: Sequence[Encoder]) -> 
 
 
 def _row_grid(layout: Layout, encoder: Encoder) -> RowGrid:
-    if not encoder.grid.dense:
+    if not encoder.grid.dense or isinstance(encoder.grid, Segments):
         raise UsageError(
             "layout",
-            expected="a row for each window of a video, to which `grid.stride` leads",
-            found=f"one vector for a video from {encoder.name}",
+            expected="rows of windows, to which `grid.stride` leads",
+            found=f"rows of whole videos or segments from {encoder.name}",
             hint=layout.hint,
         )
     pooling = encoder.description()["recipe"]["pooling"]

@@ -27,8 +27,8 @@ def hundred_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
     """Resize to 100 rows, by the arithmetic of BMN's own features (`poolData` of its `data_process.py`).
 
     Row i is the mean of three points, evenly spread over the i-th hundredth of the time from 0 to T strides, each
-    interpolated between the two rows around it. A hundredth that lies before the centre of the first row or after that
-    of the last, as in videos of less than 50 rows, is zero.
+    interpolated between the two rows around it. A hundredth that lies before the centre of the first row, or after that
+    of the last, is zero, as in videos of less than 50 rows.
     """
     rows, start, end = features.values, features.start_seconds, features.end_seconds
     assert start is not None  # as the grid is dense

@@ -23,7 +23,7 @@ def _unit_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
 
 
 def _fits(grid: RowGrid) -> bool:
-    return grid.stride_seconds in (1.0, 16 / 24)
+    return grid.stride_seconds in (1.0, 16 / 24) and grid.in_strides
 
 
 def _lines(output: Output) -> str:
@@ -41,9 +41,9 @@ def _line(key: str, path: str) -> str:
 HOWTO100M = Layout(
     "howto100m",
     for_each(_lines),
-    "a row for every second, or for 16 frames at 24 fps",
+    "a row for every second, or for 16 frames at 24 fps, centred there",
     _fits,
-    "Give `grid.fps=1` and `grid.stride=1`, or `grid.fps=24`, `grid.stride=16` and `grid.window=16`.",
+    "Give `grid.fps=1`, `grid.stride=1` and `grid.window=1`, or `grid.fps=24`, `grid.stride=16` and `grid.window=16`.",
     dtype="float16",
     convert=_unit_rows,
     listing=Listing("features.csv", _line, "video_path,feature_path"),

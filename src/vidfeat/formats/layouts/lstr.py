@@ -34,6 +34,7 @@ LSTR = Layout(
     for_each(_lines),
     f"a row for every {_CHUNK} frames at {_FPS:g} fps, as the labels have",
     _fits,
-    f"Give `grid.fps={_FPS:g}` and `grid.stride={_CHUNK}`; `grid.placement=centre` takes the 4th frame of each.",
+    f"Give `grid.fps={_FPS:g}`, `grid.stride={_CHUNK}` and `grid.window={_CHUNK}`; for the 4th frame of each alone, "
+    "`grid.window=1` and `grid.placement=centre`.",
     folder=f"{_FEATURE}/",
 )

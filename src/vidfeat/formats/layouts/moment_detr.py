@@ -18,10 +18,14 @@ NPZ_FEATURES = npz_file("features")
 
 def has_two_second_rows(grid: RowGrid) -> bool:
     """Whether a video of any length has ceil(duration / 2) rows, row i for the time from 2i to 2i + 2 seconds."""
-    return grid.stride_seconds == CLIP_SECONDS and all(
-        grid.rows(frames, fps) == math.ceil(frames / fps / CLIP_SECONDS)
-        for fps in (24.0, 30.0)
-        for frames in (480, 481, 499, 510, 527, 540)
+    return (
+        grid.stride_seconds == CLIP_SECONDS
+        and grid.in_strides
+        and all(
+            grid.rows(frames, fps) == math.ceil(frames / fps / CLIP_SECONDS)
+            for fps in (24.0, 30.0)
+            for frames in (480, 481, 499, 510, 527, 540)
+        )
     )
 
 

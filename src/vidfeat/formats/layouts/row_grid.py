@@ -54,6 +54,11 @@ class RowGrid:
         """How many rows a video has."""
         return len(self.grid.plan(Timeline.of_rate(frames, fps)))
 
+    @property
+    def in_strides(self) -> bool:
+        """Whether the centre of row k lies in the k-th stride of the video, in seconds."""
+        return self.stride_seconds is not None and 0 <= self.centre <= self.stride_seconds * (self.fps or _USUAL_FPS)
+
     def __str__(self) -> str:
         if self.stride is None:
             return f"a row every {self.stride_seconds:g} s"
