@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vidfeat.job import Job
     from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
     from vidfeat.recipe import Pooling, Recipe
-    from vidfeat.store import Summary, load, verify
+    from vidfeat.store import Summary, convert, load, verify
     from vidfeat.video import Timeline, VideoInfo
     from vidfeat.videos import VideoRef
 
@@ -62,6 +62,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "compile_file",
+    "convert",
     "encoder",
     "load",
     "prewarm",
@@ -89,6 +90,7 @@ __getattr__ = lazy_names(
         "VideoInfo": "vidfeat.video",
         "VideoRef": "vidfeat.videos",
         "compile_file": "vidfeat.mmaction",
+        "convert": "vidfeat.store",
         "encoder": "vidfeat.encoders",
         "load": "vidfeat.store",
         "prewarm": "vidfeat.engine.worker_handle",
