@@ -130,7 +130,9 @@ class RunStore:
         """
         if not 0 <= rank < world_size:
             raise UsageError("the call", expected=f"a rank from 0 to {world_size - 1}", found=str(rank))
-        sink.check_keys([video.key for video in videos])
+        keys = [video.key for video in videos]
+        sink.check_keys(keys)
+        sink = sink.for_keys(keys)
         files = RunFiles(sink.out)
         options: dict[str, Any] = {"rank": rank, "world_size": world_size}
         options.update(restart=restart, retry_failed=retry_failed)
@@ -460,7 +462,7 @@ class RunStore:
         # An earlier manifest must not stand beside a later output, should the process be killed in between.
         if self._sink.in_place:
             self._set_manifest_aside()
-            self._delete_absent()
+            self._sink.delete_others([video.key for video in self._index.videos], self._index.absent)
         else:
             remove(self._files.manifest)
         self._sink.finalize(self._rows_of_output())
@@ -489,18 +491,6 @@ class RunStore:
         if values is None or isinstance(values, Unreadable):
             self._require_none_gone([row.key])
         return np.asarray(values, row.dtype)
-
-    def _delete_absent(self) -> None:
-        """Remove the files of videos that are not in the list any more."""
-        kept = set(self._index.shared_names.values())
-        for key in self._index.absent:
-            if key not in kept:
-                try:
-                    self._sink.delete(key)
-                except WriteError:
-                    raise
-                except (OutputError, UsageError):  # it leads out of the output, so it never was a video's
-                    continue
 
     # --- the store itself -----------------------------------------------------------------------------------------
 

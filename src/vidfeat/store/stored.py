@@ -308,6 +308,7 @@ def _finished(sink: Sink, files: RunFiles) -> _Contents:
     except BaseException:
         manifest.close()
         raise
+    sink = sink.for_keys(itertools.chain(*places.values()))
     notes = []
     count = len(places["done"]) + len(places["failed"])
     if manifest.videos != count:
@@ -343,6 +344,9 @@ def _unfinished(sink: Sink, files: RunFiles) -> _Contents | None:
         failed: dict[str, _Place] = {}
         for position, (source_number, entry) in enumerate(chosen.values()):
             (done if entry.status == "done" else failed)[entry.key] = _Place(source_number, entry.number, position)
+        sink = sink.for_keys(chosen)
+        if isinstance(sink, FolderSink):  # with a list that is not known here, others may have kept their suffix
+            sink = replace(sink, whole=sink.whole.union(key for key in done if not sink.holds(key)))
         header = _header(readers, identity, sink)
         notes = ["The run is not finished: this is what is committed. Run the same command again to go on."]
         stack.pop_all()

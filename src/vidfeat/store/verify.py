@@ -81,6 +81,7 @@ def _output_problems(sink: Sink, manifest: Manifest) -> Iterator[str]:
     def keys() -> Iterator[str]:
         return (str(line["name"]) for _, line in manifest.lines())
 
+    sink = sink.for_keys(keys())
     try:
         values = sink.read(keys())
     except OutputError as error:
