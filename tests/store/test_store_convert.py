@@ -259,11 +259,11 @@ def test_outputs_of_version_1(tmp_path: Path, name: str) -> None:
 def test_a_list_of_another_program(tmp_path: Path) -> None:
     rows = [np.full(3, number, np.float32) for number in range(3)]
     (tmp_path / "mm.pkl").write_bytes(pickle.dumps(rows))
-    with pytest.raises(UsageError, match=r"videos: expected the names of the videos.*Give the list.*`videos`"):
+    with pytest.raises(UsageError, match=r"names: expected the names of the videos.*Give the list.*`names`"):
         convert(tmp_path / "mm.pkl", tmp_path / "b.npz")
-    with pytest.raises(UsageError, match="videos: expected 3 names, one for each row; found 2"):
-        convert(tmp_path / "mm.pkl", tmp_path / "b.npz", videos=["a", "b"])
-    convert(tmp_path / "mm.pkl", tmp_path / "b.npz", videos=["a.mp4", "b/c.mp4", "d.mp4"])
+    with pytest.raises(UsageError, match="names: expected 3 names, one for each row; found 2"):
+        convert(tmp_path / "mm.pkl", tmp_path / "b.npz", names=["a", "b"])
+    convert(tmp_path / "mm.pkl", tmp_path / "b.npz", names=["a.mp4", "b/c.mp4", "d.mp4"])
     assert verify(tmp_path / "b.npz") == []
     with np.load(tmp_path / "b.npz") as found:
         assert {key: found[key].tolist() for key in found.files} == {
@@ -271,8 +271,8 @@ def test_a_list_of_another_program(tmp_path: Path) -> None:
             "b/c.mp4": [1] * 3,
             "d.mp4": [2] * 3,
         }
-    with pytest.raises(UsageError, match="videos: expected none, as the output has the names"):
-        convert(tmp_path / "b.npz", tmp_path / "c.npz", videos=["a", "b", "c"])
+    with pytest.raises(UsageError, match="names: expected none, as the output has the names"):
+        convert(tmp_path / "b.npz", tmp_path / "c.npz", names=["a", "b", "c"])
     with begin(tmp_path / "b.npz", [VideoRef("a.mp4", "a.mp4")]) as store:
         assert len(store.pending()) == 1
         assert "computed with another recipe" in " ".join(store.notes)

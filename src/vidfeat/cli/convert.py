@@ -40,7 +40,7 @@ def convert(
 
     names = None if video_list is None else [video.key for video in read_list(Path(video_list), video_root)]
     found = vidfeat.convert(
-        source, out, dtype=dtype, videos=names, restart=restart, quiet=quiet, wording=options.spell_as_flags
+        source, out, dtype=dtype, names=names, restart=restart, quiet=quiet, wording=options.spell_as_flags
     )
     if not quiet:
         more = "".join(

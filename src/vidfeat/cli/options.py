@@ -33,6 +33,7 @@ DEBUG = "vidfeat.debug"
 FLAGS = {
     "videos": "VIDEO_OR_FOLDER",
     "video_root": "--video-root",
+    "names": "--video-list",
     "out": "--out",
     "checkpoint": "--checkpoint",
     "cfg_options": "--cfg-options",

@@ -55,7 +55,7 @@ def convert(
     out: Path | str | Sink,
     *,
     dtype: Dtype | None = None,
-    videos: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
     restart: bool = False,
     quiet: bool = True,
     wording: Callable[[str], str] = str,
@@ -70,7 +70,7 @@ def convert(
         source: what `load` takes: an output, finished or not, of this version or 0.1, or of another program.
         out: the new output, in any format.
         dtype: its number format; that of the source where None.
-        videos: the keys of the videos, in their order, for a list of another program that has none, such as a pickle of
+        names: the keys of the videos, in their order, for a list of another program that has none, such as a pickle of
             MMAction2.
         restart: replace what is at `out`.
         quiet: whether stderr shows failures only, in place of progress as well.
@@ -85,7 +85,7 @@ def convert(
         raise UsageError("dtype", expected=" or ".join(get_args(Dtype)), found=repr(dtype))
     sink = out if isinstance(out, Sink) else open_sink(out)
     with load(source) as stored:
-        keys = _keys_of(stored, videos)
+        keys = _keys_of(stored, names)
         _require_new(stored, sink, restart=restart)
         identity, description = _provenance_of(stored)
         identity = replace(identity, dtype=dtype or identity.dtype)
@@ -104,23 +104,23 @@ def convert(
         return Conversion(len(keys), summary.done, failed, summary.failed - failed, sink.out, stored.notes)
 
 
-def _keys_of(stored: StoredFeatures, videos: Sequence[str] | None) -> dict[str, str]:
+def _keys_of(stored: StoredFeatures, names: Sequence[str] | None) -> dict[str, str]:
     """The key that each key of the source becomes."""
-    named = not (stored.state == "foreign" and stored.positional)
-    if videos is None:
-        if named:
+    has_names = not (stored.state == "foreign" and stored.positional)
+    if names is None:
+        if has_names:
             return {key: key for key in stored.videos}
         raise UsageError(
-            "videos",
+            "names",
             expected="the names of the videos, which this output does not have",
             found="none",
-            hint="Give the list that it was made with, as `videos`.",
+            hint="Give the list that it was made with, as `names`.",
         )
-    if named:
-        raise UsageError("videos", expected="none, as the output has the names of its videos", found=f"{len(videos)}")
-    if len(videos) != len(stored.videos):
-        raise UsageError("videos", expected=f"{len(stored.videos)} names, one for each row", found=f"{len(videos)}")
-    return dict(zip(stored.videos, videos, strict=True))
+    if has_names:
+        raise UsageError("names", expected="none, as the output has the names of its videos", found=f"{len(names)}")
+    if len(names) != len(stored.videos):
+        raise UsageError("names", expected=f"{len(stored.videos)} names, one for each row", found=f"{len(names)}")
+    return dict(zip(stored.videos, names, strict=True))
 
 
 def _require_new(stored: StoredFeatures, sink: Sink, *, restart: bool) -> None:
