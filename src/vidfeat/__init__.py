@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vidfeat.preprocessing.segments import Segments
     from vidfeat.preprocessing.windows import Windows
     from vidfeat.recipe import Pooling, Recipe
-    from vidfeat.store import Summary, load, verify
+    from vidfeat.store import Summary, convert, load, verify
     from vidfeat.video import Timeline, VideoInfo
     from vidfeat.videos import Segment, VideoRef
 
@@ -67,6 +67,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "compile_file",
+    "convert",
     "encoder",
     "load",
     "prewarm",
@@ -97,6 +98,7 @@ __getattr__ = lazy_names(
         "VideoRef": "vidfeat.videos",
         "Windows": "vidfeat.preprocessing.windows",
         "compile_file": "vidfeat.mmaction",
+        "convert": "vidfeat.store",
         "encoder": "vidfeat.encoders",
         "load": "vidfeat.store",
         "prewarm": "vidfeat.engine.worker_handle",

@@ -53,6 +53,7 @@ def features(key: str, values: Any, times: bool = False) -> VideoFeatures:
 def write(sink: Sink, rows: Sequence[tuple[str, Any]]) -> Sink:
     """The output as a run leaves it; values of None are a video without features."""
     sink.check_keys([key for key, _ in rows])
+    sink = sink.for_keys([key for key, _ in rows])
     sink.prepare()
     made = [(key, None if values is None else features(key, values)) for key, values in rows]
     assert sink.write([row for _, row in made if row is not None] if sink.in_place else []) == {}

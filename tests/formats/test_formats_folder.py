@@ -59,9 +59,19 @@ def test_keys_of_a_folder_can_be_read(tmp_path: Path) -> None:
         list(folder(tmp_path / "elsewhere").keys())
 
 
+def test_videos_that_differ_by_their_suffix_keep_it(tmp_path: Path) -> None:
+    keys = ["old.wmv", "old.flv", "new.mp4", "b/old.MP4", "b/old", "old/x.mkv"]
+    sink = write(folder(tmp_path), [(key, [number]) for number, key in enumerate(keys)])
+    names = ["old.wmv", "old.flv", "new", "b/old.MP4", "b/old", "old/x"]
+    assert [sink.path_of(key) for key in keys] == [sink.out / f"{name}.npy" for name in names]
+    same(sink.read(keys), [np.array([number]) for number in range(6)])
+    assert list(sink.orphans(keys, 6)) == []
+    assert folder(tmp_path).for_keys(keys[1:]).path_of("old.flv") == sink.out / "old.npy"
+
+
 def test_names_that_collide_are_refused_upfront(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"video 3: .*'a.avi' and 'a.mp4', both 'a.npy'"):
-        folder(tmp_path).check_keys(["a.mp4", "b.mp4", "a.avi"])
+    with pytest.raises(UsageError, match=r"video 3: .*'a.avi.mp4' and 'a.avi', both 'a.avi.npy'"):
+        folder(tmp_path).check_keys(["a.mp4", "a.avi", "a.avi.mp4"])
     with pytest.raises(UsageError, match=r"'a.npy/b.mp4'.*the output of 'a.mp4'"):
         folder(tmp_path).check_keys(["a.mp4", "a.npy/b.mp4"])
     open_sink(tmp_path / "feats.pkl").check_keys(["a.mp4", "a.avi", "../b.mp4"])

@@ -24,6 +24,7 @@ from store_worker import (
 )
 
 from vidfeat.errors import OutputError
+from vidfeat.features import VideoFeatures
 from vidfeat.store import load, verify
 from vidfeat.store.files import RunFiles
 from vidfeat.videos import VideoRef
@@ -437,3 +438,28 @@ def test_sessions_are_kept_apart_and_once_each(out, place):
     assert header["sessions"] == [{"device": f"gpu {n}", "versions": {"a": 2, "b": 1}} for n in (0, 1)]
     assert [line["session"] for line in lines] == [0, 1, 0, 1]
     assert Path(header["output"]) == Path(out.name)
+
+
+@pytest.mark.parametrize("name", ["feats", "feats/{key}.csv"])
+def test_videos_that_differ_by_their_suffix_come_and_go(tmp_path, name):
+    videos = [VideoRef(f"a/{name}", f"{number}.mp4") for number, name in enumerate(["x.wmv", "x.flv", "y.mp4"])]
+
+    def require(wanted, names):
+        with begin(tmp_path / name, wanted) as store:
+            for video in store.pending():
+                values = np.full(3, float(video.uri[0]), np.float32)
+                store.commit([VideoFeatures(video.key, "test", values)], SESSION)
+                with load(tmp_path / "feats") as found:
+                    assert found[video.key].values.tolist() == values.tolist()
+            store.finalize(timeout=1.0)
+        assert verify(tmp_path / name) == []
+        with load(tmp_path / "feats") as found:
+            assert [found[video.key].values[0] for video in wanted] == [float(video.uri[0]) for video in wanted]
+        assert sorted(path.stem for path in (tmp_path / "feats" / "a").iterdir()) == names
+
+    require(videos[:1], ["x"])
+    require(videos, ["x.flv", "x.wmv", "y"])
+    require(videos[::-1], ["x.flv", "x.wmv", "y"])
+    require(videos[1:], ["x", "y"])
+    require([videos[0], videos[2]], ["x", "y"])
+    require(videos[:2], ["x.flv", "x.wmv"])

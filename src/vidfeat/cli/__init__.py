@@ -3,7 +3,7 @@
     process   the process of a command: Ctrl-C, streams, exit codes
     main      the command `vidfeat`: its commands, and what becomes of errors
     options   each option that several commands take, and the flag of each argument of the library
-    extract, estimate, report, demo, bench    a command each; `info` has the small ones
+    extract, convert, estimate, report, demo, bench    a command each; `info` has the small ones
 
 torch, av and cv2 take seconds to import, so what uses them is imported inside the functions that run: `--help` and a
 mistyped option are answered at once.

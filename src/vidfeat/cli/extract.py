@@ -60,8 +60,8 @@ on."""
     interrupted=INTERRUPTED,
     short_help="Turn videos into feature vectors.",
     epilog=(
-        "OUT ends in .pkl, .json or .yaml for one file in list order, in .npz or .h5 for one keyed by video, or is a "
-        "folder for one .npy per video. "
+        "OUT ends in .pkl, .json or .yaml for one file in list order, in .npz, .h5 or .parquet for one keyed by video, "
+        "or is a folder for one .npy per video; 'folder/{key}.npz', .pt and .csv are folders of those. "
         "OUT.manifest.jsonl beside it has a line per video: its status, and the reason where it failed."
     ),
 )

@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "vidfeat.cli.info",
     "models": "vidfeat.cli.info",
     "verify": "vidfeat.cli.info",
+    "convert": "vidfeat.cli.convert",
     "report": "vidfeat.cli.report",
     "demo": "vidfeat.cli.demo",
     "doctor": "vidfeat.cli.info",

@@ -35,6 +35,7 @@ DEBUG = "vidfeat.debug"
 FLAGS = {
     "videos": "VIDEO_OR_FOLDER",
     "video_root": "--video-root",
+    "names": "--video-list",
     "out": "--out",
     "layout": "--layout",
     "checkpoint": "--checkpoint",

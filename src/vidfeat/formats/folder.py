@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, ClassVar
 
-from vidfeat.errors import OutputError, UsageError, VideoError, quote
+from vidfeat.errors import OutputError, UsageError, VideoError, WriteError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
 from vidfeat.formats.sink import Sink, Times, Unreadable
@@ -26,9 +27,11 @@ class FolderSink(Sink):
 
     Attributes:
         file_format: of each file.
+        whole: keys whose files keep the suffix of the video; from `for_keys`.
     """
 
     file_format: FileFormat = NPY
+    whole: frozenset[str] = frozenset()
 
     in_place: ClassVar[bool] = True
 
@@ -40,24 +43,32 @@ class FolderSink(Sink):
     def file_name(self, key: str) -> str:
         """The file of a video, relative to the folder.
 
-        `clip.mp4` becomes `clip.npy`; a suffix that is not a video's stays: `v1.5` becomes `v1.5.npy`.
+        `clip.mp4` becomes `clip.npy`; a suffix that is not a video's stays: `v1.5` becomes `v1.5.npy`. Where two videos
+        of the output would have one file, both keep theirs: `clip.wmv.npy` and `clip.flv.npy`.
 
         Raises:
             UsageError: the key leads out of the folder, or is none that a file can have.
         """
         path = _relative(key)
-        stem = path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path
+        stem = path if key in self.whole else _stem(str(path))
         return f"{stem}{self.file_format.suffix}"
+
+    def for_keys(self, keys: Iterable[str]) -> FolderSink:
+        """The sink in which videos whose names differ by the suffix alone keep it."""
+        first: dict[str, str] = {}
+        whole = {key: other for key in keys if (other := first.setdefault(_stem(key), key)) != key}
+        return replace(self, whole=frozenset({*whole, *whole.values()}))
 
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that leads out of the folder, and two keys that lead to one file."""
+        named = self.for_keys(keys)
         origin: dict[str, str] = {}
         for position, key in enumerate(keys, start=1):
-            name = self.file_name(key)
+            name = named.file_name(key)
             if name in origin:
                 raise UsageError(
                     f"video {position}",
-                    expected="names that differ by more than the suffix, as each video becomes one file",
+                    expected="different names, as each video becomes one file",
                     found=f"{quote(key)} and {quote(origin[name])}, both {quote(name)}",
                     hint="Rename one, or write a single file such as features.pkl.",
                 )
@@ -84,6 +95,20 @@ class FolderSink(Sink):
     def delete(self, key: str) -> None:
         """Remove the file of one video."""
         remove(self.path_of(key))
+
+    def delete_others(self, keys: Sequence[str], absent: Sequence[str]) -> None:
+        """Remove the files of videos that are not in the list any more, and those that videos had by another name."""
+        before, plain = self.for_keys([*keys, *absent]), replace(self, whole=frozenset())
+        suspects = {*absent, *before.whole}
+        taken = set(map(self.file_name, keys if suspects else ()))
+        for key, sink in itertools.product(suspects, (before, plain)):
+            try:
+                if sink.file_name(key) not in taken:
+                    sink.delete(key)
+            except WriteError:
+                raise
+            except (OutputError, UsageError):  # it leads out of the output, so it never was a video's
+                continue
 
     def holds(self, key: str) -> bool:
         """Whether the file of one video is there."""
@@ -161,6 +186,11 @@ def _relative(key: str) -> PurePosixPath:
             hint="Give a root that holds all videos (video_root), or write a single file such as features.pkl.",
         )
     return path
+
+
+def _stem(key: str) -> str:
+    stem, suffix = os.path.splitext(key)  # noqa: PTH122 - a million of them
+    return stem if suffix.lower() in VIDEO_SUFFIXES else key
 
 
 def _is_encodable(key: str) -> bool:

@@ -80,10 +80,8 @@ class NpzSink(Sink):
     def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
         """The seconds of each key, as far as the file has them."""
         ours, theirs = itertools.tee(keys)
-        start, end = (
-            self.read(f"{folder}{key}" for key in some) for folder, some in zip(_TIMES, (ours, theirs), strict=True)
-        )
-        return (times_of(*pair) for pair in zip(start, end, strict=True))
+        start, end = (self.read(map(_TIMES[0].__add__, ours)), self.read(map(_TIMES[1].__add__, theirs)))
+        return itertools.starmap(times_of, zip(start, end, strict=True))
 
     def keys(self) -> Iterator[str]:
         """The names of the entries, without `.npy` and without those of times."""

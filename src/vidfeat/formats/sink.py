@@ -74,6 +74,10 @@ class Sink(ABC):
         """What the output holds of features, float32: these are committed, and hashes are taken of them."""
         return features
 
+    def for_keys(self, keys: Iterable[str]) -> Sink:
+        """The sink for an output of these videos, where the place of one depends on which others there are."""
+        return self
+
     @abstractmethod
     def prepare(self) -> None:
         """Create the folders that are needed, and see that they take files.
@@ -95,6 +99,17 @@ class Sink(ABC):
 
     def delete(self, key: str) -> None:  # noqa: B027 - an option, as `write` is
         """Remove what is there of one video. Only where `in_place`.
+
+        Raises:
+            WriteError: the system refused.
+        """
+
+    def delete_others(self, keys: Sequence[str], absent: Sequence[str]) -> None:  # noqa: B027 - as `delete`
+        """Remove what is there of videos that are not in the list any more. Only where `in_place`.
+
+        Args:
+            keys: the list.
+            absent: of videos that were in it before.
 
         Raises:
             WriteError: the system refused.

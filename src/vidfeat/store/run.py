@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from vidfeat.videos import VideoRef, list_digest
 
 _NAMED_IN_ERRORS = 5
 _ROWS_PER_COMMIT = 256
-"""Rows that are taken over from a finished output with one commit."""
+_BYTES_PER_COMMIT = 16 << 20
+"""Rows, and bytes of values, that are taken over from another output with one commit, or a little more."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,9 @@ class RunStore:
         """
         if not 0 <= rank < world_size:
             raise UsageError("the call", expected=f"a rank from 0 to {world_size - 1}", found=str(rank))
-        sink.check_keys([video.key for video in videos])
+        keys = [video.key for video in videos]
+        sink.check_keys(keys)
+        sink = sink.for_keys(keys)
         files = RunFiles(sink.out)
         options: dict[str, Any] = {"rank": rank, "world_size": world_size}
         options.update(restart=restart, retry_failed=retry_failed)
@@ -215,11 +218,42 @@ class RunStore:
             failures += refused
         self._put(
             [
-                (Row.of(outcome, self._index.videos[positions[key]], text), self._payload(outcome))
+                (
+                    Row.of(outcome, self._index.videos[positions[key]], text),
+                    self._payload(outcome.values if isinstance(outcome, VideoFeatures) else None),
+                )
                 for key, outcome in wanted.items()
             ]
         )
         return failures
+
+    def adopt(self, rows: Iterable[tuple[Row, Values | None]]) -> None:
+        """Keep rows of another output, with all that is known of them, as if they had been computed for this one.
+
+        Args:
+            rows: of videos in the list; with values where they are `done`.
+
+        Raises:
+            WriteError, OutputError: as in `commit`.
+        """
+        self._require_open()
+        for batch in _batches(rows):
+            if self._sink.in_place:
+                batch = self._adopt_in_place(batch)
+            self._put([(row, self._payload(values)) for row, values in batch])
+
+    def _adopt_in_place(self, batch: list[tuple[Row, Values | None]]) -> list[tuple[Row, Values | None]]:
+        outcomes: dict[str, Outcome] = {}
+        for row, values in batch:
+            outcomes[row.key] = row.to_failure("") if values is None else row.to_features(values, "")
+        refused = {failure.key: failure for failure in self._put_in_place(outcomes, batch[0][0].session)}
+        videos = self._index.videos
+        return [
+            (Row.of(refused[row.key], videos[self._position_of(row.key)], row.session), None)
+            if row.key in refused
+            else (row, values)
+            for row, values in batch
+        ]
 
     def finalize(self, *, timeout: float = 600.0, poll: float = 0.2) -> Summary | None:
         """Merge what all ranks committed into the output and its manifest, and remove the databases.
@@ -304,10 +338,8 @@ class RunStore:
                 self._sink.delete(outcome.key)
         return [VideoFailure(f.key, f.encoder, errors[f.key]) for f in features if f.key in errors]
 
-    def _payload(self, outcome: Outcome) -> bytes | None:
-        return (
-            as_little_endian(outcome.values) if isinstance(outcome, VideoFeatures) and not self._sink.in_place else None
-        )
+    def _payload(self, values: Values | None) -> bytes | None:
+        return None if values is None or self._sink.in_place else as_little_endian(values)
 
     def _remove_unreadable(self) -> None:
         """After `restart`: remove databases that are damaged, and can neither be read nor written."""
@@ -384,18 +416,18 @@ class RunStore:
 
     def _take_over(self) -> None:
         """Move what stands in the finished output into the database, before the output is replaced."""
-        batch: list[tuple[Row, bytes | None]] = []
         gone: list[Row] = []
-        for position, row, values in self._in_output():
-            row = row.with_stamp(self._index.videos[position])
-            if row.status == "done" and (isinstance(values, Unreadable) or row.problem_of(values)):
-                gone.append(row)
-                continue
-            batch.append((row, as_little_endian(np.asarray(values, row.dtype)) if row.status == "done" else None))
-            if len(batch) == _ROWS_PER_COMMIT:
-                self._put(batch, fresh=False)
-                batch = []
-        self._put(batch, fresh=False)
+
+        def intact() -> Iterator[tuple[Row, Values | None]]:
+            for position, row, values in self._in_output():
+                if row.status == "done" and (isinstance(values, Unreadable) or row.problem_of(values)):
+                    gone.append(row)
+                else:
+                    values = np.asarray(values, row.dtype) if row.status == "done" else None
+                    yield row.with_stamp(self._index.videos[position]), values
+
+        for batch in _batches(intact()):
+            self._put([(row, self._payload(values)) for row, values in batch], fresh=False)
         self._put([(replace(row, status="void"), None) for row in gone])
         self._require_none_gone([row.key for row in gone])
 
@@ -435,7 +467,7 @@ class RunStore:
         # An earlier manifest must not stand beside a later output, should the process be killed in between.
         if self._sink.in_place:
             self._set_manifest_aside()
-            self._delete_absent()
+            self._sink.delete_others([video.key for video in self._index.videos], self._index.absent)
         else:
             remove(self._files.manifest)
         self._sink.finalize(self._rows_of_output())
@@ -467,18 +499,6 @@ class RunStore:
         if values is None or isinstance(values, Unreadable):
             self._require_none_gone([row.key])
         return np.asarray(values, row.dtype)
-
-    def _delete_absent(self) -> None:
-        """Remove the files of videos that are not in the list any more."""
-        kept = set(self._index.shared_names.values())
-        for key in self._index.absent:
-            if key not in kept:
-                try:
-                    self._sink.delete(key)
-                except WriteError:
-                    raise
-                except (OutputError, UsageError):  # it leads out of the output, so it never was a video's
-                    continue
 
     # --- the store itself -----------------------------------------------------------------------------------------
 
@@ -538,6 +558,20 @@ def _remove_unused(files: RunFiles, created: Sequence[Path]) -> None:
         for folder in created:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _batches(rows: Iterable[tuple[Row, Values | None]]) -> Iterator[list[tuple[Row, Values | None]]]:
+    """The rows, as many at a time as are committed together."""
+    batch: list[tuple[Row, Values | None]] = []
+    size = 0
+    for row, values in rows:
+        batch.append((row, values))
+        size += 0 if values is None else values.nbytes
+        if len(batch) == _ROWS_PER_COMMIT or size >= _BYTES_PER_COMMIT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _as_far_as_readable(sink: Sink, keys: Iterator[str]) -> Iterator[Any]:

@@ -96,12 +96,25 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         """The videos without features."""
         return _Failures(self)  # made each time: kept here, it would hold the files until cycles are collected
 
+    @property
+    def positional(self) -> bool:
+        """Whether the output itself holds no keys."""
+        return self._sink.positional
+
     def __getitem__(self, key: str) -> VideoFeatures:
         """The features of a video."""
         row, values = self.row(key), self._values(key)
         if values is None or isinstance(values, Unreadable):
             found = "none" if values is None else values.reason
             raise OutputError(f"{self.out}, {key!r}", expected="the features of this video", found=found)
+        return self.features_of(key, row, values)
+
+    def features_of(self, key: str, row: Row | None, values: Any) -> VideoFeatures:
+        """What was read of a video, as features.
+
+        Raises:
+            OutputError: the values are no numbers.
+        """
         array = _as_floats(values, f"{self.out}, {key!r}", None if row is None else row.dtype)
         encoder = str(self.header.get("encoder", ""))
         if row is not None:
@@ -136,18 +149,24 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         row = self.row(key) or Row(key, status, None, "{}")
         return row.to_line(place.position, 0)
 
-    def problem(self, key: str) -> str | None:
-        """What is wrong with the features of a video, compared with what was committed; None if nothing is."""
+    def checked(self, key: str) -> tuple[Row | None, Any]:
+        """The row of a video, and its values; an `Unreadable` where they are not those that were committed."""
         row = self.row(key)
         try:
             values = self._values(key)
         except OutputError as error:
-            return str(error)
+            return row, Unreadable(str(error))
         if values is None:
-            return "has no features, though it is finished"
-        if isinstance(values, Unreadable):
-            return values.reason
-        return None if row is None else row.problem_of(values)
+            return row, Unreadable("has no features, though it is finished")
+        if isinstance(values, Unreadable) or row is None:
+            return row, values
+        problem = row.problem_of(values)
+        return row, values if problem is None else Unreadable(problem)
+
+    def problem(self, key: str) -> str | None:
+        """What is wrong with the features of a video, compared with what was committed; None if nothing is."""
+        _, values = self.checked(key)
+        return values.reason if isinstance(values, Unreadable) else None
 
     def row(self, key: str) -> Row | None:
         """What was kept of a video, with or without features; None where another program wrote the output."""
@@ -298,6 +317,7 @@ def _finished(sink: Sink, files: RunFiles) -> _Contents:
     except BaseException:
         manifest.close()
         raise
+    sink = sink.for_keys(itertools.chain(*places.values()))
     notes = []
     count = len(places["done"]) + len(places["failed"])
     if manifest.videos != count:
@@ -333,6 +353,9 @@ def _unfinished(sink: Sink, files: RunFiles) -> _Contents | None:
         failed: dict[str, _Place] = {}
         for position, (source_number, entry) in enumerate(chosen.values()):
             (done if entry.status == "done" else failed)[entry.key] = _Place(source_number, entry.number, position)
+        sink = sink.for_keys(chosen)
+        if isinstance(sink, FolderSink):  # with a list that is not known here, others may have kept their suffix
+            sink = replace(sink, whole=sink.whole.union(key for key in done if not sink.holds(key)))
         header = _header(readers, identity, sink)
         notes = ["The run is not finished: this is what is committed. Run the same command again to go on."]
         stack.pop_all()

@@ -26,8 +26,8 @@ def verify(out: Path | str | Sink) -> list[str]:
 
     Checks that the manifest covers every video of the list once and in order (by its digest), that its recipe and
     counts are those that it announces, and that the output covers the same videos: for each the shape, that values are
-    finite, and the hash; and that there are no other features. Runs no code from the files. Memory does not grow with
-    a folder, unless there are other features in it; a list in one file is held in memory.
+    finite, and the hash; and that there are no other features. Runs no code from the files. Of a folder, the
+    names are in memory; a list in one file is in memory as a whole.
 
     Of a run that is under way or was interrupted, what is committed is checked; one line says that it is not finished.
 
@@ -81,6 +81,7 @@ def _output_problems(sink: Sink, manifest: Manifest) -> Iterator[str]:
     def keys() -> Iterator[str]:
         return (str(line["name"]) for _, line in manifest.lines())
 
+    sink = sink.for_keys(keys())
     try:
         values = sink.read(keys())
     except OutputError as error:

@@ -46,6 +46,7 @@ EXTRAS = {
     "umap": ("umap", "vidfeat report --map umap"),
     "nvdec": ("torchcodec", "vidfeat extract --decoder nvdec"),
     "hdf5": ("h5py", "outputs named .h5 or .hdf5"),
+    "parquet": ("pyarrow", "outputs named .parquet"),
 }
 """For each extra of the package: the module that it installs, and its purpose."""
 

@@ -1,0 +1,52 @@
+"""`vidfeat convert`: write the features of an output again, in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidfeat.cli import options
+from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
+
+
+@click.command(
+    cls=options.Command,
+    interrupted="interrupted; what is converted is kept, run the same command again to go on",
+    short_help="Write the features of an output again, in another format.",
+    epilog="The formats are those of vidfeat extract.",
+)
+@click.argument("source", metavar="OUT")
+@click.argument("out", metavar="NEW_OUT")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16"]), help="Number format of the new output (default: the same)."
+)
+@options.video_list
+@options.video_root
+@click.option("--restart", is_flag=True, help="Replace what is at NEW_OUT.")
+@options.quiet("Show failures only.")
+def convert(
+    source: str, out: str, dtype: Any, video_list: str | None, video_root: Path | None, restart: bool, quiet: bool
+) -> int:
+    """Write the features of an output again, in another format or number format, with times, failures and manifest.
+
+    OUT is an output of vidfeat extract, finished or not, or a file of another program. One that holds a list without
+    names, as MMAction2 writes it, needs --video-list, the list it was made with.
+    """
+    ctrl_c.begin_work("numpy")
+    import vidfeat
+    from vidfeat.videos import read_list
+
+    names = None if video_list is None else [video.key for video in read_list(Path(video_list), video_root)]
+    found = vidfeat.convert(
+        source, out, dtype=dtype, names=names, restart=restart, quiet=quiet, wording=options.spell_as_flags
+    )
+    if not quiet:
+        more = "".join(
+            f", {count} {what}"
+            for count, what in ((found.failed, "failed before"), (found.unreadable, "cannot be converted"))
+            if count
+        )
+        echo(f"{found.converted} of {found.videos} videos in {found.out}{more}", err=True)
+    return EXIT_SOME_FAILED if found.unreadable else 0
