@@ -6,12 +6,12 @@ import dataclasses
 from fractions import Fraction
 
 import av
-import av.filter
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from video.video_files import filtered
 from vidfeat import UsageError, Windows
 from vidfeat.preprocessing.grid import PADDING
 from vidfeat.preprocessing.sampling import WindowSampling
@@ -19,37 +19,20 @@ from vidfeat.recipe import part_from_json, part_to_json
 from vidfeat.video import Timeline
 
 
-def ffmpeg_fps(ticks: list[int], time_base: Fraction, last_ticks: int, fps: str) -> list[tuple[float, int]]:
+def ffmpeg_fps(ticks: list[int], time_base: Fraction, last_ticks: int, fps: str) -> list[tuple[int, int]]:
     """What libavfilter's filter `fps` puts out: presentation time in frames of the new rate, and source frame."""
-    graph = av.filter.Graph()
-    source = graph.add_buffer(width=4, height=4, format="gray", time_base=time_base)
-    rate = graph.add("fps", fps)
-    sink = graph.add("buffersink")
-    source.link_to(rate)
-    rate.link_to(sink)
-    graph.configure()
-    found: list[tuple[float, int]] = []
-
-    def pull() -> None:
-        while True:
-            try:
-                frame = sink.pull()
-            except (av.BlockingIOError, av.EOFError):
-                return
-            low, high = frame.to_ndarray()[0, :2].tolist()
-            assert frame.pts is not None
-            found.append((frame.pts, high * 256 + low))
-
+    frames = []
     for number, tick in enumerate(ticks):
         picture = np.zeros((4, 4), np.uint8)
         picture[0, :2] = number % 256, number // 256
         frame = av.VideoFrame.from_ndarray(picture, format="gray")
         frame.pts, frame.time_base = tick, time_base
         frame.duration = ticks[number + 1] - tick if number + 1 < len(ticks) else last_ticks
-        source.push(frame)
-        pull()
-    source.push(None)
-    pull()
+        frames.append(frame)
+    found = []
+    for frame in filtered(frames, time_base, "fps", fps):
+        low, high = frame.to_ndarray()[0, :2].tolist()
+        found.append((frame.pts, high * 256 + low))
     return found
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 import numpy as np
 
 from vidfeat.video import Frame
@@ -86,3 +87,56 @@ def cut(source: Path, target: Path, share: float) -> Path:
     data = source.read_bytes()
     target.write_bytes(data[: int(len(data) * share)])
     return target
+
+
+# --- videos that show the numbers of their frames ---------------------------------------------------------------------
+
+BITS, BLOCK = 12, 16
+
+
+def write_numbered(path: Path, seconds: Sequence[float]) -> Path:
+    """A video whose frame i is shown from `seconds[i]` on, and has the bits of i as white and black blocks."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "2", "g": "12"})
+        stream.width, stream.height, stream.pix_fmt = BITS * BLOCK, 2 * BLOCK, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        for number, second in enumerate(seconds):
+            bits = np.array([255 * (number >> bit & 1) for bit in range(BITS)], np.uint8)
+            image = np.repeat(np.repeat(bits[None, :, None], BLOCK, axis=1), 3, axis=2)
+            frame = av.VideoFrame.from_ndarray(np.repeat(image, 2 * BLOCK, axis=0), format="rgb24")
+            frame.pts, frame.time_base = round(second * 90000), Fraction(1, 90000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def numbers_in(pixels: np.ndarray) -> np.ndarray:
+    """The numbers that frames show: int64 `[N]` of uint8 `[N, H, W, 3]`."""
+    blocks = pixels.reshape(*pixels.shape[:-3], pixels.shape[-3], BITS, -1).mean(axis=(-3, -1))
+    return ((blocks > 127) << np.arange(BITS)).sum(axis=-1)
+
+
+def filtered(frames: Iterable[av.VideoFrame], time_base: Fraction, name: str, options: str) -> Iterator[av.VideoFrame]:
+    """Frames through a filter of libavfilter."""
+    graph, source = av.filter.Graph(), None
+    for frame in frames:
+        if source is None:
+            size = {"width": frame.width, "height": frame.height}
+            source = graph.add_buffer(**size, format=frame.format.name, time_base=time_base)
+            made, sink = graph.add(name, options), graph.add("buffersink")
+            source.link_to(made)
+            made.link_to(sink)
+            graph.configure()
+        source.push(frame)
+        yield from _pulled(sink)
+    assert source is not None
+    source.push(None)
+    yield from _pulled(sink)
+
+
+def _pulled(sink: Any) -> Iterator[av.VideoFrame]:
+    while True:
+        try:
+            yield sink.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
