@@ -115,11 +115,9 @@ class Job:
         ):
             raise UsageError("decode_processes", expected="a whole number above 0", found=f"{self.decode_processes}")
         if self.layout is not None:
-            from vidfeat.formats.layouts import LAYOUTS
+            from vidfeat.formats.layouts import require_layout
 
-            if self.layout not in LAYOUTS:
-                raise UsageError("layout", expected=f"one of {', '.join(LAYOUTS)}", found=repr(self.layout))
-            self._set("dtype", LAYOUTS[self.layout].dtype or self.dtype)
+            self._set("dtype", require_layout(self.layout).dtype or self.dtype)
         if self.out is not None:
             self.sinks()
 
@@ -149,9 +147,9 @@ class Job:
         """
         outs = self._outs()
         if self.layout is not None:
-            from vidfeat.formats.layouts import open_layout
+            from vidfeat.formats.layouts import Rows, open_layout
 
-            return open_layout(self.layout, outs, self._encoders)
+            return open_layout(self.layout, outs, tuple(map(Rows.of, self._encoders)))
         from vidfeat.formats import open_sink
 
         return tuple(map(open_sink, outs))

@@ -18,8 +18,8 @@ import vidfeat
 from formats.layout_readers import READERS
 from video.video_files import RATE, write_video
 from vidfeat import Encoder, Job, Pooling, UsageError, VideoFeatures, load, run, stream, verify
-from vidfeat.cli.extract import LAYOUTS as NAMES_IN_HELP
 from vidfeat.cli.main import main
+from vidfeat.cli.options import LAYOUTS as NAMES_IN_HELP
 from vidfeat.engine.executor import LocalExecutor
 from vidfeat.execution import worker_for
 from vidfeat.formats.layouts import LAYOUTS
@@ -353,3 +353,23 @@ def test_the_command(
     assert seconds == pytest.approx([14.5 / 12.5, 30.5 / 12.5])
     assert main([*words, "--stride", "2s"]) == 2
     assert "Give --stride in frames, or --fps with it." in capsys.readouterr().err
+
+
+def test_another_output_becomes_one(tiny: Encoder, videos: Path, compute: Compute, tmp_path: Path) -> None:
+    executor, computed = compute(tiny, EVERY_4TH, None)
+    run(Job(videos=videos, encoders=tiny, grid=EVERY_4TH, out=tmp_path / "f.npz"), quiet=True, executor=executor)
+    for layout in ("actionformer", "opentad"):
+        found = vidfeat.convert(tmp_path / "f.npz", tmp_path / layout, layout=layout)
+        assert (found.converted, found.failed) == (2, 1)
+        assert verify(tmp_path / layout) == []
+        for video, features in computed.items():
+            rows, _ = READERS[layout](found.config_lines, tmp_path / layout, video, RATE)
+            assert np.array_equal(rows, features.values)
+    resized = vidfeat.convert(tmp_path / "opentad", tmp_path / "bmn", layout="bmn")
+    assert [features.values.shape for features in load(resized.out).values()] == [(100, 32)] * 2
+    assert verify(resized.out) == []
+    assert (tmp_path / "bmn" / "missing_files.txt").read_text() == "video_val_3\n"
+    with pytest.raises(UsageError, match="those of bmn"):
+        vidfeat.convert(tmp_path / "bmn", tmp_path / "again", layout="opentad")
+    with pytest.raises(UsageError, match="24 fps"):
+        vidfeat.convert(tmp_path / "f.npz", tmp_path / "again", layout="lstr")

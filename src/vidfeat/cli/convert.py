@@ -22,12 +22,20 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16"]), help="Number format of the new output (default: the same)."
 )
+@options.layout
 @options.video_list
 @options.video_root
 @click.option("--restart", is_flag=True, help="Replace what is at NEW_OUT.")
 @options.quiet("Show failures only.")
 def convert(
-    source: str, out: str, dtype: Any, video_list: str | None, video_root: Path | None, restart: bool, quiet: bool
+    source: str,
+    out: str,
+    dtype: Any,
+    layout: str | None,
+    video_list: str | None,
+    video_root: Path | None,
+    restart: bool,
+    quiet: bool,
 ) -> int:
     """Write the features of an output again, in another format or number format, with times, failures and manifest.
 
@@ -40,7 +48,14 @@ def convert(
 
     names = None if video_list is None else [video.key for video in read_list(Path(video_list), video_root)]
     found = vidfeat.convert(
-        source, out, dtype=dtype, names=names, restart=restart, quiet=quiet, wording=options.spell_as_flags
+        source,
+        out,
+        dtype=dtype,
+        layout=layout,
+        names=names,
+        restart=restart,
+        quiet=quiet,
+        wording=options.spell_as_flags,
     )
     if not quiet:
         more = "".join(
@@ -49,4 +64,6 @@ def convert(
             if count
         )
         echo(f"{found.converted} of {found.videos} videos in {found.out}{more}", err=True)
+        if found.config_lines:
+            click.echo(found.config_lines)
     return EXIT_SOME_FAILED if found.unreadable else 0

@@ -15,11 +15,6 @@ from vidfeat.errors import UsageError
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Launcher
 
-LAYOUTS = (
-    "actionformer opentad tridet bmn gtad moment-detr lighthouse lstr ms-tcn rtfm howto100m videomae-tad mmaction2"
-).split()
-"""The names of `vidfeat.formats.layouts.LAYOUTS`, which is not imported for `--help`."""
-
 INTERRUPTED = "interrupted; what is finished is kept, run the same command again to go on"
 
 MOST_PREWARMED = 4
@@ -27,11 +22,7 @@ MOST_PREWARMED = 4
 
 run_options = options.together(
     options.computation,
-    click.option(
-        "--layout",
-        type=click.Choice(LAYOUTS),
-        help="Write OUT as this training code reads it, and print the lines for its config.",
-    ),
+    options.layout,
     options.choice(
         *("--launcher", "none", "pytorch", "slurm", "mpi"),
         help="What started this process as one of several that share the list (default: none).",

@@ -233,6 +233,19 @@ def out(words: str, *, required: bool = False) -> Callable[[Function], Function]
     return click.option("-o", "--out", required=required, metavar="OUT", help=words)
 
 
+LAYOUTS = (
+    "actionformer opentad tridet bmn gtad moment-detr lighthouse lstr ms-tcn rtfm howto100m videomae-tad mmaction2"
+).split()
+"""The names of `vidfeat.formats.layouts.LAYOUTS`, which is not imported for `--help`."""
+
+layout = click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Write a folder as this training code reads it, and print the lines for its config.",
+)
+"""The code that an output is for."""
+
+
 def checkpoint(words: str) -> Callable[[Function], Function]:
     """The weights."""
     return click.option("--checkpoint", metavar="PATH_OR_URL", help=words)

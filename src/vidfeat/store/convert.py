@@ -14,6 +14,7 @@ from vidfeat.engine.progress import Progress
 from vidfeat.errors import OutputError, UsageError, VideoError
 from vidfeat.features import Dtype, Values, VideoFailure
 from vidfeat.formats import Sink, Unreadable, open_sink
+from vidfeat.formats.layouts import Rows, open_layout, require_layout
 from vidfeat.store.files import RunFiles
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.rows import Row, to_kept
@@ -40,6 +41,7 @@ class Conversion:
             has them as failures.
         out: the new output.
         notes: what is noteworthy of the source.
+        config_lines: as in `Summary`.
     """
 
     videos: int
@@ -48,6 +50,7 @@ class Conversion:
     unreadable: int
     out: Path
     notes: tuple[str, ...]
+    config_lines: str = ""
 
 
 def convert(
@@ -55,6 +58,7 @@ def convert(
     out: Path | str | Sink,
     *,
     dtype: Dtype | None = None,
+    layout: str | None = None,
     names: Sequence[str] | None = None,
     restart: bool = False,
     quiet: bool = True,
@@ -70,6 +74,7 @@ def convert(
         source: what `load` takes: an output, finished or not, of this version or 0.1, or of another program.
         out: the new output, in any format.
         dtype: its number format; that of the source where None.
+        layout: the code that `out` is for, as in `Job`.
         names: the keys of the videos, in their order, for a list of another program that has none, such as a pickle of
             MMAction2.
         restart: replace what is at `out`.
@@ -83,12 +88,16 @@ def convert(
     """
     if dtype not in (None, *get_args(Dtype)):
         raise UsageError("dtype", expected=" or ".join(get_args(Dtype)), found=repr(dtype))
-    sink = out if isinstance(out, Sink) else open_sink(out)
     with load(source) as stored:
+        if layout is not None:
+            dtype = require_layout(layout).dtype or dtype
+            (sink,) = open_layout(layout, [str(out)], [Rows.from_header(stored.header)])
+        else:
+            sink = out if isinstance(out, Sink) else open_sink(out)
         keys = _keys_of(stored, names)
         _require_new(stored, sink, restart=restart)
         identity, description = _provenance_of(stored)
-        identity = replace(identity, dtype=dtype or identity.dtype)
+        identity = replace(identity, dtype=dtype or identity.dtype, layout=layout or identity.layout)
         refs = [VideoRef(key, _NOWHERE, row.segment if (row := stored.row(old)) else None) for old, key in keys.items()]
         with RunStore.open(sink, identity, refs, description=description, restart=restart) as store:
             store.pin_backend(stored.header.get("backend"))
@@ -97,11 +106,12 @@ def convert(
                 for note in stored.notes:
                     progress.note(f"{stored.out}: {note}")
                 wanted = ((old, key) for old, key in keys.items() if key in pending)
-                store.adopt(_require_any(stored, _rows(stored, wanted, identity.dtype, progress)))
+                store.adopt(_require_any(stored, _rows(stored, wanted, sink, identity.dtype, progress)))
             summary = store.finalize()
         assert summary is not None  # as there is one rank
         failed = len(stored.failures)
-        return Conversion(len(keys), summary.done, failed, summary.failed - failed, sink.out, stored.notes)
+        unreadable = summary.failed - failed
+        return Conversion(len(keys), summary.done, failed, unreadable, sink.out, stored.notes, summary.config_lines)
 
 
 def _keys_of(stored: StoredFeatures, names: Sequence[str] | None) -> dict[str, str]:
@@ -149,7 +159,7 @@ def _provenance_of(stored: StoredFeatures) -> tuple[WorkIdentity, dict[str, Any]
 
 
 def _rows(
-    stored: StoredFeatures, keys: Iterator[tuple[str, str]], dtype: str, progress: Progress
+    stored: StoredFeatures, keys: Iterator[tuple[str, str]], sink: Sink, dtype: str, progress: Progress
 ) -> Iterator[tuple[Row, Values | None]]:
     for old, key in keys:
         if old not in stored:
@@ -161,13 +171,16 @@ def _rows(
             kept: Any = VideoFailure(key, "", _unreadable(key, values.reason))
         else:
             features = stored.features_of(old, row, values)
-            kept = to_kept(replace(features, key=key, values=features.values.astype(np.float32, copy=False)), dtype)
+            features = replace(features, key=key, values=features.values.astype(np.float32, copy=False))
+            kept = to_kept(sink.kept(features), dtype)
         made = Row.of(kept, VideoRef(key, _NOWHERE, row.segment if row else None), row.session if row else "{}")
         if isinstance(kept, VideoFailure):
             progress.count(kept)
             yield made, None
         else:
-            yield (made if row is None else replace(row, sha256=made.sha256, dtype=dtype)), kept.values
+            times = {"start_seconds": made.start_seconds, "end_seconds": made.end_seconds}
+            known = made if row is None else replace(row, sha256=made.sha256, shape=made.shape, dtype=dtype, **times)
+            yield known, kept.values
             progress.advance()
 
 
