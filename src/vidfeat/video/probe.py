@@ -201,14 +201,13 @@ def _check_length(video: OpenVideo, packets: _Packets, listed: int, end: End, wh
     if _family(video) in _FRAMES_UP_TO_THE_END and packets.end_byte < video.bytes:
         found = f"a part of one, from byte {packets.end_byte} to {video.bytes}"
         raise _broken(where, "truncated", "whole frames", found)
-    declared = None if end == "open" else _duration_seconds(video)
+    declared = 0.0 if end == "open" else _duration_seconds(video) or 0.0
     there = packets.end_seconds - packets.begin_seconds
-    if declared is not None and there > 0:
+    if declared > 0 and there > 0:
         marked_tolerance, frames_tolerance = max(2.0, declared / 10), 3 / (_frame_rate(video.stream) or 1.0)
         if declared - there > (marked_tolerance if end == "marked" else max(0.5, frames_tolerance)):
             raise _broken(where, "truncated", f"{declared:.3f} s, as its header says", f"{there:.3f} s")
-    verified = end == "marked" or (declared is not None and there > 0)
-    return verified and not packets.ends_in_zeros
+    return (end == "marked" or (declared > 0 and there > 0)) and not packets.ends_in_zeros
 
 
 def _check_index(video: OpenVideo, where: str) -> int:
