@@ -487,7 +487,7 @@ def cases(folder: Path, clips: Sequence[Path]) -> Iterator[Case]:
     files = sound_files(folder, clips)
     pictures = pictures_of(clips[0])
     yield from _broken_bytes(files)
-    yield from _broken_ends({**files, **more_files(folder, files, pictures)})
+    yield from _broken_ends(files, more_files(folder, files, pictures))
     yield from _broken_packets(files)
     yield from _wrong_names(files)
     yield from _odd_streams(files, pictures)
@@ -509,11 +509,11 @@ def _broken_bytes(files: dict[str, Path]) -> Iterator[Case]:
             yield Case(f"{stem}_{change.__name__}{suffix}", "moved bytes", damaged(source, change, name))
 
 
-def _broken_ends(files: dict[str, Path]) -> Iterator[Case]:
-    for name, source in files.items():
+def _broken_ends(files: dict[str, Path], more: dict[str, Path]) -> Iterator[Case]:
+    for name, source in {**files, **more}.items():
         for percent in (20, 45, 50, 70, 90):
             for how, change in (("zeros", zero_from), ("cut", cut_to)):
-                if how == "zeros" or name not in ENCODINGS:  # those are cut elsewhere
+                if how == "zeros" or name in more:  # the others are cut in `_broken_bytes`
                     write = damaged(source, change(percent), "")
                     yield Case(f"{source.stem}_{how}{percent}{source.suffix}", f"{how} at the end", write, FRAMES)
 

@@ -30,6 +30,7 @@ from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
 from vidfeat.store import verify
 from vidfeat.video import VideoInfo, probe
+from vidfeat.video.probe import to_upright, upright
 from vidfeat.videos import VideoRef
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def linear_decode(path: Path, *, keep: bool = False) -> Truth:
                 if frame.is_corrupt:
                     return Truth(frames, False)
                 kept += [frame] * keep
-                frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+                frames.append(upright(frame.to_ndarray(format="rgb24"), *to_upright(frame)))
     except (av.error.FFmpegError, ValueError, AttributeError):  # not a video, or one without a stream that is known
         return Truth(frames, False)
     return Truth(frames, True)

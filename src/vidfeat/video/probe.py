@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import struct
 from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -87,12 +89,28 @@ def frame_clock(video: OpenVideo) -> FrameClock:
     return FrameClock(time_base, _frame_rate(video.stream))
 
 
-def upright_quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns counterclockwise, 0 to 3, after which a decoded frame stands upright.
+def to_upright(frame: VideoFrame) -> tuple[int, bool]:
+    """What makes a decoded frame stand upright, as its display matrix says.
 
-    Angles between quarter turns go to the nearest one.
+    Of a matrix that is neither a rotation by quarter turns nor one after mirroring, the angle goes to the nearest
+    quarter turn, and scale and shear are ignored.
+
+    Returns:
+        Quarter turns counterclockwise, 0 to 3, and whether the frame is mirrored from left to right before them.
     """
-    return round(frame.rotation / 90) % 4
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    mirrored = a * d < b * c
+    # The angle by which the first row of the matrix turns; as in FFmpeg's autorotation, of columns of equal length.
+    turns = round(2 / math.pi * -math.atan2(b * math.hypot(a, c), a * math.hypot(b, d))) % 4
+    return (turns + 2 * mirrored) % 4, mirrored
+
+
+def upright(pixels: npt.NDArray[np.uint8], turns: int, mirrored: bool) -> npt.NDArray[np.uint8]:
+    """The pixels `[H, W, 3]` of a frame, mirrored and turned by `to_upright`; C-contiguous."""
+    return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
 
 
 @dataclass
@@ -224,7 +242,7 @@ def describe_stream(
     """Describe an open video by its headers, its first frame, and the times of its frames."""
     check_frame_size(first.width, first.height, where, "open")
     stream = video.stream
-    turns = upright_quarter_turns(first)
+    turns, mirrored = to_upright(first)
     width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
     fps, duration_seconds = _frame_rate(stream), _duration_seconds(video)
     return VideoInfo(
@@ -237,6 +255,7 @@ def describe_stream(
         width=width,
         height=height,
         rotation=turns * 90,
+        mirrored=mirrored,
         fps=fps,
         start_seconds=_seconds(stream, stream.start_time),
         duration_seconds=duration_seconds,
