@@ -14,7 +14,7 @@ from vidfeat.videos import LONGEST_NAME, expand
 WORDS = [
     *b"../ / // ./ .. ~ ~root/a.mp4 # -i \\ * ? [a] a.mp4 b/c.avi 1 7 +3 -2 0x1 %s $HOME file:// http://a/b.mp4".split(),
     *(b"\n", b"\r\n", b"\r", b"\t", b" ", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xff\xfea\0", b"a" * 5000, b"\n" * 300),
-    *("\u202e", "\u2028", "\u0085", "\x1b[2J", "é鍵🔑", "e\u0301.mp4", "\ufeff"),
+    *(text.encode() for text in ("\u202e", "\u2028", "\u0085", "\x1b[2J", "é鍵🔑", "e\u0301.mp4", "\ufeff")),
 ]
 
 
@@ -44,8 +44,7 @@ class ListTarget:
 
     def mutate(self, rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         """Anywhere."""
-        words = [word.encode() if isinstance(word, str) else word for word in WORDS]
-        return fuzzing.change_bytes(rng, data, words, others)
+        return fuzzing.change_bytes(rng, data, WORDS, others)
 
     def read(self, path: Path) -> str:
         """Read with the root, or without where it is refused with it."""

@@ -101,7 +101,7 @@ def _pickles() -> list[bytes]:
 
 def _zip_files() -> list[bytes]:
     stream = io.BytesIO()
-    np.savez(stream, **dict(zip("abc", ROWS, strict=True)))
+    np.savez(stream, a=ROWS[0], b=ROWS[1])
     return [stream.getvalue()]
 
 

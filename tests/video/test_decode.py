@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import re
 from pathlib import Path
@@ -180,6 +181,18 @@ def test_what_a_display_matrix_says(
     assert (info.rotation, info.mirrored) == (rotation, mirrored)
     assert VideoInfo.from_json(info.to_json()) == dataclasses.replace(info, packets=None)
     assert len(list(decode(path, [0], info))) == 1
+
+
+def test_a_frame_that_was_looked_at_is_freed(tmp_path: Path) -> None:
+    """Frames that stay in memory until cycles are collected are many, and each is large."""
+    path = write_video(tmp_path / "a.mp4", frames=20)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(decode(path, range(20)))) == 20
+        assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
 
 
 # --- decoding little --------------------------------------------------------------------------------------------------

@@ -98,7 +98,11 @@ def to_upright(frame: VideoFrame) -> tuple[int, bool]:
     Returns:
         Quarter turns counterclockwise, 0 to 3, and whether the frame is mirrored from left to right before them.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    from av.sidedata.sidedata import SideDataContainer
+
+    # Not `frame.side_data`: frame and container would refer to each other, and the frame would stay in memory.
+    container: Any = SideDataContainer
+    matrix = container(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return 0, False
     a, b, _, c, d = struct.unpack_from("=5i", matrix)
@@ -108,7 +112,7 @@ def to_upright(frame: VideoFrame) -> tuple[int, bool]:
     return (turns + 2 * mirrored) % 4, mirrored
 
 
-def upright(pixels: npt.NDArray[np.uint8], turns: int, mirrored: bool) -> npt.NDArray[np.uint8]:
+def upright(pixels: npt.NDArray[Any], turns: int, mirrored: bool) -> npt.NDArray[np.uint8]:
     """The pixels `[H, W, 3]` of a frame, mirrored and turned by `to_upright`; C-contiguous."""
     return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
 
@@ -190,8 +194,9 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
     video.stream.codec_context.thread_count = 1
     reader = picture_reader(codec, video.stream.codec_context.extradata)
     packets = _Packets(TableBuilder(reader))
-    first = None
+    first: VideoFrame | None = None
     frame_seconds = 1.0 / (_frame_rate(video.stream) or 1.0)
+    packet: Packet[Any]
     for packet in video.container.demux():
         packets.note_time(packet, frame_seconds)
         if packet.stream.index != video.stream.index:

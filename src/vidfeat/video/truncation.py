@@ -295,7 +295,7 @@ def _flv_number(metadata: bytes, name: bytes) -> float:
 def _ogg_extent(file: BinaryIO, size: int) -> Extent:
     """Walk the pages; each has a checksum, and each stream has one that is marked as its last."""
     start = 0
-    unfinished = set()
+    unfinished: set[bytes] = set()
     for _ in range(_OGG_MAX_WALK):
         file.seek(start)
         header = file.read(27)
