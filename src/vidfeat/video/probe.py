@@ -196,8 +196,8 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
     packets = _Packets(TableBuilder(reader))
     first: VideoFrame | None = None
     frame_seconds = 1.0 / (_frame_rate(video.stream) or 1.0)
-    packet: Packet[Any]
-    for packet in video.container.demux():
+    of_all_streams: Any = video.container.demux()
+    for packet in of_all_streams:
         packets.note_time(packet, frame_seconds)
         if packet.stream.index != video.stream.index:
             continue
