@@ -14,6 +14,7 @@ import numpy.typing as npt
 from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.npy_array import MOST_BYTES
 from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import Sink, Unreadable
 
@@ -192,6 +193,6 @@ def _array(file: Any, size: int, name: str) -> npt.NDArray[Any] | None:
         return None
     if dataset.external or dataset.is_virtual or dataset.chunks or dataset.dtype.kind != "f":
         raise ValueError("no array of numbers that lies in the file as it is")
-    if dataset.nbytes > size or dataset.id.get_storage_size() != dataset.nbytes:
+    if dataset.nbytes > min(size, MOST_BYTES) or dataset.id.get_storage_size() != dataset.nbytes:
         raise ValueError(f"{dataset.id.get_storage_size()} bytes of numbers instead of {dataset.nbytes}")
     return np.asarray(dataset[()])

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from vidfeat.features import Values
 
+MOST_BYTES = 900_000_000
+"""Largest array that is kept of a video. SQLite takes a billion bytes for a row."""
+
 
 def as_little_endian(values: Values) -> bytes:
     """The values as float32, little endian, in C order: what hashes are taken of and outputs hold."""
@@ -48,6 +51,8 @@ def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
         raise ValueError("an array of objects")
     if there != expected:
         raise ValueError(f"{there} bytes of numbers instead of {expected}")
+    if expected > MOST_BYTES:  # a sparse file can be of any size
+        raise ValueError(f"an array of {expected} bytes")
     return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if in_columns else "C")
 
 

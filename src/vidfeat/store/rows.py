@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vidfeat.errors import OutputError, VideoError
 from vidfeat.features import Outcome, Seconds, Values, VideoFailure, VideoFeatures
+from vidfeat.formats.npy_array import MOST_BYTES
 from vidfeat.video.info import VideoInfo
 from vidfeat.videos import VideoRef
 
@@ -30,8 +31,6 @@ UNKNOWN_SIZE = -1
 """Stands for the size of a file of which no stamp was kept."""
 
 _LONGEST_MESSAGE = 2000
-_MOST_BYTES = 900_000_000
-"""SQLite takes a billion bytes for a row."""
 
 
 class IndexEntry(NamedTuple):
@@ -137,7 +136,7 @@ class Row:
             sha256=str(line["sha256"]) if done else None,
             start_seconds=None if start is None else np.array(start, np.float64),
             end_seconds=None if end is None else np.array(end, np.float64),
-            info=_require_object(line["info"]) if "info" in line else _info_of_version_1(line),
+            info=require_object(line["info"]) if "info" in line else _info_of_version_1(line),
             error=None if done else {str(key): str(text) for key, text in line["error"].items()},
         )
 
@@ -225,12 +224,12 @@ def require_values(features: VideoFeatures) -> VideoFailure | None:
             found=f"{values.dtype} of shape {list(values.shape)}",
         )
     where = features.key if features.info is None else features.info.path
-    if values.nbytes > _MOST_BYTES:
+    if values.nbytes > MOST_BYTES:
         error = VideoError(
             where,
             stage="write",
             kind="too_large",
-            expected=f"features of at most {_MOST_BYTES} bytes",
+            expected=f"features of at most {MOST_BYTES} bytes",
             found=f"{values.nbytes} bytes",
             hint="Take fewer windows of this video, or write a folder.",
         )
@@ -291,7 +290,8 @@ def _error_to_json(error: VideoError) -> dict[str, str]:
     }
 
 
-def _require_object(info: Any) -> dict[str, Any] | None:
+def require_object(info: Any) -> dict[str, Any] | None:
+    """What JSON data says of a video, where it is an object or nothing; `ValueError` otherwise."""
     if info is not None and not isinstance(info, dict):
         raise ValueError(f"{info!r:.40} as the info of a video")
     return info
