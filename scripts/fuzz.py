@@ -1,4 +1,6 @@
-"""Fuzz the config parser or the checkpoint reader. Usage: fuzz.py config|checkpoint SECONDS [SEED]
+"""Fuzz a reader of files: configs, checkpoints, lists, outputs. Usage: fuzz.py TARGET SECONDS [SEED]
+
+TARGET is one of `tests/fuzz/targets.py`.
 
 Prints a line every half minute. An input that breaks a rule ends it with code 1 and is kept
 in the folder that is named; so does a crash of the process, which is why the work is done in a child.
@@ -6,12 +8,12 @@ in the folder that is named; so does a crash of the process, which is why the wo
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPORT_EVERY_SECONDS = 30.0
@@ -19,12 +21,10 @@ REPORT_EVERY_SECONDS = 30.0
 
 def work(name: str, seconds: float, seed: int, folder: Path) -> None:
     """Fuzz in this process."""
-    sys.path[:0] = [str(REPOSITORY / "tests" / "fuzz"), str(REPOSITORY / "src")]
-    from fuzz_checkpoint import CheckpointTarget
-    from fuzz_config import ConfigTarget
+    sys.path[:0] = [str(REPOSITORY / folder) for folder in ("tests/fuzz", "tests", "src")]
     from fuzzing import Tally, fuzz
+    from targets import TARGETS
 
-    targets = {"config": ConfigTarget, "checkpoint": CheckpointTarget}
     start = time.monotonic()
     reported = [start]
 
@@ -35,7 +35,7 @@ def work(name: str, seconds: float, seed: int, folder: Path) -> None:
             print(f"{now - start:.0f} s: {_words(tally)}", flush=True)
         return now - start < seconds
 
-    target: Any = targets[name]()
+    target = TARGETS[name]()
     tally = fuzz(target, folder, seed=seed, goes_on=goes_on)
     print(f"{name}, seed {seed}, {time.monotonic() - start:.0f} s: {_words(tally)}, nothing found", flush=True)
 
@@ -52,9 +52,7 @@ def main(name: str, seconds: str, seed: str = "0") -> int:
     if code:
         print(f"found with code {code}: see the input in {folder}", file=sys.stderr)
         return 1
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
     return 0
 
 

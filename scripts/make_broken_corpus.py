@@ -54,6 +54,64 @@ ENCODINGS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
 }
 """Name -> codec, pixel format, options of the codec, options of the container."""
 
+MORE_ENCODINGS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
+    "raw.avi": ("rawvideo", "yuv420p", {}, {}),
+    "raw.mkv": ("rawvideo", "yuv420p", {}, {}),
+    "raw.mov": ("rawvideo", "rgb24", {}, {}),
+    "ffv1.mkv": ("ffv1", "yuv420p", {}, {}),
+    "hevc.mkv": ("libx265", "yuv420p", QUIET, {}),
+    "mpeg4.mkv": ("mpeg4", "yuv420p", {"g": "12"}, {}),
+    "h264.asf": ("libx264", "yuv420p", {"g": "12"}, {}),
+    "flv1.flv": ("flv1", "yuv420p", {}, {}),
+    "vp8.ivf": ("libvpx", "yuv420p", {"cpu-used": "8"}, {}),
+    "vp9.ivf": ("libvpx-vp9", "yuv420p", {"cpu-used": "8"}, {}),
+    "vp8.ogv": ("libvpx", "yuv420p", {"cpu-used": "8"}, {}),
+    "mpeg2.mxf": ("mpeg2video", "yuv422p", {"g": "12"}, {}),
+    "h264.mxf": ("libx264", "yuv420p", {"g": "12"}, {}),
+    "animation.gif": ("gif", "rgb8", {}, {}),
+    "dash.mp4": ("libx264", "yuv420p", {"g": "10"}, {"movflags": "frag_keyframe+empty_moov+dash+global_sidx"}),
+    "no_index.mp4": ("libx264", "yuv420p", {"g": "10"}, {"movflags": "frag_keyframe+empty_moov+skip_trailer"}),
+    "live.mkv": ("libx264", "yuv420p", {"bf": "2", "g": "12"}, {"live": "1"}),
+    "live.webm": ("libvpx", "yuv420p", {"cpu-used": "8"}, {"live": "1"}),
+    "live.flv": ("libx264", "yuv420p", {"g": "12"}, {"flvflags": "no_duration_filesize"}),
+    "h264.m2ts": ("libx264", "yuv420p", {"bf": "2", "g": "12"}, {}),
+    "mpeg1.mpg": ("mpeg1video", "yuv420p", {"g": "12"}, {}),
+    "h264.nut": ("libx264", "yuv420p", {"bf": "2", "g": "12"}, {}),
+    "raw.y4m": ("wrapped_avframe", "yuv420p", {}, {}),
+    "raw.h264": ("libx264", "yuv420p", {"bf": "2", "g": "12"}, {}),
+    "raw.hevc": ("libx265", "yuv420p", QUIET, {}),
+    "raw.h263": ("h263", "yuv420p", {}, {}),
+    "raw.m1v": ("mpeg1video", "yuv420p", {"g": "12"}, {}),
+    "raw.m2v": ("mpeg2video", "yuv420p", {"g": "12"}, {}),
+    "raw.mjpeg": ("mjpeg", "yuvj420p", {}, {}),
+    "raw.obu": ("libsvtav1", "yuv420p", {"preset": "13", "svtav1-params": "lp=1"}, {}),
+    "raw.dv": ("dvvideo", "yuv420p", {}, {}),
+}
+"""More containers, for files that are cut or end in zeros."""
+
+SIZES = {"raw.h263": (176, 144), "raw.dv": (720, 576)}
+"""Sizes of the formats that do not have every size; `WIDTH` and `HEIGHT` otherwise."""
+
+
+def never_closed(name: str, data: bytearray) -> None:
+    """Take out what a writer adds to a file when it is done: the lengths, the durations and the indexes."""
+    if name.endswith(".avi"):
+        del data[data.index(b"idx1") :]
+        for place in (4, data.index(b"movi") - 4, data.index(b"avih") + 24, data.index(b"strh") + 40):
+            data[place : place + 4] = bytes(4)
+    elif name.endswith(".ivf"):
+        data[24:28] = bytes(4)
+    elif name.endswith(".wmv"):
+        properties, packets = data.index(b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"), data.index(b"\x36\x26\xb2\x75")
+        for place in (properties + 40, properties + 56, properties + 64, packets + 16):
+            data[place : place + 8] = bytes(8)
+    elif name.endswith(".mxf"):
+        data[0x2C:0x34] = bytes(8)
+        data[:] = data.replace(b"\2\2\0\x08" + FRAMES.to_bytes(8, "big"), b"\2\2\0\x08" + b"\xff" * 8)
+
+
+NEVER_CLOSED = ("mpeg4.avi", "vp8.ivf", "wmv2.wmv", "mpeg2.mxf")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -63,11 +121,13 @@ class Case:
         name: of the file.
         group: what kind of breakage or oddity it is.
         write: makes it.
+        frames: number of frames of the intact video, where this is a part of one.
     """
 
     name: str
     group: str
     write: Callable[[Path], None]
+    frames: int | None = None
 
 
 # --- sound files ------------------------------------------------------------------------------------------------------
@@ -161,6 +221,16 @@ def flip(count: int, begin: float = 0.0, end: float = 1.0) -> Callable[[bytearra
         for _ in range(count):
             at = chance.randrange(int(len(data) * begin), int(len(data) * end))
             data[at] ^= 1 << chance.randrange(8)
+
+    return change
+
+
+def zero_from(percent: float) -> Callable[[bytearray, random.Random], None]:
+    """Zero all but the first `percent` of the bytes: space was reserved for the file, and the copy broke off."""
+
+    def change(data: bytearray, chance: random.Random) -> None:
+        at = int(len(data) * percent / 100)
+        data[at:] = bytes(len(data) - at)
 
     return change
 
@@ -394,11 +464,30 @@ def sound_files(folder: Path, clips: Sequence[Path]) -> dict[str, Path]:
     return files
 
 
+def more_files(folder: Path, files: dict[str, Path], pictures: list[Picture]) -> dict[str, Path]:
+    """`MORE_ENCODINGS` of the first clip, files that were never closed, and one that ends in black."""
+    more = {}
+    for name, (codec, pixel_format, options, container_options) in MORE_ENCODINGS.items():
+        more[name] = folder / name
+        size = SIZES.get(name, (WIDTH, HEIGHT))
+        encode(folder / name, pictures, codec, pixel_format, options, container_options, size=size)
+    for name in NEVER_CLOSED:
+        data = bytearray({**files, **more}[name].read_bytes())
+        never_closed(name, data)
+        more[f"open_{name}"] = folder / f"open_{name}"
+        more[f"open_{name}"].write_bytes(data)
+    more["black.mov"] = folder / "black.mov"
+    black = [*pictures[:-1], np.zeros_like(pictures[0])]
+    encode(folder / "black.mov", black, "rawvideo", "rgb24", {}, {"movflags": "faststart"})
+    return more
+
+
 def cases(folder: Path, clips: Sequence[Path]) -> Iterator[Case]:
     """All cases, in an order that is always the same; `folder` takes the sound files that they are made of."""
     files = sound_files(folder, clips)
     pictures = pictures_of(clips[0])
     yield from _broken_bytes(files)
+    yield from _broken_ends(files, more_files(folder, files, pictures))
     yield from _broken_packets(files)
     yield from _wrong_names(files)
     yield from _odd_streams(files, pictures)
@@ -418,6 +507,15 @@ def _broken_bytes(files: dict[str, Path]) -> Iterator[Case]:
         yield Case(f"{stem}_zeroend{suffix}", "zeroed block", damaged(source, zero(700, 0.95), ""))
         for change in (remove_block, double_block, swap_blocks, append_noise, prepend_noise):
             yield Case(f"{stem}_{change.__name__}{suffix}", "moved bytes", damaged(source, change, name))
+
+
+def _broken_ends(files: dict[str, Path], more: dict[str, Path]) -> Iterator[Case]:
+    for name, source in {**files, **more}.items():
+        for percent in (20, 45, 50, 70, 90):
+            for how, change in (("zeros", zero_from), ("cut", cut_to)):
+                if how == "zeros" or name in more:  # the others are cut in `_broken_bytes`
+                    write = damaged(source, change(percent), "")
+                    yield Case(f"{source.stem}_{how}{percent}{source.suffix}", f"{how} at the end", write, FRAMES)
 
 
 def _broken_packets(files: dict[str, Path]) -> Iterator[Case]:
@@ -514,18 +612,20 @@ def _edit_lists_and_gaps(files: dict[str, Path]) -> Iterator[Case]:
     yield Case("joined.mpg", "joined", joined(files["mpeg2.mpg"], files["mpeg2.mpg"]))
 
 
-def make(folder: Path, clips: Sequence[Path], *, every: int = 1) -> list[Case]:
-    """Write the corpus, or of each group every `every`-th file and at least one; returns what was written."""
+def make(folder: Path, intact: Path, clips: Sequence[Path], *, every: int = 1) -> list[Case]:
+    """Write the corpus, or of each group every `every`-th file and at least one; returns what was written.
+
+    The files that it is made of are in the folder `intact` afterwards.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     chosen: list[Case] = []
     seen: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as sound:
-        for case in cases(Path(sound), clips):
-            number = seen.get(case.group, 0)
-            seen[case.group] = number + 1
-            if number % every == 0:
-                case.write(folder / case.name)
-                chosen.append(case)
+    for case in cases(intact, clips):
+        number = seen.get(case.group, 0)
+        seen[case.group] = number + 1
+        if number % every == 0:
+            case.write(folder / case.name)
+            chosen.append(case)
     return chosen
 
 
@@ -536,7 +636,7 @@ def main(folder: str, *clips: str) -> int:
             renderer = Path(__file__).resolve().parents[1] / "examples" / "render_clips.py"
             subprocess.run([sys.executable, str(renderer), rendered, "2"], check=True, stdout=subprocess.DEVNULL)
             clips = tuple(map(str, sorted(Path(rendered).rglob("*.mp4"))))
-        for case in make(Path(folder), [Path(clip) for clip in clips]):
+        for case in make(Path(folder), Path(rendered) / "intact", [Path(clip) for clip in clips]):
             print(json.dumps({"file": case.name, "group": case.group}))
     return 0
 

@@ -30,6 +30,7 @@ if sys.platform != "linux":
 KILLS = int(os.environ.get("VIDFEAT_KILLS", "6"))
 OUTPUTS = ["out.pkl", "out"] if os.environ.get("VIDFEAT_SLOW") else ["out.pkl"]
 FAILURES = int(os.environ.get("VIDFEAT_FAILURES", "1000"))
+NUMERICS = {"backend", "samples_per_batch", "cosine_to_fp32"}
 CLIPS = 30
 BROKEN = "clips/broken.mp4"
 
@@ -174,6 +175,8 @@ def test_killed_at_random_moments_the_run_goes_on_to_the_same_bits(name: str, pl
             assert time.monotonic() - begin < 900
         assert process.returncode == 3, stderr_of(out, place)
         assert files_of(out) == files_of(place / "whole" / name)
+        header = json.loads(files_of(out)[f"{name}.manifest.jsonl"].partition(b"\n")[0])
+        assert [set(session["numerics"]) for session in header["sessions"]] == [NUMERICS]
         assert verify(out) == []
         assert witness.committed() == [(CLIPS + 1, CLIPS + 1, CLIPS)]  # each once
         assert not RunFiles(out).folder.exists()

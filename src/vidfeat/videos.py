@@ -110,6 +110,13 @@ class VideoRef:
             }
         )
 
+    @classmethod
+    def of_cut(cls, key: str, uri: str, cut: Cut | None) -> VideoRef:
+        """The video of which this is looked at; the inverse of `cut`."""
+        if cut is None or not has_rows(cut):
+            return cls(key, uri, cut)  # type: ignore[arg-type]
+        return cls(key, uri, segments=tuple(Segment(*part) for part in cut))  # type: ignore[misc]
+
     @property
     def cut(self) -> Cut | None:
         """What is looked at; None for all. Features of one cut are not those of another."""

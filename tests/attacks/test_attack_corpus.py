@@ -29,7 +29,8 @@ from vidfeat.preprocessing.clips import OnCorrupt, PreprocessSpec, read_clips
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import Recipe
 from vidfeat.store import verify
-from vidfeat.video import VideoInfo
+from vidfeat.video import VideoInfo, probe
+from vidfeat.video.probe import to_upright, upright
 from vidfeat.videos import VideoRef
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,10 +74,26 @@ def linear_decode(path: Path, *, keep: bool = False) -> Truth:
                 if frame.is_corrupt:
                     return Truth(frames, False)
                 kept += [frame] * keep
-                frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+                frames.append(upright(frame.to_ndarray(format="rgb24"), *to_upright(frame)))
     except (av.error.FFmpegError, ValueError, AttributeError):  # not a video, or one without a stream that is known
         return Truth(frames, False)
     return Truth(frames, True)
+
+
+UNVERIFIED = {
+    "MPEG-TS": "h264.ts second_h264.ts mpeg2.ts h264.m2ts",
+    "MPEG-PS": "mpeg1.mpg mpeg2.mpg",
+    "NUT": "h264.nut",
+    "DV": "raw.dv",
+    "YUV4MPEG": "raw.y4m",
+    "streams of a codec without a container": "raw.h263 raw.h264 raw.hevc raw.m1v raw.m2v raw.mjpeg raw.obu",
+    "fragmented MP4 without an index": "no_index.mp4",
+    "Matroska, WebM, AVI, ASF, FLV, IVF and MXF whose writer did not finish them": (
+        "live.mkv live.webm open_mpeg4.avi open_wmv2.wmv live.flv open_vp8.ivf open_mpeg2.mxf"
+    ),
+    "uncompressed video whose last picture is black": "black.mov",
+}
+"""What SECURITY.md says of which the length is not verified, and the files of the corpus that are of this kind."""
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +101,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
     folder = tmp_path_factory.mktemp("corpus")
     renderer = REPOSITORY / "examples" / "render_clips.py"
     subprocess.run([sys.executable, renderer, folder / "clips", "2"], check=True, capture_output=True)
-    cases = make(folder / "broken", sorted((folder / "clips").rglob("*.mp4")), every=EVERY)
+    clips = sorted((folder / "clips").rglob("*.mp4"))
+    cases = make(folder / "broken", folder / "intact", clips, every=EVERY)
     return folder / "broken", cases
 
 
@@ -101,8 +119,10 @@ def patience() -> Iterator[None]:
     faulthandler.cancel_dump_traceback_later()
 
 
-def problem_of(path: Path, recipe: Recipe) -> tuple[str, str]:
+def problem_of(path: Path, recipe: Recipe, intact: int | None = None) -> tuple[str, str]:
     """What is wrong with how a file was read, or "", and the outcome in a word.
+
+    With `intact` it is a part of a video of so many frames: either all of them are there, or its length is unverified.
 
     `undefined` is said of files of which FFmpeg itself makes different frames from one time to the next.
     """
@@ -122,6 +142,8 @@ def problem_of(path: Path, recipe: Recipe) -> tuple[str, str]:
         return "too slow", "done"
     truth = linear_decode(path)
     frames = infos[-1].frames
+    if intact is not None and frames < intact and infos[-1].length_verified:
+        return f"{frames} of {intact} frames, taken for all of them", "done"
     if truth.whole and frames != len(truth.frames):
         return f"{frames} frames instead of {len(truth.frames)}", "done"
     if len(infos[-1].timeline) != frames or (np.diff(infos[-1].timeline.pts_seconds) <= 0).any():
@@ -146,7 +168,7 @@ def test_each_gives_the_right_frames_or_a_typed_failure(
     problems, outcomes = {}, collections.defaultdict(collections.Counter)
     descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208
     for case in cases:
-        problem, outcome = problem_of(folder / case.name, recipe)
+        problem, outcome = problem_of(folder / case.name, recipe, case.frames)
         if not problem and outcome != "done" and case.group in MUST_WORK and "x1." not in case.name:
             problem = f"an intact video is {outcome}"
         if problem:
@@ -164,6 +186,24 @@ def test_each_gives_the_right_frames_or_a_typed_failure(
     assert len(cases) >= (500 if SLOW else 50)
     if sys.platform == "linux":
         assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+
+
+def test_security_names_the_videos_of_unverified_length(corpus: tuple[Path, list[Case]]) -> None:
+    """The list is exact: intact files of these kinds are unverified, and those of all others are verified."""
+    sentence = (REPOSITORY / "SECURITY.md").read_text().partition("`length_verified`:")[2].partition(".")[0]
+    assert [" ".join(kind.split()) for kind in sentence.split(";")] == list(UNVERIFIED)
+    infos = {path.name: probe(path) for path in (corpus[0].parent / "intact").iterdir()}
+    unverified = {name for name, info in infos.items() if not info.length_verified}
+    assert unverified == set(" ".join(UNVERIFIED.values()).split())
+    assert len(infos) - len(unverified) > 25
+
+
+def test_the_manifest_says_that_a_length_is_unverified(corpus: tuple[Path, list[Case]], tmp_path: Path) -> None:
+    intact = corpus[0].parent / "intact"
+    files = [Case(name, "", lambda path: None) for name in ("h264.mp4", "h264.ts")]
+    done, out = extract(intact, files, tmp_path, "fail")
+    assert done.returncode == 0, done.stderr
+    assert [video["info"]["length_verified"] for video in manifest(out)] == [True, False]
 
 
 @pytest.fixture(scope="session")

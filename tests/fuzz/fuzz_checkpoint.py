@@ -49,6 +49,9 @@ class CheckpointTarget:
     name = "checkpoint"
     suffix = ".pth"
 
+    def prepare(self, folder: Path) -> None:
+        """Nothing."""
+
     def seeds(self) -> list[bytes]:
         """One file of each format."""
         contents: list[Any] = [

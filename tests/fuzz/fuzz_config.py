@@ -38,6 +38,9 @@ class ConfigTarget:
     name = "config"
     suffix = ".py"
 
+    def prepare(self, folder: Path) -> None:
+        """Nothing."""
+
     def seeds(self) -> list[bytes]:
         """The configs of the repository that stand alone, without a base."""
         examples = [REPOSITORY / "examples" / "tiny_slowonly.py", *(REPOSITORY / "configs").rglob("*.py")]

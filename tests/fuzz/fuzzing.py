@@ -40,6 +40,9 @@ class Target(Protocol):
     name: str
     suffix: str
 
+    def prepare(self, folder: Path) -> None:
+        """Put into the folder what the reader needs beside its input."""
+
     def seeds(self) -> list[bytes]:
         """Valid inputs to begin with."""
 
@@ -68,6 +71,7 @@ def fuzz(target: Target, folder: Path, *, seed: int, goes_on: Callable[[Tally], 
         Finding: the target did what it must not do.
     """
     rng = random.Random(seed)
+    target.prepare(folder)
     pool = target.seeds()
     valid = len(pool)
     path = folder / f"input{target.suffix}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import json
 import re
-import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -13,10 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golden import make_display_matrices
 from video.video_files import pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import UsageError, VideoError
-from vidfeat.video import FrameCountError, Timeline, count_frames, decode, probe, recount, with_exact_frames
+from vidfeat.video import FrameCountError, Timeline, VideoInfo, count_frames, decode, probe, recount, with_exact_frames
 from vidfeat.video.packets import plan_feed
+
+SHOWN: dict[str, dict[str, Any]] = json.loads(
+    Path(make_display_matrices.__file__).with_name("display_matrices.json").read_text()
+)
 
 
 def assert_equals_truth(path: Path, truth: list[np.ndarray]) -> None:
@@ -141,40 +148,51 @@ def test_a_left_generator_closes_its_file(clip: tuple[Path, list[np.ndarray]]) -
 # --- rotation ---------------------------------------------------------------------------------------------------------
 
 
-def rotate(path: Path, matrix: tuple[int, int, int, int]) -> None:
-    """Overwrite the a, b, c, d of the display matrix in the track header."""
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 4 + 40
-    a, b, c, d = (value << 16 for value in matrix)
-    struct.pack_into(">9i", data, at, a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
+@pytest.mark.parametrize("case", SHOWN.values(), ids=SHOWN)
+def test_frames_stand_as_ffmpeg_shows_them(tmp_path: Path, case: dict[str, Any]) -> None:
+    """All eight ways to turn and mirror, and matrices with scale or a little shear."""
+    path = tmp_path / "a.mov"
+    make_display_matrices.write_video(path, case["matrix"])
+    info = probe(path)
+    assert (info.width, info.height) == (case["width"], case["height"])
+    (frame,) = decode(path, [0], info)
+    assert frame.pixels.flags.c_contiguous
+    assert frame.pixels.shape == (case["height"], case["width"], 3)
+    assert frame.pixels.tobytes().hex() == case["rgb"]
+    lying = make_display_matrices.picture()
+    assert np.array_equal(np.rot90(lying[:, ::-1] if info.mirrored else lying, info.rotation // 90), frame.pixels)
 
 
 @pytest.mark.parametrize(
-    ("matrix", "degrees", "turns"),
-    [((1, 0, 0, 1), 0, 0), ((0, 1, -1, 0), 270, 3), ((-1, 0, 0, -1), 180, 2), ((0, -1, 1, 0), 90, 1)],
-)
-def test_frames_stand_upright(tmp_path: Path, matrix: tuple[int, int, int, int], degrees: int, turns: int) -> None:
-    path = write_video(tmp_path / "a.mp4", frames=4)
-    lying = plain_linear_decode(path)
-    rotate(path, matrix)
+    ("matrix", "rotation", "mirrored"),
+    [
+        ((1, 0, 0, 1), 0, False), ((0, 1, -1, 0), 270, False), ((-1, 0, 0, -1), 180, False),
+        ((0, -1, 1, 0), 90, False), ((-1, 0, 0, 1), 0, True), ((1, 0, 0, -1), 180, True), ((0, 1, 1, 0), 90, True),
+        ((1, 0.5, -0.5, 1), 0, False), ((7, 3, -3, 7), 0, False), ((3, 7, -7, 3), 270, False),  # to the nearest
+        ((0, 0, 0, 0), 0, False), ((1, 1, 1, 1), 0, False), ((0, 0, 1, 0), 0, False), ((-32768, 0, 0, 1), 0, True),
+    ],
+)  # fmt: skip
+def test_what_a_display_matrix_says(
+    tmp_path: Path, matrix: tuple[float, float, float, float], rotation: int, mirrored: bool
+) -> None:
+    path = tmp_path / "a.mov"
+    make_display_matrices.write_video(path, matrix)
     info = probe(path)
-    assert info.rotation == degrees
-    assert (info.width, info.height) == ((48, 64) if turns % 2 else (64, 48))
-    for frame in decode(path, range(4), info):
-        assert frame.pixels.flags.c_contiguous
-        assert np.array_equal(frame.pixels, np.rot90(lying[frame.index], turns))
+    assert (info.rotation, info.mirrored) == (rotation, mirrored)
+    assert VideoInfo.from_json(info.to_json()) == dataclasses.replace(info, packets=None)
+    assert len(list(decode(path, [0], info))) == 1
 
 
-@pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
-def test_upright_is_what_opencv_shows(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
-    cv2 = pytest.importorskip("cv2")
-    path = write_video(tmp_path / "a.mp4", frames=1)
-    rotate(path, matrix)
-    shown = cv2.VideoCapture(str(path)).read()[1][..., ::-1]
-    (frame,) = decode(path, [0])
-    assert frame.pixels.shape == shown.shape
-    assert np.abs(frame.pixels.astype(int) - shown).mean() < 1
+def test_a_frame_that_was_looked_at_is_freed(tmp_path: Path) -> None:
+    """Frames that stay in memory until cycles are collected are many, and each is large."""
+    path = write_video(tmp_path / "a.mp4", frames=20)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(decode(path, range(20)))) == 20
+        assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
 
 
 # --- decoding little --------------------------------------------------------------------------------------------------

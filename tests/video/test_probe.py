@@ -43,6 +43,7 @@ def test_every_field_of_a_plain_file(tmp_path: Path) -> None:
         frames_from="packets",
         timeline=Timeline.of_rate(30, 25.0, 1.2),
         modified_ns=path.stat().st_mtime_ns,
+        length_verified=True,
     )
 
 

@@ -14,7 +14,7 @@ from vidfeat.video.truncation import find_truncation
 
 
 def missing_from(data: bytes) -> str | None:
-    return find_truncation(io.BytesIO(data), len(data))
+    return find_truncation(io.BytesIO(data), len(data)).missing
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.npy_array import MOST_BYTES
 from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import Sink, Times, Unreadable, times_of
 
@@ -221,6 +222,6 @@ def _dataset(file: Any, name: str) -> Any:
 def _array(dataset: Any, size: int) -> npt.NDArray[Any]:
     if dataset.external or dataset.is_virtual or dataset.chunks or dataset.dtype.kind != "f":
         raise ValueError("no array of numbers that lies in the file as it is")
-    if dataset.nbytes > size or dataset.id.get_storage_size() != dataset.nbytes:
+    if dataset.nbytes > min(size, MOST_BYTES) or dataset.id.get_storage_size() != dataset.nbytes:
         raise ValueError(f"{dataset.id.get_storage_size()} bytes of numbers instead of {dataset.nbytes}")
     return np.asarray(dataset[()])

@@ -16,6 +16,10 @@ def as_little_endian(values: npt.NDArray[Any]) -> bytes:
     return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+MOST_BYTES = 900_000_000
+"""Largest array that is kept of a video. SQLite takes a billion bytes for a row."""
+
+
 def write_npy(file: IO[bytes], values: npt.NDArray[Any]) -> None:
     """Write an array of version 1.0.
 
@@ -47,6 +51,8 @@ def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
         raise ValueError("an array of objects")
     if there != expected:
         raise ValueError(f"{there} bytes of numbers instead of {expected}")
+    if expected > MOST_BYTES:  # a sparse file can be of any size
+        raise ValueError(f"an array of {expected} bytes")
     return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if in_columns else "C")
 
 

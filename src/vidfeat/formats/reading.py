@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,12 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever reading an output raises into an error that names it.
 
     Raises:
-        OutputError: the block raised something else than that.
+        OutputError: the path is no regular file, such as a pipe or a device, which has no end; the block raised
+            something else than that.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OutputError(str(path), expected="an output that can be read", found="no regular file")
         yield
     except OutputError:
         raise

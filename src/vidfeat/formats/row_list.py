@@ -11,6 +11,7 @@ from vidfeat.features import Values, VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
 from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import Sink
+from vidfeat.hardware import memory_bytes
 
 
 class RowList(Sink):
@@ -45,6 +46,8 @@ class RowList(Sink):
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The rows of the file."""
         with reading(self.out):
+            if (size := self.out.stat().st_size) > memory_bytes():  # it can be sparse
+                raise OutputError(str(self.out), expected="a list that fits into memory", found=f"{size} bytes")
             with self.out.open("rb") as file:
                 rows = self.load(file)
             if not isinstance(rows, list):

@@ -7,9 +7,18 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, ClassVar, final
 
+import numpy as np
+
 from vidfeat.features import Values
 from vidfeat.formats.row_list import RowList
 
+_OF_NUMBERS = b"0123456789+-.,[]~ \t\r\neEnulNULinfaIFA"
+"""What a list of numbers is written with: no strings, mappings, tags and anchors, and no numbers to the base of 60."""
+
+_DEEPEST = 100
+"""Most levels of lists. The parser calls itself for each, and has no limit of its own."""
+
+_INDENTS = re.compile(rb"[- \t]{%d}" % (2 * _DEEPEST))
 _WHOLE_WITH_EXPONENT = re.compile(r"(?<![.\d])(\d+)e")
 
 
@@ -35,8 +44,19 @@ class YamlSink(RowList):
         """The rows as lists of Python floats."""
         import yaml
 
-        # Rows that refer to each other are small in memory until NumPy makes an array of them.
-        if any(b"&" in chunk for chunk in iter(lambda: file.read(1 << 20), b"")):
-            raise yaml.YAMLError("an anchor, which is no part of a list of numbers")
+        _check(file)
         file.seek(0)
         return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _check(file: BinaryIO) -> None:
+    depth, end = 0, b""
+    for chunk in iter(lambda: file.read(1 << 20), b""):
+        if other := chunk.translate(None, _OF_NUMBERS):
+            raise ValueError(f"{other[:20]!r}, which is no part of a list of numbers")
+        signs = np.frombuffer(chunk, np.uint8)
+        depths = depth + np.cumsum((signs == ord("[")).astype(np.int64) - (signs == ord("]")))
+        depths -= np.minimum.accumulate(np.minimum(depths, 0))  # outside lists, a bracket is part of a word
+        if depths.max() > _DEEPEST or _INDENTS.search(end + chunk):
+            raise ValueError(f"more than {_DEEPEST} levels of lists")
+        depth, end = int(depths[-1]), chunk[-2 * _DEEPEST :]

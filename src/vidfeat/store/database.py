@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -18,12 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, WriteError
+from vidfeat.errors import OutputError, WriteError, quote
 from vidfeat.features import Values
 from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.files import KEPT
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, require_dtype, segment_from_json, to_text
+from vidfeat.store.rows import (
+    UNKNOWN_SIZE,
+    IndexEntry,
+    Row,
+    require_dtype,
+    require_object,
+    segment_from_json,
+    to_text,
+)
 from vidfeat.videos import Cut
 
 SCHEMA_VERSION = 1
@@ -44,6 +53,9 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY, start_seconds BLOB, end_seconds BLOB, info TEXT, payload BLOB)""",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+_PINS = "CREATE TABLE pins (identity TEXT PRIMARY KEY, backend TEXT NOT NULL)"
+_KNOWN = {" ".join(text.split()) for text in (*_SCHEMA, _PINS, "CREATE TABLE sqlite_sequence(name,seq)")}
+_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 _KEYS = "utf-8", "surrogateescape"
 """How keys are stored as bytes; SQLite's texts take no bytes of a name that are not UTF-8."""
 
@@ -82,6 +94,7 @@ class Reader:
         if not path.exists():
             raise FileNotFoundError(path)
         with self._errors():
+            _check_journal(path)
             # Not "ro": what a killed process left half written has to be rolled back. Nothing else is written.
             uri = f"{path.absolute().as_uri()}?mode=rw"
             self._connection = sqlite3.connect(
@@ -157,8 +170,8 @@ class Reader:
                 sha256=sha256,
                 start_seconds=None if start is None else np.frombuffer(start, "<f8"),
                 end_seconds=None if end is None else np.frombuffer(end, "<f8"),
-                info=None if info is None else json.loads(info),
-                error=None if error is None else json.loads(error),
+                info=None if info is None else require_object(json.loads(info)),
+                error=None if error is None else require_object(json.loads(error)),
                 dtype=require_dtype(dtype),
             )
 
@@ -325,6 +338,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open a database for writing; create it where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     created = not path.exists()
+    _check_journal(path)
     connection = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         # Committed when the journal is empty on the disk; a folder need not be waited for again.
@@ -372,7 +386,7 @@ def forget_pin(path: Path, identity: WorkIdentity) -> None:
 def _pins(path: Path) -> Iterator[sqlite3.Connection]:
     with _as_write_errors(path), contextlib.closing(connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE IF NOT EXISTS pins (identity TEXT PRIMARY KEY, backend TEXT NOT NULL)")
+        connection.execute(_PINS.replace("TABLE", "TABLE IF NOT EXISTS", 1))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         yield connection
         connection.execute("COMMIT")
@@ -390,7 +404,20 @@ def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
             found=f"version {version}",
             hint="Finish the run with the vidfeat that started it, or start over with `restart=True`.",
         )
+    for kind, name, text in connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
+        if " ".join(str(text).split()) not in _KNOWN:  # views, triggers and computed columns can run for ever
+            raise sqlite3.DatabaseError(f"the {kind} {quote(str(name))}, which vidfeat does not make")
     return True
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a journal that belongs to several databases: its last bytes name a file, which SQLite would remove."""
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.is_file() and journal.stat().st_size:
+        with journal.open("rb") as file:
+            file.seek(-min(len(_SUPER_JOURNAL), journal.stat().st_size), os.SEEK_END)
+            if file.read() == _SUPER_JOURNAL:
+                raise _damaged(path, ValueError("a journal of several databases, which vidfeat does not write"))
 
 
 def _from_text(segment: str | None) -> Cut | None:
@@ -421,7 +448,10 @@ def _as_output_errors(path: Path) -> Iterator[None]:
             found=str(error),
             hint="Correct the permissions, or start over with `restart=True`.",
         ) from error
-    except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (
+        *(sqlite3.DatabaseError, ValueError, TypeError, LookupError, AttributeError, OverflowError),
+        RecursionError,  # JSON with many levels
+    ) as error:
         raise _damaged(path, error) from error
 
 

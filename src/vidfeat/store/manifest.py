@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, segment_from_json,
 MANIFEST_VERSION = 2
 _READABLE = (1, 2)
 _BLOCK = 1 << 14
+_LONGEST_LINE = 1 << 28
 
 
 def header_line(
@@ -83,7 +85,7 @@ class Manifest:
         self.path = path
         with self._errors():
             try:
-                self._file = os.open(path, os.O_RDONLY)
+                self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # which does not wait for the writer of a pipe
             except NotADirectoryError as error:
                 raise FileNotFoundError(path) from error
         try:
@@ -150,6 +152,8 @@ class Manifest:
             return Row.from_line(json.loads(next(self._raw_lines(offset))[1]), self._sessions)
 
     def _read_header(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            raise ValueError("no regular file")
         _, first = next(self._raw_lines(0), (0, b""))
         self._start = len(first)
         header = json.loads(first)
@@ -168,14 +172,19 @@ class Manifest:
 
     def _raw_lines(self, offset: int) -> Iterator[tuple[int, bytes]]:
         """The lines from an offset on. Reads at offsets, so that several may be under way."""
-        rest = b""
+        rest = bytearray()
         while block := os.pread(self._file, _BLOCK, offset + len(rest)):
-            *lines, rest = (rest + block).split(b"\n")
+            rest += block
+            if b"\n" not in block:
+                if len(rest) > _LONGEST_LINE:
+                    raise ValueError(f"a line of more than {_LONGEST_LINE} bytes")
+                continue
+            *lines, rest = rest.split(b"\n")
             for line in lines:
-                yield offset, line + b"\n"
+                yield offset, bytes(line) + b"\n"
                 offset += len(line) + 1
         if rest:
-            yield offset, rest
+            yield offset, bytes(rest)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vidfeat.errors import OutputError, VideoError
 from vidfeat.features import Dtype, Outcome, Seconds, Values, VideoFailure, VideoFeatures
 from vidfeat.formats import as_little_endian
+from vidfeat.formats.npy_array import MOST_BYTES
 from vidfeat.video.info import VideoInfo
 from vidfeat.videos import Cut, VideoRef
 
@@ -31,8 +32,6 @@ UNKNOWN_SIZE = -1
 
 _DTYPES = get_args(Dtype)
 _LONGEST_MESSAGE = 2000
-_MOST_BYTES = 900_000_000
-"""SQLite takes a billion bytes for a row."""
 
 
 class IndexEntry(NamedTuple):
@@ -141,7 +140,7 @@ class Row:
             sha256=str(line["sha256"]) if done else None,
             start_seconds=None if start is None else np.array(start, np.float64),
             end_seconds=None if end is None else np.array(end, np.float64),
-            info=_require_object(line["info"]) if "info" in line else _info_of_version_1(line),
+            info=require_object(line["info"]) if "info" in line else _info_of_version_1(line),
             error=None if done else {str(key): str(text) for key, text in line["error"].items()},
             dtype=require_dtype(line.get("dtype")),
         )
@@ -234,12 +233,12 @@ def to_kept(outcome: Outcome, dtype: str) -> Outcome:
     where = outcome.key if outcome.info is None else outcome.info.path
     with np.errstate(over="ignore"):
         kept = values.astype(dtype, copy=False)
-    if values.nbytes > _MOST_BYTES:
+    if values.nbytes > MOST_BYTES:
         error = VideoError(
             where,
             stage="write",
             kind="too_large",
-            expected=f"features of at most {_MOST_BYTES} bytes",
+            expected=f"features of at most {MOST_BYTES} bytes",
             found=f"{values.nbytes} bytes",
             hint="Take fewer windows of this video, or write a folder.",
         )
@@ -315,7 +314,8 @@ def _error_to_json(error: VideoError) -> dict[str, str]:
     }
 
 
-def _require_object(info: Any) -> dict[str, Any] | None:
+def require_object(info: Any) -> dict[str, Any] | None:
+    """What JSON data says of a video, where it is an object or nothing; `ValueError` otherwise."""
     if info is not None and not isinstance(info, dict):
         raise ValueError(f"{info!r:.40} as the info of a video")
     return info

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from vidfeat.errors import Kind, UsageError, VideoError
 from vidfeat.video.info import Timeline, VideoInfo
 from vidfeat.video.packets import FeedPlan, plan_feed
-from vidfeat.video.probe import codec_name, frame_clock, gives_frame, probe, upright_quarter_turns
+from vidfeat.video.probe import codec_name, frame_clock, gives_frame, probe, to_upright, upright
 from vidfeat.video.salvage import decodable_frames
 from vidfeat.video.source import OpenVideo, check_frame_size, open_video
 
@@ -212,7 +212,7 @@ class _ToRgb:
     def __call__(self, frame: VideoFrame) -> Pixels:
         check_frame_size(frame.width, frame.height, self._path, "decode")
         rgb = np.asarray(self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), dtype=np.uint8)
-        return np.ascontiguousarray(np.rot90(rgb, upright_quarter_turns(frame)))
+        return upright(rgb, *to_upright(frame))
 
 
 # --- decoding from the start ------------------------------------------------------------------------------------------

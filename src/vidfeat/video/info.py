@@ -145,6 +145,9 @@ class VideoInfo:
         timeline: when each of the `frames` frames is shown; as exact as `frames`.
         frames_declared: for `salvage`, the number of frames that the container declares, or that follows from its
             duration; None where it declares neither, and for videos that are not broken.
+        mirrored: whether decoded frames are mirrored from left to right before they are turned by `rotation`.
+        length_verified: whether the frames were compared with the end, the duration or the number of frames that the
+            container declares. False where it declares none: the file may have been cut between two packets.
         packets: the packets of the stream, with which `decode` skips some of them; None where their structure is not
             certain, and in other processes than the one that probed.
     """
@@ -165,6 +168,8 @@ class VideoInfo:
     timeline: Timeline
     modified_ns: int | None = None
     frames_declared: int | None = None
+    mirrored: bool = False
+    length_verified: bool = False
     packets: PacketTable | None = field(default=None, repr=False, compare=False, metadata={"travels": False})
 
     @property
@@ -225,6 +230,7 @@ def _require_types(part: Any) -> None:
             fits = value in get_args(hint)
         else:
             kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (get_origin(hint) or hint,)
-            fits = isinstance(value, (*kinds, int) if float in kinds else kinds) and not isinstance(value, bool)
+            fits = isinstance(value, (*kinds, int) if float in kinds else kinds)
+            fits = fits and isinstance(value, bool) == (bool in kinds)
         if not fits:
             raise ValueError(f"{name} is of another type: {value!r:.100}")

@@ -222,8 +222,8 @@ def _unsupported(info: VideoInfo) -> str:
         return "its parameters change after its start"
     if info.pixel_format not in _SUPPORTED_FORMATS:
         return f"it is {info.pixel_format}"
-    if info.rotation or info.width % 2 or info.height % 2:
-        return "it is rotated, or of an odd size"
+    if info.rotation or info.mirrored or info.width % 2 or info.height % 2:
+        return "it is rotated, mirrored, or of an odd size"
     return ""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import struct
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +18,18 @@ from vidfeat.video.bitstream import picture_reader
 from vidfeat.video.info import FrameClock, FramesFrom, Timeline, VideoInfo
 from vidfeat.video.packets import TableBuilder
 from vidfeat.video.source import OpenVideo, check_frame_size, open_file, open_video
-from vidfeat.video.truncation import find_truncation
+from vidfeat.video.truncation import End, find_truncation
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+_UNCOMPRESSED = frozenset("rawvideo r210 r10k avrp v210 v308 v408 v410 y41p yuv4 ayuv bitpacked".split())
+"""Codecs in which a black picture may consist of zero bytes."""
+
+_FRAMES_UP_TO_THE_END = frozenset(("yuv4mpegpipe", "dv"))
+"""Containers that are nothing but frames of one size."""
 
 _ONE_PACKET_PER_FRAME = frozenset(
     (container, codec)
@@ -45,18 +53,20 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """
     where = os.fspath(path)
     with open_file(path, "open") as file:
-        missing = find_truncation(file, os.fstat(file.fileno()).st_size)
+        missing, end = find_truncation(file, os.fstat(file.fileno()).st_size)
     if missing is not None:
         raise _broken(where, "truncated", "all that the container declares", missing)
     with open_video(path, "open") as video:
-        _check_index(video, where)
+        listed = _check_index(video, where)
         packets, first = _read_packets(video, where)
         if packets.count == 0 or first is None:
             raise _broken(where, "corrupt", "at least one frame", "none that decodes")
+        verified = _check_length(video, packets, listed, end, where)
         exact = (_family(video), codec_name(video.stream)) in _ONE_PACKET_PER_FRAME and packets.each_gives_a_frame
         seconds = packets.frame_seconds(frame_clock(video))
         info = describe_stream(video, where, first, seconds, "packets" if exact else "estimate")
-        return dataclasses.replace(info, packets=packets.builder.table()) if exact else info
+        table = packets.builder.table() if exact else None
+        return dataclasses.replace(info, packets=table, length_verified=verified)
 
 
 def gives_frame(packet: Packet[VideoStream], codec: str) -> bool:
@@ -79,12 +89,32 @@ def frame_clock(video: OpenVideo) -> FrameClock:
     return FrameClock(time_base, _frame_rate(video.stream))
 
 
-def upright_quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns counterclockwise, 0 to 3, after which a decoded frame stands upright.
+def to_upright(frame: VideoFrame) -> tuple[int, bool]:
+    """What makes a decoded frame stand upright, as its display matrix says.
 
-    Angles between quarter turns go to the nearest one.
+    Of a matrix that is neither a rotation by quarter turns nor one after mirroring, the angle goes to the nearest
+    quarter turn, and scale and shear are ignored.
+
+    Returns:
+        Quarter turns counterclockwise, 0 to 3, and whether the frame is mirrored from left to right before them.
     """
-    return round(frame.rotation / 90) % 4
+    from av.sidedata.sidedata import SideDataContainer
+
+    # Not `frame.side_data`: frame and container would refer to each other, and the frame would stay in memory.
+    container: Any = SideDataContainer
+    matrix = container(frame).get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    mirrored = a * d < b * c
+    # The angle by which the first row of the matrix turns; as in FFmpeg's autorotation, of columns of equal length.
+    turns = round(2 / math.pi * -math.atan2(b * math.hypot(a, c), a * math.hypot(b, d))) % 4
+    return (turns + 2 * mirrored) % 4, mirrored
+
+
+def upright(pixels: npt.NDArray[Any], turns: int, mirrored: bool) -> npt.NDArray[np.uint8]:
+    """The pixels `[H, W, 3]` of a frame, mirrored and turned by `to_upright`; C-contiguous."""
+    return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
 
 
 @dataclass
@@ -97,6 +127,11 @@ class _Packets:
         count: number of those that give frames.
         discarded: number of those that an edit list cuts off.
         starts_with_key: whether the first that gives a frame is a key frame.
+        begin_seconds, end_seconds: when the first packet of any stream begins, but at most 0, and when the last ends.
+        end_byte: where the last packet of the video ends in the file; 0 where that is unknown.
+        filled: number of those that hold anything.
+        zeros: number of those that consist of zero bytes.
+        ends_in_zeros: whether the last one does.
     """
 
     builder: TableBuilder
@@ -104,6 +139,21 @@ class _Packets:
     count: int = 0
     discarded: int = 0
     starts_with_key: bool = False
+    begin_seconds: float = 0.0
+    end_seconds: float = 0.0
+    end_byte: int = 0
+    filled: int = 0
+    zeros: int = 0
+    ends_in_zeros: bool = False
+
+    def note_time(self, packet: Packet[Any], frame_seconds: float) -> None:
+        """Extend the time that the file covers; packets without a duration last `frame_seconds`."""
+        at = packet.dts if packet.pts is None else packet.pts
+        if at is not None and packet.time_base is not None:
+            seconds = float(at * packet.time_base)
+            duration = float(packet.duration * packet.time_base) if packet.duration else frame_seconds
+            self.begin_seconds = min(self.begin_seconds, seconds)
+            self.end_seconds = max(self.end_seconds, seconds + duration)
 
     def add(self, packet: Packet[VideoStream], codec: str) -> None:
         pts = packet.pts
@@ -113,6 +163,10 @@ class _Packets:
             if packet.has_sidedata("new_extradata"):  # the codec is reconfigured
                 self.builder.give_up()
             self.builder.add(memoryview(packet), pts)
+            self.ends_in_zeros = not any(memoryview(packet))
+            self.filled += 1
+            self.zeros += self.ends_in_zeros
+            self.end_byte = max(self.end_byte, (packet.pos or 0) + packet.size)
         if not gives_frame(packet, codec):
             return
         if self.count == 0:
@@ -140,8 +194,13 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
     video.stream.codec_context.thread_count = 1
     reader = picture_reader(codec, video.stream.codec_context.extradata)
     packets = _Packets(TableBuilder(reader))
-    first = None
-    for packet in video.container.demux(video.stream):
+    first: VideoFrame | None = None
+    frame_seconds = 1.0 / (_frame_rate(video.stream) or 1.0)
+    of_all_streams: Any = video.container.demux()
+    for packet in of_all_streams:
+        packets.note_time(packet, frame_seconds)
+        if packet.stream.index != video.stream.index:
+            continue
         if packet.is_corrupt and "mpegts" not in video.container.format.name:
             # FFmpeg marks a packet in which the file ends so; in transport streams also one after a gap, which decodes.
             raise _broken(where, "truncated", "whole packets", f"one cut short after packet {packets.count}")
@@ -151,11 +210,35 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
     return packets, first
 
 
-def _check_index(video: OpenVideo, where: str) -> None:
-    """Containers with an index say where each packet lies."""
+def _check_length(video: OpenVideo, packets: _Packets, listed: int, end: End, where: str) -> bool:
+    """Compare the packets with what the container declares; returns whether it declares anything.
+
+    Durations are written in advance, rounded, or measured by a clock. Where the structure of the file shows that
+    nothing is missing, only a great difference counts.
+    """
+    if packets.filled < listed:
+        raise _broken(where, "truncated", f"{listed} packets, as its index says", f"{packets.filled}")
+    codec = codec_name(video.stream)
+    if packets.zeros and codec not in _UNCOMPRESSED:
+        raise _broken(where, "truncated", f"packets of {codec}", f"{packets.zeros} of {packets.count} with only zeros")
+    if _family(video) in _FRAMES_UP_TO_THE_END and packets.end_byte < video.bytes:
+        found = f"a part of one, from byte {packets.end_byte} to {video.bytes}"
+        raise _broken(where, "truncated", "whole frames", found)
+    declared = 0.0 if end == "open" else _duration_seconds(video) or 0.0
+    there = packets.end_seconds - packets.begin_seconds
+    if declared > 0 and there > 0:
+        marked_tolerance, frames_tolerance = max(2.0, declared / 10), 3 / (_frame_rate(video.stream) or 1.0)
+        if declared - there > (marked_tolerance if end == "marked" else max(0.5, frames_tolerance)):
+            raise _broken(where, "truncated", f"{declared:.3f} s, as its header says", f"{there:.3f} s")
+    return (end == "marked" or (declared > 0 and there > 0)) and not packets.ends_in_zeros
+
+
+def _check_index(video: OpenVideo, where: str) -> int:
+    """Containers with an index say where each packet lies. Returns how many AVI lists; others list key frames only."""
     end = max((entry.pos + entry.size for entry in video.stream.index_entries), default=0)
     if end > video.bytes:
         raise _broken(where, "truncated", f"at least {end} bytes, as its index says", f"{video.bytes} bytes")
+    return sum(entry.size > 0 for entry in video.stream.index_entries) if _family(video) == "avi" else 0
 
 
 def describe_stream(
@@ -164,7 +247,7 @@ def describe_stream(
     """Describe an open video by its headers, its first frame, and the times of its frames."""
     check_frame_size(first.width, first.height, where, "open")
     stream = video.stream
-    turns = upright_quarter_turns(first)
+    turns, mirrored = to_upright(first)
     width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
     fps, duration_seconds = _frame_rate(stream), _duration_seconds(video)
     return VideoInfo(
@@ -177,6 +260,7 @@ def describe_stream(
         width=width,
         height=height,
         rotation=turns * 90,
+        mirrored=mirrored,
         fps=fps,
         start_seconds=_seconds(stream, stream.start_time),
         duration_seconds=duration_seconds,

@@ -1,12 +1,15 @@
 """Is the file as long as its container says it is?
 
-A file that was cut off while it was copied often still decodes, with fewer frames and without an error. The containers
-below declare the length of their parts in a few bytes each. Only those bytes are read here, not the media data.
+A file that was cut off while it was copied often still decodes, with fewer frames and without an error. So does one
+whose space was reserved before the copy broke off: it ends in zero bytes. The containers below declare the length of
+their parts, or mark their end, in a few bytes each. Only those bytes are read here, not the media data.
 """
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import struct
+import zlib
+from typing import BinaryIO, Literal, NamedTuple
 
 _MOV_BOXES = frozenset(
     (b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"free", b"skip", b"wide", b"pnot", b"udta")
@@ -25,40 +28,91 @@ _TS_SYNC = 0x47
 _TS_LAYOUTS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and where in it the sync byte lies
 _TS_PACKETS_CHECKED = 4
 _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_HEADER_SEARCH_BYTES = 1 << 16
+_ASF_DATA_HEADER = 50
+_ASF_PACKET_HEADER = 32
+_MXF_PARTITION = bytes.fromhex("060e2b34020501010d010201")
+_MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
+_MIRRORED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_IVF_MAX_WALK = 10_000_000
+_OGG_MAX_WALK = 10_000_000
+_ZERO_BYTES = 128  # fewer at the end may be padding
+_SECTOR_BYTES = 2048  # MPEG program streams and elementary video may be padded up to a sector
+_MAY_FILL_A_SECTOR = (_PACK, b"\x00\x00\x01\xb3")
+_MAY_END_IN_ZEROS = (b"RIFF", b"YUV4", b"fLaC")  # silence and black pictures
+
+End = Literal["marked", "announced", "open"]
 
 
-def find_truncation(file: BinaryIO, size: int) -> str | None:
-    """Describe what the container in `file` declares beyond its `size` bytes; None where nothing is missing.
+class Extent(NamedTuple):
+    """How much of a file is there.
 
-    MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, MPEG transport and program streams are recognised by their first bytes.
-    Other formats declare no length. The last three declare no total length: only a cut inside a packet is found. The
-    position of the file is undefined afterwards.
+    Attributes:
+        missing: what the container declares beyond the file; None where nothing is missing.
+        end: how the container says where it ends. `marked`: by the length of its parts, an index or a last part, all
+            of which are there. `announced`: at most by the duration or the number of frames in its header. `open`: not
+            at all.
+    """
+
+    missing: str | None
+    end: End = "marked"
+
+
+def find_truncation(file: BinaryIO, size: int) -> Extent:
+    """Find out what the container in `file` declares beyond its `size` bytes.
+
+    MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, Ogg, MXF, GIF, IVF, MPEG transport and program streams are recognised by
+    their first bytes. Other formats declare no length. The position of the file is undefined afterwards.
     """
     file.seek(0)
-    head = file.read(16)
+    head = file.read(32)
     if head[4:8] in _MOV_FIRST_BOXES:
-        return _mov_truncation(file, size)
+        return _mov_extent(file, size)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return _avi_truncation(file, size)
+        return _avi_extent(file, size)
     if int.from_bytes(head[:4], "big") == _EBML_HEADER:
-        return _matroska_truncation(file, size)
-    if head == _ASF_HEADER:
-        return _asf_truncation(file, size)
+        return _matroska_extent(file, size)
+    if head[:16] == _ASF_HEADER:
+        return _asf_extent(file, size)
     if head[:3] == b"FLV":
-        return _flv_truncation(file, size, int.from_bytes(head[5:9], "big"))
-    if head[:4] == _PACK:
-        return _program_stream_truncation(file, size)
-    return _transport_stream_truncation(file, size)
+        return _flv_extent(file, size, int.from_bytes(head[5:9], "big"))
+    if head[:4] == b"OggS":
+        return _ogg_extent(file, size)
+    if head[:12] == _MXF_PARTITION:
+        return _mxf_extent(file, size)
+    if head[:4] == b"GIF8":
+        return Extent(_gif_truncation(file, size))
+    if head[:4] == b"DKIF" and len(head) == 32:
+        return _ivf_extent(file, size, *struct.unpack("<H16xI", head[6:28]))
+    missing = _program_stream_truncation(file, size) if head[:4] == _PACK else _transport_stream_truncation(file, size)
+    padding = _SECTOR_BYTES if head[:4] in _MAY_FILL_A_SECTOR else _ZERO_BYTES
+    may_be_zero = head[:4] in _MAY_END_IN_ZEROS or not any(head)
+    if missing is None and not may_be_zero and _is_zero(file, max(0, size - padding), padding):
+        missing = f"{size} bytes, of which the last {padding} are zero"
+    return Extent(missing, "open")
 
 
 def _past_end(part: str, start: int, end: int, size: int) -> str:
     return f"{size} bytes, while the {part} that starts at byte {start} ends at byte {end}"
 
 
-def _mov_truncation(file: BinaryIO, size: int) -> str | None:
+def _is_zero(file: BinaryIO, start: int, least: int = _ZERO_BYTES) -> bool:
+    """Whether at least `least` bytes from `start` on are there, and zero."""
+    file.seek(start)
+    data = file.read(least)
+    return len(data) == least and not any(data)
+
+
+def _no_part(start: int, size: int) -> str:
+    return f"{size} bytes, with zeros or noise at byte {start}, where the next part belongs"
+
+
+def _mov_extent(file: BinaryIO, size: int) -> Extent:
     """Walk the top-level boxes. Bytes after the last box that are no box are ignored, as players do."""
     start = 0
     seen = set()
+    indexed = False
     while start + 8 <= size:
         file.seek(start)
         header = file.read(16)
@@ -66,60 +120,99 @@ def _mov_truncation(file: BinaryIO, size: int) -> str | None:
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
         elif length == 0:  # "to the end of the file"
+            if b"moof" in seen and _is_zero(file, start):
+                return Extent(_no_part(start, size))
             length = size - start
         if length < 8 or not box.isascii():
             break
         if start + length > size:
             if box not in _MOV_BOXES:
                 break
-            return _past_end(f"{box.decode()} box", start, start + length, size)
+            return Extent(_past_end(f"{box.decode()} box", start, start + length, size))
+        if box == b"sidx" and b"moof" not in seen:
+            segments, end = _sidx_end(file, start, length)
+            if end > size:
+                return Extent(_past_end("series of segments", start + length, end, size))
+            indexed = segments > 1
         seen.add(box)
         start += length
     if b"moov" not in seen and b"mdat" in seen:
-        return f"{size} bytes of media data without the moov box, the index that is written last"
-    return None
+        return Extent(f"{size} bytes of media data without the moov box, the index that is written last")
+    return Extent(None, "open" if b"moof" in seen and not indexed and b"mfra" not in seen else "marked")
 
 
-def _avi_truncation(file: BinaryIO, size: int) -> str | None:
+def _sidx_end(file: BinaryIO, start: int, length: int) -> tuple[int, int]:
+    """How many segments a segment index lists, and where the last of them ends."""
+    file.seek(start + 8)
+    data = file.read(min(length - 8, 1 << 20))
+    fields = ">12xQQHH" if data[:1] == b"\1" else ">12xIIHH"
+    if len(data) < struct.calcsize(fields):
+        return 0, 0
+    _, offset, _, segments = struct.unpack_from(fields, data)
+    sizes = data[struct.calcsize(fields) :][: 12 * segments]
+    return segments, start + length + offset + sum(
+        size & 0x7FFFFFFF for (size,) in struct.iter_unpack(">I8x", sizes[: len(sizes) // 12 * 12])
+    )
+
+
+def _avi_extent(file: BinaryIO, size: int) -> Extent:
     """Walk the RIFF chunks; an interrupted recording leaves a length of 0 or of all ones, which declares nothing."""
     start = 0
+    last = b""
     while start + 12 <= size:
         file.seek(start)
         header = file.read(8)
         length = int.from_bytes(header[4:8], "little")
-        if header[:4] != b"RIFF" or length in (0, 0xFFFFFFFF):
-            return None
+        if header[:4] != b"RIFF":
+            break
+        if length in (0, 0xFFFFFFFF):
+            return Extent(None, "announced")
         end = start + 8 + length
         if end > size + _AVI_SLACK:
-            return _past_end("RIFF chunk", start, end, size)
+            return Extent(_past_end("RIFF chunk", start, end, size))
+        at = start + 12
+        while at + 12 <= end:
+            if _is_zero(file, at, 8):
+                return Extent(_no_part(at, size))
+            file.seek(at)
+            header = file.read(12)
+            last = header[8:12] if header[:4] == b"LIST" else header[:4]
+            at += 8 + int.from_bytes(header[4:8], "little")
+            at += at % 2
         start = end + length % 2
-    return None
+    return Extent(None, "announced" if last == b"movi" else "marked")
 
 
-def _matroska_truncation(file: BinaryIO, size: int) -> str | None:
-    """Walk the elements; those of unknown length (live recordings) are entered, all others are skipped."""
-    start = 0
+def _matroska_extent(file: BinaryIO, size: int) -> Extent:
+    """Walk the elements of the file, of its segment, of the clusters in it, and of those of unknown length.
+
+    All others are skipped. Only live recordings have elements of unknown length.
+    """
+    start, segment_end = 0, 0
+    end: End = "marked"
     for _ in range(_EBML_MAX_WALK):
         if start >= size:
-            return None
+            break
         file.seek(start)
         header = file.read(12)
         id_length = _vint_length(header[0])
-        if id_length > 4 or len(header) <= id_length:
-            return None
-        size_length = _vint_length(header[id_length])
+        size_length = _vint_length(header[id_length]) if id_length <= 4 and id_length < len(header) else 9
         if size_length > 8 or len(header) < id_length + size_length:
-            return None
+            broken = start < segment_end or _is_zero(file, start)
+            return Extent(_no_part(start, size) if broken else None, end)
         data = start + id_length + size_length
         mask = (1 << 7 * size_length) - 1
+        name = int.from_bytes(header[:id_length], "big")
         length = int.from_bytes(header[id_length : id_length + size_length], "big") & mask
         if length == mask:  # all ones: unknown
-            start = data
+            start, end = data, "announced"
             continue
         if data + length > size:
-            return _past_end(f"element {header[:id_length].hex()}", start, data + length, size)
-        start = data + length
-    return None
+            return Extent(_past_end(f"element {header[:id_length].hex()}", start, data + length, size))
+        if name == _MATROSKA_SEGMENT:
+            segment_end = data + length
+        start = data if name in (_MATROSKA_SEGMENT, _MATROSKA_CLUSTER) else data + length
+    return Extent(None, end)
 
 
 def _vint_length(first_byte: int) -> int:
@@ -127,37 +220,189 @@ def _vint_length(first_byte: int) -> int:
     return 9 - first_byte.bit_length()
 
 
-def _asf_truncation(file: BinaryIO, size: int) -> str | None:
-    """Walk the top-level objects: header, data, indexes."""
+def _asf_extent(file: BinaryIO, size: int) -> Extent:
+    """Walk the top-level objects: header, data, indexes; and the packets of the data, which are of one size."""
     start = 0
     seen = set()
+    packet = _ZERO_BYTES
     while start + 24 <= size:
         file.seek(start)
         guid, length = file.read(16), int.from_bytes(file.read(8), "little")
-        if guid not in (_ASF_HEADER, _ASF_DATA, _ASF_INDEX) or length < 24:  # a broadcast writes a length of 0
-            return None
+        if guid not in (_ASF_HEADER, _ASF_DATA, _ASF_INDEX):
+            if _ASF_INDEX not in seen and _is_zero(file, start):
+                return Extent(_no_part(start, size))
+            break
+        if length < 24:  # a broadcast writes a length of 0
+            return Extent(None, "open")
         if start + length > size:
-            return _past_end("ASF object", start, start + length, size)
+            return Extent(_past_end("ASF object", start, start + length, size))
+        if guid == _ASF_HEADER:
+            properties = file.read(min(length, _ASF_HEADER_SEARCH_BYTES)).partition(_ASF_FILE_PROPERTIES)[2]
+            packet = max(packet, int.from_bytes(properties[76:80], "little"))
+        elif guid == _ASF_DATA and (zeros := _zero_packet(file, start + _ASF_DATA_HEADER, start + length, packet)):
+            return Extent(_no_part(zeros, size))
         seen.add(guid)
         start += length
-    return None if _ASF_DATA in seen else f"{size} bytes without the data object"
+    return Extent(None if _ASF_DATA in seen else f"{size} bytes without the data object")
 
 
-def _flv_truncation(file: BinaryIO, size: int, start: int) -> str | None:
+def _zero_packet(file: BinaryIO, start: int, end: int, length: int) -> int | None:
+    """Where a packet begins that is zero; of the last one, also where only the end of its payload is."""
+    data = b""
+    for at in range(start, end - length + 1, length):
+        file.seek(at)
+        data = file.read(_ASF_PACKET_HEADER)
+        if not any(data):
+            return at
+    if not data:
+        return None
+    flags_at = 1 + (data[0] & 0xF) if data[0] & 0x80 else 0  # after the data for error correction
+    flags = data[flags_at]
+    padding_at = flags_at + 2 + sum((0, 1, 2, 4)[flags >> shift & 3] for shift in (5, 1))
+    padding = int.from_bytes(data[padding_at : padding_at + (0, 1, 2, 4)[flags >> 3 & 3]], "little")
+    payload_end = at + length - padding
+    return at if padding < length and _is_zero(file, payload_end - 16, 16) else None
+
+
+def _flv_extent(file: BinaryIO, size: int, start: int) -> Extent:
     """Walk the tags; each is preceded by four bytes with the length of the tag before."""
     start += 4
+    file.seek(start)
+    metadata = file.read(_PACK_SEARCH_BYTES)
+    end: End = "announced" if _flv_number(metadata, b"duration") > 0 else "open"
+    if (declared := _flv_number(metadata, b"filesize")) > size:
+        return Extent(f"{size} bytes, while its metadata say {declared:.0f}")
     for _ in range(_FLV_MAX_WALK):
         file.seek(start)
         header = file.read(11)
         if len(header) < 11:
-            return f"{size} bytes, which end inside the header of a tag" if header else None
+            return Extent(f"{size} bytes, which end inside the header of a tag" if header else None, end)
         if header[0] & 0x1F not in _FLV_TAGS:
-            return None
-        end = start + 11 + int.from_bytes(header[1:4], "big")
+            return Extent(_no_part(start, size) if _is_zero(file, start) else None, end)
+        tag_end = start + 11 + int.from_bytes(header[1:4], "big")
+        if tag_end > size:
+            return Extent(_past_end("tag", start, tag_end, size))
+        start = tag_end + 4
+    return Extent(None, end)
+
+
+def _flv_number(metadata: bytes, name: bytes) -> float:
+    """A number of the first tag, where it has one of that name: its length, the name, 0 for a double, the double."""
+    value = metadata.partition(len(name).to_bytes(2, "big") + name + b"\0")[2][:8]
+    return float(struct.unpack(">d", value)[0]) if metadata[:1] == b"\x12" and len(value) == 8 else 0.0
+
+
+def _ogg_extent(file: BinaryIO, size: int) -> Extent:
+    """Walk the pages; each has a checksum, and each stream has one that is marked as its last."""
+    start = 0
+    unfinished: set[bytes] = set()
+    for _ in range(_OGG_MAX_WALK):
+        file.seek(start)
+        header = file.read(27)
+        if header[:4] != b"OggS" or len(header) < 27:
+            break
+        segments = file.read(header[26])
+        body = file.read(sum(segments))
+        end = start + 27 + header[26] + sum(segments)
         if end > size:
-            return _past_end("tag", start, end, size)
-        start = end + 4
-    return None
+            return Extent(_past_end("page", start, end, size))
+        if _ogg_checksum(header[:22] + bytes(4) + header[26:] + segments + body) != header[22:26]:
+            return Extent(f"a page at byte {start} whose checksum is wrong")
+        (unfinished.discard if header[5] & 4 else unfinished.add)(header[14:18])
+        start = end
+    return Extent(f"{size} bytes, without the last page of {len(unfinished)} streams" if unfinished else None)
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """CRC-32 of the most significant bit first, from 0 and without a final inversion; `zlib` has the mirrored one."""
+    mirrored = zlib.crc32(page.translate(_MIRRORED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return mirrored.to_bytes(4, "little").translate(_MIRRORED_BITS)[::-1]
+
+
+def _mxf_extent(file: BinaryIO, size: int) -> Extent:
+    """Walk the elements, each a key and a length; the header names the place of the footer."""
+    file.seek(16)
+    header = file.read(64)
+    value = 1 + _ber_length(header)[0]
+    footer = int.from_bytes(header[value + 24 : value + 32], "big")
+    start = 0
+    while start < size:
+        file.seek(start)
+        element = file.read(25)
+        if element[:4] != _MXF_PARTITION[:4]:
+            if start < footer:
+                return Extent(_no_part(start, size))
+            break
+        more, length = _ber_length(element[16:])
+        start += 17 + more + length
+    file.seek(min(footer, size))
+    if footer and file.read(12) != _MXF_PARTITION:
+        return Extent(f"{size} bytes, without the footer that belongs at byte {footer}")
+    return Extent(None, "marked" if footer else "announced")
+
+
+def _ber_length(data: bytes) -> tuple[int, int]:
+    """How many bytes follow the first one, and the length that they say."""
+    first = data[0] if data else 0
+    return (first & 0x7F, int.from_bytes(data[1 : 1 + (first & 0x7F)], "big")) if first & 0x80 else (0, first)
+
+
+def _gif_truncation(file: BinaryIO, size: int) -> str | None:
+    """Walk the blocks up to the trailer."""
+    file.seek(10)
+    at = 13 + _color_table_bytes(file.read(1))
+    while at < size:
+        file.seek(at)
+        block = file.read(10)
+        if block[:1] == b";":
+            return None
+        if block[:1] not in (b"!", b","):
+            break
+        at = _sub_blocks_end(file, at + (2 if block[:1] == b"!" else 11 + _color_table_bytes(block[9:])))
+    return f"{size} bytes, without the trailer that ends it"
+
+
+def _color_table_bytes(flags: bytes) -> int:
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
+def _sub_blocks_end(file: BinaryIO, start: int) -> int:
+    """Where a series of sub-blocks ends; each starts with its length, and one of length 0 is the last."""
+    file.seek(start)
+    block, origin = file.read(_PACK_SEARCH_BYTES), start
+    while block:
+        if start >= origin + len(block):
+            file.seek(start)
+            block, origin = file.read(_PACK_SEARCH_BYTES), start
+            continue
+        length = block[start - origin]
+        start += 1 + length
+        if length == 0:
+            break
+    return start
+
+
+def _ivf_extent(file: BinaryIO, size: int, header: int, declared: int) -> Extent:
+    """Walk the frames. The header counts them, or gives their duration in units of their presentation times."""
+    frames, last = 0, 0
+    start = header
+    for _ in range(_IVF_MAX_WALK):
+        file.seek(start)
+        fields = file.read(12)
+        if len(fields) < 12:
+            break
+        length, pts = struct.unpack("<IQ", fields)
+        if length == 0 and _is_zero(file, start):
+            return Extent(_no_part(start, size))
+        if start + 12 + length > size:
+            return Extent(_past_end("frame", start, start + 12 + length, size))
+        frames, last = frames + 1, max(last, pts)
+        start += 12 + length
+    if declared in (0, 0xFFFFFFFF):
+        return Extent(None, "open")
+    if declared > max(frames, last * frames // max(1, frames - 1)):
+        return Extent(f"{size} bytes with {frames} frames, while its header says {declared}")
+    return Extent(None)
 
 
 def _program_stream_truncation(file: BinaryIO, size: int) -> str | None:
@@ -189,5 +434,6 @@ def _transport_stream_truncation(file: BinaryIO, size: int) -> str | None:
         file.seek(size - rest + offset)
         if rest > offset and file.read(1)[0] == _TS_SYNC:
             return f"{size} bytes, of which the last {rest} begin a packet of {length} bytes"
-        return None
+        file.seek(size - rest - length)
+        return None if any(file.read(length)) else _no_part(size - rest - length, size)
     return None

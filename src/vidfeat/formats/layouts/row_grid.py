@@ -75,5 +75,6 @@ def _measure(grid: TimeGrid, fps: float) -> tuple[float, float, float, float]:
     centre = plan.frame_index[middle].mean(axis=1) + 0.5
     start, end = plan.start_seconds[middle] * fps, plan.end_seconds[middle] * fps
     stride = np.polyfit(middle, centre, 1)[0]
-    facts = (stride, *(np.mean(at - middle * stride) for at in (centre, start)), np.mean(end - start))
-    return tuple(round(float(fact), _DIGITS) + 0.0 for fact in facts)
+    first, begin = (np.mean(at - middle * stride) for at in (centre, start))
+    a, b, c, d = (round(float(fact), _DIGITS) + 0.0 for fact in (stride, first, begin, np.mean(end - start)))
+    return a, b, c, d

@@ -13,7 +13,6 @@ from vidfeat.videos import VIDEO_SUFFIXES
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-    from vidfeat.video.decode import Pixels
     from vidfeat.video.source import OpenVideo
 
 WIDTH, HEIGHT = 144, 108
@@ -129,16 +128,15 @@ def _frame_at(video: OpenVideo, time: int | None) -> VideoFrame | None:
 
 def _as_jpeg(frame: VideoFrame) -> bytes:
     import cv2
-    import numpy as np
 
-    from vidfeat.video.probe import upright_quarter_turns
+    from vidfeat.video.probe import to_upright, upright
     from vidfeat.video.source import check_frame_size
 
     check_frame_size(frame.width, frame.height, "picture", "open")
-    turns = upright_quarter_turns(frame)
+    turns, mirrored = to_upright(frame)
     width, height = (HEIGHT, WIDTH) if turns % 2 else (WIDTH, HEIGHT)
     scale = min(width / frame.width, height / frame.height, 1)
     small = frame.reformat(max(1, round(frame.width * scale)), max(1, round(frame.height * scale)), "bgr24")
-    upright: Pixels = np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
-    written, data = cv2.imencode(".jpg", upright, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    pixels = upright(small.to_ndarray(), turns, mirrored)
+    written, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return data.tobytes() if written else b""

@@ -1,0 +1,250 @@
+"""Hostile outputs and run databases: read, they run nothing, change no other file, and end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from made_outputs import clustered, names_of, write_output
+from vidfeat import load
+from vidfeat.errors import OutputError
+from vidfeat.store import verify
+from vidfeat.store.files import RunFiles
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Path:
+    """An output of which there is only the database."""
+    return write_output(tmp_path / "out.npz", names_of(4), clustered(4), finish=False)
+
+
+def read_all(out: Path) -> None:
+    """By both ways in."""
+    for read in (verify, load):
+        with pytest.raises(OutputError):
+            read(out)
+
+
+# --- run databases ----------------------------------------------------------------------------------------------------
+
+
+def journal_of(database: Path) -> bytes:
+    """What a process that was killed in the middle of a commit leaves beside the database."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    with contextlib.closing(connection):
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE contents SET payload = zeroblob(100000)")
+        data = database.with_name(f"{database.name}-journal").read_bytes()
+        connection.execute("ROLLBACK")
+    assert data
+    return data
+
+
+def naming(journal: bytes, victim: Path) -> bytes:
+    """The journal as a part of a commit to several databases, which `victim` is the list of."""
+    name = os.fsencode(victim)
+    end = len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big") + bytes.fromhex("d9d505f920a163d7")
+    return journal + (2**30 // 4096 + 1).to_bytes(4, "big") + name + end
+
+
+def test_a_journal_names_a_file_which_sqlite_would_remove(unfinished: Path, tmp_path: Path) -> None:
+    database = RunFiles(unfinished).database(0)
+    journal = database.with_name(f"{database.name}-journal")
+    victim = tmp_path / "precious.txt"
+    victim.write_text("of somebody else\n")
+    hostile = naming(journal_of(database), victim)
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(database, copy)
+    copy.with_name(f"{copy.name}-journal").write_bytes(hostile)
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        connection.execute("SELECT count(*) FROM videos").fetchone()
+    assert not victim.exists()  # the attack works on SQLite itself
+    victim.write_text("of somebody else\n")
+    journal.write_bytes(hostile)
+    read_all(unfinished)
+    assert victim.read_text() == "of somebody else\n"
+
+
+def test_a_journal_of_a_killed_process_is_still_rolled_back(unfinished: Path) -> None:
+    database = RunFiles(unfinished).database(0)
+    database.with_name(f"{database.name}-journal").write_bytes(journal_of(database))
+    with load(unfinished) as stored:
+        assert len([features.values for features in stored.values()]) == 4
+
+
+NUMBERS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["DROP TABLE superseded", f"CREATE VIEW superseded AS {NUMBERS} AS source, n AS through FROM c"],
+        ["CREATE TRIGGER t AFTER INSERT ON videos BEGIN DELETE FROM videos; END"],
+        ["CREATE TRIGGER t AFTER INSERT ON videos BEGIN INSERT INTO identities VALUES (9, 'a', zeroblob(9e8)); END"],
+        ["ALTER TABLE contents ADD COLUMN more BLOB AS (zeroblob(900000000))"],
+        ["ALTER TABLE sessions RENAME TO s", f"CREATE VIEW sessions AS {NUMBERS} AS id, n AS session FROM c"],
+        ["CREATE VIRTUAL TABLE more USING fts5(text)"],
+        ["CREATE INDEX i ON videos (hex(zeroblob(bytes)))"],
+    ],
+)
+def test_databases_with_anything_else_than_the_tables_of_vidfeat(unfinished: Path, statements: list[str]) -> None:
+    database = RunFiles(unfinished).database(0)
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        try:
+            for statement in statements:
+                connection.execute(statement)
+        except sqlite3.OperationalError:
+            pytest.skip("this SQLite has no such statement")
+    with pytest.raises(OutputError, match="which vidfeat does not make"):
+        load(unfinished)
+    with pytest.raises(OutputError, match="which vidfeat does not make"):
+        write_output(unfinished, names_of(5), clustered(5))
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, '{"a":' * 100_000, "9" * 100_000, '"\\ud800"', "null", "[[1]]", "\0"])
+@pytest.mark.parametrize("column", ["identities.identity", "videos.shape", "videos.segment", "contents.info"])
+def test_texts_in_a_database(unfinished: Path, column: str, value: str) -> None:
+    table, name = column.split(".")
+    with contextlib.closing(sqlite3.connect(RunFiles(unfinished).database(0), isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET {name} = ?", (value,))
+    with contextlib.suppress(OutputError), load(unfinished) as stored:
+        for key in stored:
+            with contextlib.suppress(OutputError):
+                stored.line(key)
+                np.asarray(stored[key])
+
+
+# --- files that have no end, or expand --------------------------------------------------------------------------------
+
+
+def read_in_a_process(out: Path, megabytes: int = 600) -> subprocess.CompletedProcess[str]:
+    """`load` and everything in it, with that much memory more than the interpreter needs, and not for ever."""
+    program = (
+        "import resource, sys, vidfeat, h5py, yaml; from vidfeat.formats import open_sink\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, (used + {megabytes} * 2**20,) * 2)\n"
+        "try:\n"
+        "    with vidfeat.load(sys.argv[1]) as stored: print([stored[key].values.shape for key in stored])\n"
+        "except vidfeat.OutputError as error: print(error)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, str(out)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("suffix", ["pkl", "json", "yaml", "npz", "h5"])
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_pipes_and_devices_in_place_of_an_output(tmp_path: Path, suffix: str, target: str) -> None:
+    out = tmp_path / f"out.{suffix}"
+    if target == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to(target)
+    with pytest.raises(OutputError, match="no regular file"):
+        load(out)
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_pipes_and_devices_in_place_of_a_manifest(tmp_path: Path, target: str) -> None:
+    out = write_output(tmp_path / "out.json", names_of(2), clustered(2))
+    manifest = RunFiles(out).manifest
+    manifest.unlink()
+    if target == "pipe":
+        os.mkfifo(manifest)
+    else:
+        manifest.symlink_to(target)
+    with pytest.raises(OutputError, match="no regular file"):
+        verify(out)
+    with load(out) as stored:
+        assert "no regular file" in stored.notes[0]
+
+
+def test_a_manifest_of_one_line_that_does_not_end(tmp_path: Path) -> None:
+    out = write_output(tmp_path / "out.json", names_of(2), clustered(2))
+    with RunFiles(out).manifest.open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(OutputError, match="a line of more than"):
+        verify(out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 1_000_000, "- " * 1_000_000, "{a: " * 1_000_000, "? " * 1_000_000, '["]",' * 1_000_000),
+        *("- a]]]]\n" + "- [[" * 500_000, "- " + ":".join(["59"] * 300_000), "a: &a [*a, *a]"),
+        "".join(f"{' ' * depth}-\n" for depth in range(2000)),
+    ],
+)
+def test_yaml_that_nests_until_the_parser_crashes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out.yaml").write_text(text)
+    done = read_in_a_process(tmp_path / "out.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no part of a list of numbers" in done.stdout or "levels of lists" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["- [1.0, -2.5e-05, .nan]\n- null\n- - 1\n  - .inf\n- ~\n", "[[1.5, 2], null]", "[]\n"]
+)
+def test_yaml_as_other_programs_write_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out.yaml").write_text(text)
+    with load(tmp_path / "out.yaml") as stored:
+        assert len(stored.videos) == (4 if "nan" in text else 2 if "null" in text else 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_sparse_array_costs_no_memory(tmp_path: Path) -> None:
+    """A terabyte in a file of one block. There is no such memory, and no need to try."""
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**38,)})
+        file.truncate(file.tell() + 2**40)
+    done = read_in_a_process(tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bytes" in done.stdout
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with load(tmp_path / "out") as stored, pytest.raises(OutputError):
+        np.asarray(stored["a"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 100_000  # KiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("suffix", ["pkl", "json", "yaml", "npz", "h5"])
+def test_sparse_files_cost_no_memory(tmp_path: Path, suffix: str) -> None:
+    """A terabyte each, of zeros behind an intact beginning."""
+    out = write_output(tmp_path / f"out.{suffix}", names_of(2), clustered(2))
+    RunFiles(out).manifest.unlink()
+    with out.open("r+b") as file:
+        file.truncate(2**40)
+    done = read_in_a_process(out)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("depth", [2000, 200_000])
+def test_json_that_nests(tmp_path: Path, depth: int) -> None:
+    (tmp_path / "out.json").write_text("[" * depth + "]" * depth)
+    with contextlib.suppress(OutputError), load(tmp_path / "out.json") as stored, pytest.raises(OutputError):
+        np.asarray(stored["#0"])
+    out = write_output(tmp_path / "two.json", names_of(2), clustered(2))
+    lines = RunFiles(out).manifest.read_text().splitlines()
+    for number in (0, 1):
+        changed = [
+            *lines[:number],
+            json.dumps(json.loads(lines[number]))[:-1] + ', "x": ' + "[" * depth,
+            *lines[number + 1 :],
+        ]
+        RunFiles(out).manifest.write_text("\n".join(changed))
+        with pytest.raises(OutputError):
+            verify(out)
