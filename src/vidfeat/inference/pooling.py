@@ -65,11 +65,13 @@ def pool_video(
         return rows.reshape(-1, pooling.row_length).mean(0)
     if frames_per_view is not None:
         rows = _REDUCE[pooling.time](rows.reshape(-1, frames_per_view, *rows.shape[1:]), (1,))
-    if pooling.views == "keep":
-        return rows
+    if pooling.softmax == "view":
+        rows = rows.softmax(-1)
     if pooling.views == "per_clip":
-        return rows.reshape(crops, -1, *rows.shape[1:]).mean(0)
-    return rows.mean(0)
+        rows = rows.reshape(crops, -1, *rows.shape[1:]).mean(0)
+    elif pooling.views == "mean":
+        rows = rows.mean(0)
+    return rows.softmax(-1) if pooling.softmax == "row" else rows
 
 
 _REDUCE: dict[str, Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]] = {
