@@ -51,6 +51,7 @@ FLAGS = {
     "pooling.time": "--temporal-type",
     "pooling.views": "--views",
     "request.views": "--views",
+    "request.scores": "--scores",
     "long_video": "--long-video-mode",
     "long_video.clip_interval": "--clip-interval",
     "long_video.frame_interval": "--frame-interval",
@@ -294,6 +295,7 @@ class RequestFlags:
     long_video_mode: bool = False
     clip_interval: int | None = None
     frame_interval: int | None = None
+    scores: bool = False
 
     def __post_init__(self) -> None:
         if self.long_video_mode is not (self.clip_interval is not None):
@@ -327,7 +329,7 @@ class RequestFlags:
         space: Any = self.spatial_type
         time: Any = self.temporal_type
         pooling = Pooling(space=space, time=time, views=kept)
-        return FeatureRequest(pooling=pooling, views="few" if few else "all", long_video=long_video)
+        return FeatureRequest(pooling, "few" if few else "all", long_video, self.scores)
 
 
 _request_options = together(
@@ -342,11 +344,12 @@ _request_options = together(
     click.option("--long-video-mode", is_flag=True, help="One row per window of a video, in place of one vector."),
     click.option("--clip-interval", type=int, metavar="N", help="Frames between the centres of windows."),
     click.option("--frame-interval", type=int, metavar="N", help="Frames between the frames of a window."),
+    click.option("--scores", is_flag=True, help="Class scores of the model's head, in place of features."),
 )
 
 
 def _request(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Poolings, views and windows, as one parameter `request` of the type `RequestFlags`."""
+    """Poolings, views, windows and scores, as one parameter `request` of the type `RequestFlags`."""
 
     @functools.wraps(function)
     def with_request(**options: Any) -> Any:

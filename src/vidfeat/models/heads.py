@@ -106,7 +106,6 @@ class RelationHead(nn.Module):
         super().__init__()
         self.segments = config.segments
         self.relations = _relations(config.segments) if config.multi_scale else [[tuple(range(config.segments))]]
-        self.fc_cls = nn.Linear(config.in_channels, config.hidden)
         width = 256 if config.multi_scale else 512
         scorers = [
             nn.Sequential(
@@ -119,6 +118,7 @@ class RelationHead(nn.Module):
         ]
         name, part = ("fc_fusion_scales", nn.ModuleList(scorers)) if config.multi_scale else ("classifier", scorers[0])
         self.consensus = nn.ModuleDict({name: part})
+        self.fc_cls = nn.Linear(config.in_channels, config.hidden)
         self.multi_scale = config.multi_scale
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
