@@ -51,7 +51,12 @@ def compile_head(model: Node, spec: ModelSpec) -> Head:
         ConfigError: there is none, it has an unknown type or option, or it does not fit the network.
     """
     if model.value("cls_head", None) is None:
-        raise model.error("cls_head", expected="a classification head, which gives the scores", found="none")
+        raise model.error(
+            "cls_head",
+            expected="a classification head, which gives the scores",
+            found="none",
+            hint="Configs for feature extraction have none: give the one with which the model is tested.",
+        )
     node = model.dict("cls_head")
     compile_one = node.choice("type", HEADS[spec.dims])
     node.ignore({*_TRAINING_OPTIONS, "average_clips"})  # which `vidfeat.mmaction.compile` reads
