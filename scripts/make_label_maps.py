@@ -7,7 +7,7 @@ and torchvision 0.29 (Kinetics-400). Nothing of them is run: the lists are read 
 MMAction2's label maps. gluoncv writes the names of Kinetics as folders, and sorts UCF101 with capitals first.
 
 Not there, as in no package that was found: Kinetics-600, Something-Something V1, Moments in Time, Diving48. For these
-`vidfeat predict --labels FILE` takes MMAction2's own `label_map*.txt`.
+`vidfeat predict --class-names FILE` takes MMAction2's own `label_map*.txt`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 import dataclasses
 import gzip
+import importlib.util
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -56,6 +59,7 @@ def test_what_is_recorded() -> None:
     assert Counter(head_of(record) for record in RECORDS) == {
         "I3DHead": 4,
         "MViTHead": 1,
+        "OmniHead": 1,
         "SlowFastHead": 1,
         "TPNHead": 2,
         "TRNHead": 2,
@@ -287,12 +291,12 @@ def test_labels_that_are_given(tmp_path: Path) -> None:
     file.write_text("walk\n\nrun fast \n")
     assert labels_of("config.py", 2, str(file)) == ("walk", "run fast")
     assert len(labels_of("config.py", 400, "Kinetics-400") or ()) == 400
-    with pytest.raises(UsageError, match=r"labels: expected 5 labels, one for each class; found 2 in "):
+    with pytest.raises(UsageError, match=r"class_names: expected 5 labels, one for each class; found 2 in "):
         labels_of("config.py", 5, str(file))
     with pytest.raises(UsageError, match=r"a text file of labels, or one of kinetics400, .*No such file"):
         labels_of("config.py", 5, str(tmp_path / "gone.txt"))
     file.write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="labels: expected a text file"):
+    with pytest.raises(UsageError, match="class_names: expected a text file"):
         labels_of("config.py", 5, str(file))
 
 
@@ -314,7 +318,7 @@ def test_predict_prints_a_line_per_video(repository: Path, checkpoint: Path, tmp
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     videos = [GOLDEN / "clips" / "short.mp4", tmp_path / "broken.mp4"]
     given = [repository / CONFIG, *videos, "--checkpoint", checkpoint, *OPTIONS]
-    done = vidfeat_command("predict", *given, "--labels", tmp_path / "labels.txt", "--top", 2)
+    done = vidfeat_command("predict", *given, "--class-names", tmp_path / "labels.txt", "--top", 2)
     scores = vidfeat.Extractor(encoder_of(repository, checkpoint), device="cpu").extract(videos[0]).values
     (first, second), shares = np.argsort(-scores)[:2], np.sort(scores)[::-1]
     assert done.stdout == f"short.mp4: {names[first]} {shares[0]:.1%}, {names[second]} {shares[1]:.1%}\n"
@@ -342,3 +346,35 @@ def test_extract_writes_scores(repository: Path, checkpoint: Path, tmp_path: Pat
     refused = vidfeat_command("extract", *given, "--scores", "--temporal-type", "max", "--restart")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--temporal-type: expected avg, on which the head" in refused.stderr
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_true(
+    repository: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Its table is the one that the script makes, and its example runs."""
+    text = (repository / "docs" / "scores.md").read_text(encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("heads_table", repository / "scripts" / "make_heads_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.page(text) == text
+    assert sum(int(line.split("|")[3]) for line in script.table().splitlines()[2:]) == len(released())
+
+    monkeypatch.chdir(tmp_path)
+    config = (
+        (repository / CONFIG).read_text(encoding="utf-8").replace("feature_extraction=True", "average_clips='prob'")
+    )
+    head = "    cls_head=dict(type='I3DHead', num_classes=5, in_channels=32),\n    train_cfg=None,"
+    Path("with_head.py").write_text(config.replace("    train_cfg=None,", head), encoding="utf-8")
+    shutil.copy(checkpoint, "with_head.pth")
+    Path("my_videos").mkdir()
+    shutil.copy(GOLDEN / "clips" / "short.mp4", "my_videos/clip.mp4")
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile(example, "scores.md", "exec"), {})
+    number, share = capsys.readouterr().out.split()
+    assert 0 <= int(number) < 5
+    assert 0.2 <= float(share) <= 1

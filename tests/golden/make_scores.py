@@ -32,9 +32,9 @@ SCORES = HERE / "scores.jsonl.gz"
 CLASSES = 40
 
 
-def scores(config, clips, head=None, backbone=None, steps=None, neck=None):
+def scores(config, clips, head=None, backbone=None, steps=None, neck=None, classes="num_classes"):
     """A record to make, with few classes."""
-    options = {"model.cls_head.num_classes": CLASSES}
+    options = {f"model.cls_head.{classes}": CLASSES}
     for part, changes in (("cls_head", head), ("backbone", backbone), ("neck", neck)):
         options |= {f"model.{part}.{name}": value for name, value in (changes or {}).items()}
     return case(config, clips, options, steps, mode="scores")
@@ -156,6 +156,14 @@ CASES = (
     ),
     scores(f"x3d/x3d_s_13x6x1_facebook-{K400}", [LANDSCAPE], steps=sizes(64, 64, num_clips=2)),
     scores(
+        f"omnisource/slowonly_r50_8xb16-8x8x1-256e_imagenet-{K400}",
+        [SHORT],
+        {"image_classes": 10},
+        {"layers": [1, 1, 1, 1]},
+        sizes(48, 48, num_clips=1),
+        classes="video_classes",
+    ),
+    scores(
         f"timesformer/timesformer_divST_8xb8-8x32x1-15e_{K400}",
         [LANDSCAPE],
         {"in_channels": TIMESFORMER["embed_dims"]},
@@ -235,7 +243,10 @@ class Tested(V1):
         data = self.model.data_preprocessor(pseudo_collate([self.dataset[number]]), training=False)
         np.random.seed(0)  # TRN draws the relations that it scores
         with torch.no_grad():
-            (sample,) = self.model(**data, mode="predict")
+            if self.data["model"]["type"] == "RecognizerOmni":
+                (sample,) = self.model(data, mode="predict")
+            else:
+                (sample,) = self.model(**data, mode="predict")
         return sample.frame_inds, data["inputs"], sample.pred_score.numpy()
 
 

@@ -58,6 +58,7 @@ FLAGS = {
     "family": "--family",
     "dataset": "--dataset",
     "labels": "--labels",
+    "class_names": "--class-names",
     "page": "--page",
     "method": "--map",
 }

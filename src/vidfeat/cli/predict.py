@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,12 +21,12 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @options.checkpoint("Weights of the model; a released model has its own.")
 @click.option("--top", type=options.count, default=5, metavar="N", help="How many classes (default: 5).")
 @click.option(
-    "--labels",
+    "--class-names",
     metavar="NAME|FILE",
     help="Names of the classes: a data set, or a text file with one name per line (default: those of the data set in "
     "the model's name).",
 )
-@options.choice("--views", "all", "few", help="All views of the test pipeline (default), or few, which is faster.")
+@click.option("--few-views", is_flag=True, help="Few views of the test pipeline in place of all, which is faster.")
 @options.cfg_options
 @options.device()
 @options.as_json("Print a line of JSON per video.")
@@ -38,8 +37,8 @@ def predict(
     video_root: Path | None,
     checkpoint: str | None,
     top: int,
-    labels: str | None,
-    views: Any,
+    class_names: str | None,
+    few_views: bool,
     cfg_options: tuple[str, ...],
     device: str,
     as_json: bool,
@@ -62,12 +61,12 @@ def predict(
         model,
         checkpoint=checkpoint,
         cfg_options=options.overrides(cfg_options),
-        request=vidfeat.FeatureRequest(views=views, scores=True),
+        request=vidfeat.FeatureRequest(views="few" if few_views else "all", scores=True),
         progress=True,
     )
-    names = labels_of(model, encoder.feature_size, labels)
+    names = labels_of(model, encoder.feature_size, class_names)
     if names is None and not as_json:
-        echo("vidfeat: note: classes are numbers; --labels names them", err=True)
+        echo("vidfeat: note: classes are numbers; --class-names names them", err=True)
     failed = False
     for outcome in vidfeat.stream(vidfeat.Job(videos=found, encoders=encoder, device=device)):
         if isinstance(outcome, vidfeat.VideoFailure):

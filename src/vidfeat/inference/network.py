@@ -54,5 +54,6 @@ class FeatureNetwork(nn.Module):
         inputs = self.normalize(pixels.flatten(0, 1) if self.recipe.model.dims == 2 else pixels)
         maps = (forward_features or self.model.forward_features)(inputs.to(self.dtype))
         rows = pool_views(maps, self.recipe.pooling)
-        head = self.model.cls_head
-        return rows if head is None else head(rows.to(self.dtype)).float()
+        if self.recipe.model.head is None:
+            return rows
+        return self.model.cls_head(rows.to(self.dtype)).float()

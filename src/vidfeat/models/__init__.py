@@ -97,7 +97,8 @@ class Recognizer(nn.Module):
         self.backbone = BACKBONES[type(spec.backbone)](spec.backbone)
         if spec.neck is not None:
             self.neck = NECKS[type(spec.neck)](spec.neck)
-        self.cls_head = None if spec.head is None else HEADS[type(spec.head)](spec.head)
+        if spec.head is not None:
+            self.cls_head = HEADS[type(spec.head)](spec.head)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Feature maps: `[N, 3, H, W]` or `[N, 3, T, H, W]` to `[N, C, ...]`, or a tuple of those.

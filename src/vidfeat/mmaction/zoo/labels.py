@@ -40,10 +40,12 @@ def labels_of(model: str, classes: int, given: str | None = None) -> tuple[str, 
             lines = Path(given).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             expected = f"a text file of labels, or one of {', '.join(known)}"
-            raise UsageError("labels", expected=expected, found=f"{given!r}: {error}") from None
+            raise UsageError("class_names", expected=expected, found=f"{given!r}: {error}") from None
         names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != classes:
-        raise UsageError("labels", expected=f"{classes} labels, one for each class", found=f"{len(names)} in {given}")
+        raise UsageError(
+            "class_names", expected=f"{classes} labels, one for each class", found=f"{len(names)} in {given}"
+        )
     return names
 
 

@@ -46,7 +46,7 @@ class Network:
 
 
 def _images(backbone: str, *, head: str = "TSNHead", **options: Any) -> Network:
-    averaged = "prob" if head == "TSMHead" else None
+    averaged: Literal["prob"] | None = "prob" if head == "TSMHead" else None
     return Network("Recognizer2D", {"type": backbone, **options}, head={"type": head}, average_clips=averaged)
 
 
