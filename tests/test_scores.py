@@ -1,9 +1,11 @@
 """Class scores: MMAction2's own scores of our own videos, and what is refused."""
 
 import dataclasses
+import contextlib
 import gzip
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,11 +22,12 @@ from safetensors.torch import load_file, save_file
 
 import vidfeat
 from derived_weights import state_of
+from vidfeat.checkpoint import load_into
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_config, compile_file
 from vidfeat.mmaction.zoo import find_model, released
 from vidfeat.mmaction.zoo.labels import labels_of
-from vidfeat.models import build
+from vidfeat.models import Recognizer, build
 from vidfeat.models.heads import HEADS
 from vidfeat.preprocessing.sampling import WindowSampling
 from vidfeat.recipe import Pooling, Recipe
@@ -181,6 +184,48 @@ def test_every_released_model_has_a_head() -> None:
         assert head(torch.empty(2 * segments, channels, device="meta")).shape[1:] == (config.classes,)
 
 
+def test_parameter_names_of_heads(shared: Path) -> None:
+    """Names, shapes and order of all weights are those of MMAction2's models, of their full size."""
+    heads = set()
+    with gzip.open(shared / "reference" / "mm0.jsonl.gz", "rt") as lines:
+        for record in map(json.loads, lines):
+            if "cls_head" not in record["model"]:
+                continue
+            test = {"type": "VideoDataset", "pipeline": record["pipeline"]}
+            config = {"model": record["model"], "data": {"test": test}}
+            with torch.device("meta"):
+                model = Recognizer(compile_config(config, file=record["config"], scores=True).model)
+            ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+            assert list(ours.items()) == list(record["state"].items()), record["config"]
+            heads.add(head_of(record))
+    assert heads == {
+        "I3DHead",
+        "SlowFastHead",
+        "TimeSformerHead",
+        "TPNHead",
+        "TRNHead",
+        "TSMHead",
+        "TSNHead",
+        "X3DHead",
+    }
+
+
+@pytest.mark.skipif(os.environ.get("VIDFEAT_SLOW") != "1", reason="takes minutes; set VIDFEAT_SLOW=1")
+def test_derived_weights_of_every_released_model() -> None:
+    """A checkpoint with the head is taken to the last tensor, and gives a finite score for each class."""
+    recipes = {}
+    for entry in released():
+        with contextlib.suppress(ConfigError):  # of a library that is not installed
+            recipes[entry.recipe(scores=True).model] = entry
+    for spec, entry in recipes.items():
+        model = build(spec)
+        match = load_into(model, state_of(model), source=entry.name, computed=model.computed)
+        assert match.ignored_heads == 0
+        scores = model.cls_head(torch.rand(3 * spec.segments, entry.recipe().feature_size))
+        assert scores.shape[1] == entry.classes
+        assert scores.isfinite().all(), entry.name
+
+
 # --- encoders ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,8 +338,9 @@ def test_labels_that_are_given(tmp_path: Path) -> None:
     assert len(labels_of("config.py", 400, "Kinetics-400") or ()) == 400
     with pytest.raises(UsageError, match=r"class_names: expected 5 labels, one for each class; found 2 in "):
         labels_of("config.py", 5, str(file))
-    with pytest.raises(UsageError, match=r"a text file of labels, or one of kinetics400, .*No such file"):
-        labels_of("config.py", 5, str(tmp_path / "gone.txt"))
+    for gone in (str(tmp_path / "gone.txt"), "/dev/zero", "x" * 5000, "a\0b"):
+        with pytest.raises(UsageError, match=r"class_names: expected a text file of labels, or one of kinetics400, "):
+            labels_of("config.py", 5, gone)
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="class_names: expected a text file"):
         labels_of("config.py", 5, str(file))

@@ -36,17 +36,22 @@ def labels_of(model: str, classes: int, given: str | None = None) -> tuple[str, 
     if _key(given) in known:
         names = known[_key(given)]
     else:
-        try:
-            lines = Path(given).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            expected = f"a text file of labels, or one of {', '.join(known)}"
-            raise UsageError("class_names", expected=expected, found=f"{given!r}: {error}") from None
-        names = tuple(line.strip() for line in lines if line.strip())
+        names = _read(Path(given), f"a text file of labels, or one of {', '.join(known)}")
     if len(names) != classes:
         raise UsageError(
             "class_names", expected=f"{classes} labels, one for each class", found=f"{len(names)} in {given}"
         )
     return names
+
+
+def _read(file: Path, expected: str) -> tuple[str, ...]:
+    try:
+        if not file.is_file():  # a read from a pipe or a device would wait
+            raise ValueError("no regular file there")
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError("class_names", expected=expected, found=f"{str(file)!r}: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _key(dataset: str) -> str:
