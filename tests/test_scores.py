@@ -1,7 +1,7 @@
 """Class scores: MMAction2's own scores of our own videos, and what is refused."""
 
-import dataclasses
 import contextlib
+import dataclasses
 import gzip
 import importlib.util
 import json
