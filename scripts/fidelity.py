@@ -47,6 +47,7 @@ MODES = {
     "few": FeatureRequest(views="few"),
     "multi": FeatureRequest(Pooling(views="keep")),
     "long": FeatureRequest(Pooling(views="keep"), views="few", long_video=LongVideo(64, 8)),
+    "scores": FeatureRequest(scores=True),
 }
 """How the records were made: 0.x's script, and the modes of 1.x's. A record's pipeline is the one that was run, without
 the views that a mode leaves out; with `few` it is the config's, of which the script's default takes fewer views. A
@@ -88,8 +89,8 @@ def compiled(record: dict[str, Any]) -> Recipe:
     """The recipe of a record's resolved model and pipeline."""
     dataset = {"type": "VideoDataset", "pipeline": record["pipeline"]}
     place = {"data": {"test": dataset}} if record["line"] == "0.x" else {"test_dataloader": {"dataset": dataset}}
-    recipe = compile_config({"model": record["model"], **place}, file=record["config"])
     request = MODES[record.get("mode")]
+    recipe = compile_config({"model": record["model"], **place}, file=record["config"], scores=request.scores)
     if "long_video" in record:
         request = replace(request, long_video=LongVideo(*record["long_video"]))
     return apply_request(recipe, request)
@@ -120,7 +121,8 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
         return {**result, "error": str(error)}
     model = build(recipe.model)
     ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    theirs = {name: shape for name, shape in record["state"].items() if not name.startswith("cls_head.")}
+    heads = () if recipe.model.head is not None else "cls_head."
+    theirs = {name: shape for name, shape in record["state"].items() if not name.startswith(heads)}
     result["names_equal"] = list(ours.items()) == list(theirs.items())
     if record.get("state_only"):
         return result

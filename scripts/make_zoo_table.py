@@ -49,6 +49,9 @@ CORRECTIONS: dict[tuple[str, str | None], dict[str, Any]] = {
         "weights": f"{_V1}uniformerv2/kinetics700/"
         "uniformerv2-large-p14-res336_clip-kinetics710-pre_u32_kinetics700-rgb_20221219-95cf9046.pth",
     },
+    # The data set is another model's; the name, the README and the number of classes give it.
+    ("tsn_imagenet-pretrained-r50_8xb32-1x1x8-50e_sthv2-rgb", None): {"dataset": "SthV2"},
+    ("tsn_imagenet-pretrained-r50_8xb32-1x1x16-50e_sthv2-rgb", None): {"dataset": "SthV2"},
     # The data set is left out; the name and the README give it.
     ("uniformerv2-base-p16-res224_clip-pre_u8_kinetics710-rgb", None): {
         **_K710_DATASET,

@@ -175,7 +175,7 @@ class TestLists:
         ("more", "words"),
         [
             (["features"], ["third argument, 'features'", "--out features/", "--views few"]),
-            (["--out", "x.pkl", "--dump-score"], ["--dump-score", "only features"]),
+            (["--out", "x.pkl", "--dump-score"], ["l.txt: expected a readable list of videos"]),
             ([], ["--out is missing"]),
             (["--out", "x.pkl", "--precison", "bf16"], ["No such option", "--precison", "Did you mean", "--precision"]),
         ],

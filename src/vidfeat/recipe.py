@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Union, get_args
 
 from vidfeat.errors import ConfigError, UsageError
@@ -150,6 +150,18 @@ class NeckConfig(Protocol):
         """Length C of a feature vector."""
 
 
+class HeadConfig(Protocol):
+    """The frozen dataclass of a classification head, which turns feature vectors into class scores."""
+
+    @property
+    def in_channels(self) -> int:
+        """Length of the feature vectors that it takes."""
+
+    @property
+    def classes(self) -> int:
+        """How many scores it gives."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Which network, and the shape of one of its inputs.
@@ -164,6 +176,8 @@ class ModelSpec:
         neck_joins_video: for image networks with a neck: it takes all frames of a video, of every clip and crop in
             the order of the plan, for one clip (as MMAction2 does, in 1.x without `fcn_test`). A batch is then all
             frames of one video, and one row comes out. Otherwise `segments` frames are a clip for the neck.
+        head: the config dataclass of the classification head, where rows are class scores; None where they are
+            features.
     """
 
     backbone: BackboneConfig
@@ -171,10 +185,13 @@ class ModelSpec:
     segments: int = 1
     neck: NeckConfig | None = None
     neck_joins_video: bool = False
+    head: HeadConfig | None = field(default=None, metadata=ADDED)
 
     @property
     def feature_size(self) -> int:
-        """Length C of a feature vector."""
+        """Length C of a feature vector; of a vector of class scores, where there is a head."""
+        if self.head is not None:
+            return self.head.classes
         return self.backbone.feature_size if self.neck is None else self.neck.feature_size
 
 
@@ -202,6 +219,8 @@ class Pooling:
         row_length: for the two kinds of image networks whose features MMAction2 0.x lays out in its own way (TPN on
             TSM, and TSM with temporal pooling): after the pooling over space, all numbers of a video are cut into rows
             of this length, and those are averaged. None: rows are as the network gives them.
+        softmax: for class scores, which are then probabilities: over the scores of each view, before the mean over
+            views; or over those of each row, after it. None leaves scores as the head gives them.
 
     The default gives one row of shape `[C]`. What is kept adds axes: `[views or clips, C, T, H, W]` for clip
     networks, `[views or clips, T, C, H, W]` for image networks, as MMAction2 1.x orders them. Networks that return
@@ -215,6 +234,7 @@ class Pooling:
     time: Literal["avg", "mean", "max", "keep"] = "avg"
     views: Literal["mean", "max", "per_clip", "keep"] = "mean"
     row_length: int | None = None
+    softmax: Literal["view", "row"] | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         for name, words in _POOLINGS.items():

@@ -118,6 +118,7 @@ WINDOWS = {"long_video_mode": True, "clip_interval": 16}
         ({}, FeatureRequest()),
         ({"multi_view": True}, FeatureRequest(Pooling(views="keep"))),
         ({"views": "per_clip"}, FeatureRequest(Pooling(views="per_clip"))),
+        ({"scores": True}, FeatureRequest(scores=True)),
         ({"views": "few"}, FeatureRequest(Pooling(views="mean"), views="few")),
         ({"spatial_type": "max", "temporal_type": "keep"}, FeatureRequest(Pooling(space="max", time="keep"))),
         (WINDOWS, FeatureRequest(Pooling(views="per_clip"), views="few", long_video=LongVideo(16, None))),

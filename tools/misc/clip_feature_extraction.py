@@ -9,6 +9,7 @@ Everything is done by `vidfeat extract`; this file only spells its options the o
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main() -> int:
     @click.option(
         "--out", metavar="OUT", help="Output file: .pkl, .json, .yaml, .npz or .h5; or a folder for .npy files."
     )
-    @click.option("--dump-score", is_flag=True, hidden=True)
+    @click.option("--dump-score", is_flag=True, help="The same as --scores.")
     @click.option("--fuse-conv-bn", is_flag=True, help="Has no effect: always done.")
     @click.option("--gpu-collect", is_flag=True, help="Has no effect: nothing is collected.")
     @click.option("--tmpdir", help="Has no effect: nothing is collected.")
@@ -64,8 +65,7 @@ def main() -> int:
                 f"found a third argument, {output_prefix!r}, as the script of 1.x takes it. Here that is "
                 f"--out {output_prefix.rstrip('/')}/, for one .npy per video; add --views few for its default views"
             )
-        if dump_score:
-            raise click.UsageError("--dump-score: scores are not computed, only features; leave it out")
+        given["request"] = replace(given["request"], scores=given["request"].scores or dump_score)
         if out is None:
             raise click.UsageError(
                 "--out is missing: a file that ends in .pkl, .json or .yaml, or a folder for .npy files"

@@ -1,4 +1,4 @@
-"""Load weights into a model: every tensor of the model has to match exactly; heads are ignored."""
+"""Load weights into a model: every tensor of the model has to match exactly; heads that it has not are ignored."""
 
 from __future__ import annotations
 
@@ -141,6 +141,14 @@ def _check_finite(targets: dict[str, Tensor], weights: dict[str, Tensor], source
 
 def _guess(targets: dict[str, Tensor], weights: dict[str, Tensor]) -> str:
     """A sentence on the probable reason, with a space after it; empty if there is none."""
+    head_here, head_there = (
+        {name: tensor for name, tensor in names.items() if _top(name) == "cls_head"} for names in (targets, weights)
+    )
+    if head_here and not head_there:
+        return "It holds the backbone only, without a head: it gives features, and no scores. "
+    classes = [_classes(tensors) for tensors in (head_there, head_here)]
+    if head_here and classes[0] != classes[1]:
+        return f"The checkpoint has {classes[0]} classes, the config {classes[1]}. "
     if not {_top(name) for name in weights} & {_top(name) for name in targets}:
         tops = ", ".join(sorted({_top(name) for name in weights})[:4]) or "nothing"
         return (
@@ -152,6 +160,11 @@ def _guess(targets: dict[str, Tensor], weights: dict[str, Tensor]) -> str:
         return f"The checkpoint is that of a {in_file}D network; the config describes a {in_model}D one. "
     depths = _different_depths(targets, weights)
     return f"Another depth: {'; '.join(depths[:4])}. " if depths else ""
+
+
+def _classes(head: dict[str, Tensor]) -> int:
+    """How many classes a head has: the length of its last bias; 0 where it has none."""
+    return next((len(tensor) for name, tensor in reversed(head.items()) if name.endswith("bias")), 0)
 
 
 def _convolution_dims(weights: dict[str, Tensor]) -> int:

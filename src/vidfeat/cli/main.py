@@ -16,6 +16,7 @@ from vidfeat.errors import VideoError, VidfeatError, printable
 
 COMMANDS = {
     "extract": "vidfeat.cli.extract",
+    "predict": "vidfeat.cli.predict",
     "estimate": "vidfeat.cli.estimate",
     "plan": "vidfeat.cli.estimate",
     "inspect": "vidfeat.cli.info",

@@ -56,6 +56,7 @@ FLAGS = {
     "pooling.time": "--temporal-type",
     "pooling.views": "--views",
     "request.views": "--views",
+    "request.scores": "--scores",
     "long_video": "--long-video-mode",
     "long_video.clip_interval": "--clip-interval",
     "long_video.frame_interval": "--frame-interval",
@@ -67,6 +68,7 @@ FLAGS = {
     "family": "--family",
     "dataset": "--dataset",
     "labels": "--labels",
+    "class_names": "--class-names",
     "page": "--page",
     "method": "--map",
 }
@@ -344,6 +346,7 @@ class RequestFlags:
     placement: str = "start"
     tail: str = "drop"
     segments: Path | None = None
+    scores: bool = False
 
     def __post_init__(self) -> None:
         if self.long_video_mode is not (self.clip_interval is not None):
@@ -402,7 +405,7 @@ class RequestFlags:
         space: Any = self.spatial_type
         time: Any = self.temporal_type
         pooling = Pooling(space=space, time=time, views=kept)
-        return FeatureRequest(pooling=pooling, views="few" if few else "all", long_video=long_video)
+        return FeatureRequest(pooling, "few" if few else "all", long_video, self.scores)
 
 
 _request_options = together(
@@ -437,11 +440,12 @@ _request_options = together(
     click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),
     click.option("--clip-interval", type=int, metavar="N", help="Frames between the centres of windows."),
     click.option("--frame-interval", type=int, metavar="N", help="Frames between the frames of a window."),
+    click.option("--scores", is_flag=True, help="Class scores of the model's head, in place of features."),
 )
 
 
 def _request(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Poolings, views and windows, as one parameter `request` of the type `RequestFlags`."""
+    """Poolings, views, windows and scores, as one parameter `request` of the type `RequestFlags`."""
 
     @functools.wraps(function)
     def with_request(**options: Any) -> Any:

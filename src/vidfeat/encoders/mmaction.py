@@ -12,7 +12,7 @@ from vidfeat.checkpoint import CheckpointFile, find, load_into, load_state
 from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_model
-from vidfeat.mmaction.feature_script import apply_request
+from vidfeat.mmaction.feature_script import apply_request, own_pooling
 from vidfeat.preprocessing.clips import PreprocessSpec, samples_per_video
 from vidfeat.recipe import CenterCrop, Pooling, Recipe, ResizeTo, TenCrop, ThreeCrop, TimeGrid
 
@@ -38,7 +38,7 @@ def compile_encoder(
         model: the name of a released model, the path of a config, or a recipe.
         checkpoint: path or URL of the weights; a released model has its own.
         cfg_options: overrides of the config, dotted key to value, such as `{"model.backbone.depth": 50}`.
-        request: other poolings, views or windows than the default, the mean over all views.
+        request: other poolings, views or windows than the default, the mean over all views; or class scores.
         progress: whether a download shows a progress bar on stderr.
 
     Raises:
@@ -118,7 +118,7 @@ class MMActionEncoder:
 
     @property
     def feature_size(self) -> int:
-        """Length C of a feature vector."""
+        """Length C of a feature vector, or of one of class scores."""
         return self.recipe.feature_size
 
     def with_grid(self, grid: TimeGrid) -> MMActionEncoder:
@@ -140,7 +140,7 @@ class MMActionEncoder:
 
     def with_pooling(self, pooling: Pooling) -> MMActionEncoder:
         """The same network and weights with another pooling."""
-        return replace(self, recipe=replace(self.recipe, pooling=pooling))
+        return replace(self, recipe=replace(self.recipe, pooling=own_pooling(self.recipe, pooling)))
 
     def description(self) -> dict[str, Any]:
         """See `Encoder.description`."""

@@ -18,7 +18,7 @@ ForwardFeatures = Callable[[torch.Tensor], Union[torch.Tensor, tuple[torch.Tenso
 
 
 class FeatureNetwork(nn.Module):
-    """Normalises pixels, runs a model on them and pools its maps inside each view.
+    """Normalises pixels, runs a model on them, pools its maps inside each view, and applies its head if it has one.
 
     Args:
         model: with its weights, in eval mode, fp32.
@@ -53,4 +53,7 @@ class FeatureNetwork(nn.Module):
         """
         inputs = self.normalize(pixels.flatten(0, 1) if self.recipe.model.dims == 2 else pixels)
         maps = (forward_features or self.model.forward_features)(inputs.to(self.dtype))
-        return pool_views(maps, self.recipe.pooling)
+        rows = pool_views(maps, self.recipe.pooling)
+        if self.recipe.model.head is None:
+            return rows
+        return self.model.cls_head(rows.to(self.dtype)).float()

@@ -72,12 +72,16 @@ def pool_video(
         return rows.reshape(-1, pooling.row_length).mean(0)
     if frames_per_view is not None:
         rows = pool_time(rows.reshape(-1, frames_per_view, *rows.shape[1:]), pooling)
+    if pooling.softmax == "view":
+        rows = rows.softmax(-1)
     if pooling.views == "per_clip":
-        return rows.reshape(crops, -1, *rows.shape[1:]).mean(0)
-    if windows is None:
-        return _REDUCE[pooling.views](rows, (0,))
-    views = rows.reshape(crops, windows, -1, *rows.shape[1:]).transpose(0, 1).flatten(1, 2)
-    return _REDUCE[pooling.views](views, (1,))
+        rows = rows.reshape(crops, -1, *rows.shape[1:]).mean(0)
+    elif windows is None:
+        rows = _REDUCE[pooling.views](rows, (0,))
+    else:
+        views = rows.reshape(crops, windows, -1, *rows.shape[1:]).transpose(0, 1).flatten(1, 2)
+        rows = _REDUCE[pooling.views](views, (1,))
+    return rows.softmax(-1) if pooling.softmax == "row" else rows
 
 
 def pool_time(rows: torch.Tensor, pooling: Pooling) -> torch.Tensor:

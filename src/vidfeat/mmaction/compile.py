@@ -18,10 +18,12 @@ from vidfeat.errors import ConfigError
 from vidfeat.mmaction.backbones import compile_backbone, map_channels, segments_of
 from vidfeat.mmaction.config import Node, read_config
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
+from vidfeat.mmaction.heads import compile_head
 from vidfeat.mmaction.necks import compile_neck
 from vidfeat.mmaction.pipeline import LAYOUT, V0, V1, Pipeline, compile_pipeline
 from vidfeat.models.tpn import TPNConfig
 from vidfeat.models.tsm import TSMConfig
+from vidfeat.preprocessing.clips import samples_per_video
 from vidfeat.preprocessing.sampling import DenseSampling, SegmentSampling
 from vidfeat.recipe import ModelSpec, Normalize, Pooling, Recipe, TenCrop, ThreeCrop
 
@@ -41,7 +43,8 @@ def compile_file(
         UsageError: the request does not fit the config.
     """
     config = read_config(os.fspath(path), overrides)
-    recipe = compile_config(config.data, file=os.fspath(path), variables=config.variables)
+    scores = request is not None and request.scores
+    recipe = compile_config(config.data, file=os.fspath(path), variables=config.variables, scores=scores)
     return recipe if request is None else apply_request(recipe, request)
 
 
@@ -69,7 +72,7 @@ def compile_model(
     from vidfeat.mmaction.zoo import find_model  # it imports this module
 
     entry = find_model(name)
-    recipe = entry.recipe(overrides)
+    recipe = entry.recipe(overrides, scores=request is not None and request.scores)
     return (recipe if request is None else apply_request(recipe, request)), entry.checkpoint
 
 
@@ -79,13 +82,16 @@ def is_name(model: str) -> bool:
     return "/" not in model and "\\" not in model and suffix not in (".py", ".json", ".yaml", ".yml")
 
 
-def compile_config(config: dict[str, Any], *, file: str, variables: Collection[str] = ()) -> Recipe:
+def compile_config(
+    config: dict[str, Any], *, file: str, variables: Collection[str] = (), scores: bool = False
+) -> Recipe:
     """Compile a config of either generation: 1.x has `test_dataloader`, 0.x has `data.test`.
 
     Args:
         config: the config's data, bases merged and overrides applied.
         file: the config's path, for errors.
         variables: top-level names that other expressions of the config use; they are not options.
+        scores: whether the recipe is that of class scores, with the model's head, in place of features.
 
     Returns:
         The recipe of all views of the test pipeline.
@@ -95,9 +101,9 @@ def compile_config(config: dict[str, Any], *, file: str, variables: Collection[s
     """
     root = Node.of(config, file)
     if "test_dataloader" in config:
-        return _compile_v1(root, variables)
+        return _compile_v1(root, variables, scores)
     if "data" in config:
-        return _compile_v0(root, variables)
+        return _compile_v0(root, variables, scores)
     raise ConfigError(
         f"{file}: config",
         expected="a key `test_dataloader` (MMAction2 1.x) or `data` (0.x), with the test pipeline",
@@ -117,7 +123,7 @@ def _network(node: Node) -> ModelSpec:
     # RecognizerOmni also takes images in training; it takes clips as Recognizer3D does.
     recognizers: dict[str, Literal[2, 3]] = {"Recognizer2D": 2, "Recognizer3D": 3, "RecognizerOmni": 3}
     dims = node.choice("type", recognizers)
-    # The head converts features into scores; features are taken before it.
+    # The head converts features into scores; features are taken before it. See `_with_head`.
     node.ignore({"cls_head", "train_cfg"})
     test_cfg = node.dict("test_cfg") if isinstance(node.value("test_cfg", None), dict) else None
     if test_cfg is not None:
@@ -132,6 +138,28 @@ def _network(node: Node) -> ModelSpec:
         )
     node.refuse_rest("type, backbone, neck, cls_head, train_cfg and test_cfg")
     return ModelSpec(backbone, dims, segments_of(backbone), neck, neck_joins_video=neck is not None and dims == 2)
+
+
+def _with_head(spec: ModelSpec, model: Node) -> tuple[ModelSpec, bool]:
+    """The network with its head, as it is tested, and whether the head joins all views before the softmax."""
+    if spec.neck_joins_video and _fcn_test(model):
+        spec = replace(spec, neck_joins_video=False)
+    if model.value("test_cfg", None) is not None and model.dict("test_cfg").flag("flip", False):
+        raise model.dict("test_cfg").error("flip", expected="False", found="True: scores of mirrored frames")
+    head = compile_head(model, spec)
+    return replace(spec, head=head.config, segments=max(head.segments, spec.segments)), head.joins_views
+
+
+def _score_pooling(recipe: Recipe, average_clips: Any, where: Node, joins_views: bool) -> Recipe:
+    """The recipe with what becomes of the scores of several views, as `average_clips` says."""
+    if average_clips not in ("prob", "score", None):
+        raise where.error("average_clips", expected="'prob', 'score' or None", found=f"{average_clips!r}")
+    one_row = joins_views or average_clips is not None or samples_per_video(recipe) == 1
+    softmax: Literal["view", "row"] = "row" if joins_views else "view"
+    return replace(
+        recipe,
+        pooling=Pooling(views="mean" if one_row else "keep", softmax=softmax if average_clips == "prob" else None),
+    )
 
 
 def _dataset(node: Node, list_keys: Collection[str]) -> list[Node]:
@@ -183,7 +211,7 @@ _LIST_KEYS_V0 = frozenset(
 """Keys of `data.test` about the video list of a benchmark; the caller gives the videos here."""
 
 
-def _compile_v0(root: Node, variables: Collection[str]) -> Recipe:
+def _compile_v0(root: Node, variables: Collection[str], scores: bool) -> Recipe:
     model = root.dict("model")
     data = root.dict("data")
     root.ignore(_TRAINING_KEYS_V0 | _UNUSED_VARIABLES_V0 | set(variables))
@@ -191,10 +219,16 @@ def _compile_v0(root: Node, variables: Collection[str]) -> Recipe:
     test = data.dict("test")
     data.ignore(_LOADER_KEYS_V0)
     data.refuse_rest("test and loader settings")
-    spec = _network(model)
+    spec, joins_views = _network(model), False
+    if scores:
+        spec, joins_views = _with_head(spec, model)
     pipeline = compile_pipeline(_dataset(test, _LIST_KEYS_V0), V0, spec)
-    pooling = Pooling(row_length=_row_length(spec, pipeline))
-    return Recipe(pipeline.sampling, pipeline.transforms, pipeline.normalize, spec, pooling)
+    recipe = Recipe(pipeline.sampling, pipeline.transforms, pipeline.normalize, spec)
+    if not scores:
+        return replace(recipe, pooling=Pooling(row_length=_row_length(spec, pipeline)))
+    # Configs of before 2021 have the settings of testing beside the model.
+    test_cfg = (model if model.value("test_cfg", None) is not None else root).dict("test_cfg")
+    return _score_pooling(recipe, test_cfg.value("average_clips"), test_cfg, joins_views)
 
 
 def _row_length(spec: ModelSpec, pipeline: Pipeline) -> int | None:
@@ -276,7 +310,7 @@ _OTHER_MODELS = {
 """Models of MMAction2 1.x whose input is not an RGB video, or whose output is not features."""
 
 
-def _compile_v1(root: Node, variables: Collection[str]) -> Recipe:
+def _compile_v1(root: Node, variables: Collection[str], scores: bool) -> Recipe:
     model = root.dict("model")
     kind = model.value("type", None)
     if isinstance(kind, str) and kind in _OTHER_MODELS:
@@ -291,11 +325,17 @@ def _compile_v1(root: Node, variables: Collection[str]) -> Recipe:
     loader.ignore(_LOADER_KEYS_V1)
     loader.refuse_rest("dataset and loader settings")
     preprocessor = model.dict("data_preprocessor") if model.value("data_preprocessor", None) is not None else None
-    spec = _network(model)
+    spec, joins_views = _network(model), False
     if spec.neck_joins_video and _fcn_test(model):
         spec = replace(spec, neck_joins_video=False)
+    if scores:
+        spec, joins_views = _with_head(spec, model)
     pipeline = compile_pipeline(steps, V1, spec, _preprocessing(preprocessor, LAYOUT[spec.dims]))
-    return Recipe(pipeline.sampling, pipeline.transforms, pipeline.normalize, spec)
+    recipe = Recipe(pipeline.sampling, pipeline.transforms, pipeline.normalize, spec)
+    if not scores:
+        return recipe
+    head = model.dict("cls_head")
+    return _score_pooling(recipe, head.value("average_clips", None), head, joins_views)
 
 
 def _fcn_test(model: Node) -> bool:

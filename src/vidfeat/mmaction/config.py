@@ -9,6 +9,7 @@ Configs are untrusted, so a load has a cost limit, which covers the files and th
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
@@ -555,7 +556,7 @@ def apply_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
                 raise ConfigError(
                     f"override `{key}`", expected="one value per key", found=f"another override for `{part}`"
                 )
-        node[last] = value
+        node[last] = copy.deepcopy(value)  # a longer key may lead into it
     return _merge(tree, dict(config), "override", list_indices=True)
 
 

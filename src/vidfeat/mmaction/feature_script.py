@@ -9,6 +9,7 @@ default, and has a mode for long videos; `apply_request` derives the recipes of 
 | `--multi-view`                     | `views="all"`, `Pooling(views="keep")`              |
 | `--long-video-mode`, `--clip-interval`, `--frame-interval` | `views="few"`, `long_video=LongVideo(...)`, `Pooling(views="keep")` |
 | `--spatial-type`, `--temporal-type`| `Pooling(space=..., time=...)`                      |
+| `--dump-score`                     | `scores=True`; see `FeatureRequest`                 |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -44,11 +45,15 @@ class FeatureRequest:
             networks, no `twice_sample`, the center crop in place of ten crops. Dense and uniform sampling and three
             crops are not changed.
         long_video: windows instead of clips.
+        scores: class scores in place of features, as the model's own test has them: the config says by `average_clips`
+            whether they are probabilities, and whether the views are averaged. The script's `--dump-score` averages
+            what is before the softmax: that is `average_clips="score"` in the config.
     """
 
     pooling: Pooling = field(default_factory=Pooling)
     views: Literal["all", "few"] = "all"
     long_video: LongVideo | None = None
+    scores: bool = False
 
 
 def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
@@ -60,8 +65,10 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
 
     Raises:
         UsageError: windows are requested, and neither the request nor the config has the distance between their
-            frames, or the network takes another number of frames.
+            frames, or the network takes another number of frames; or scores, of a recipe without a head.
     """
+    if request.scores and recipe.model.head is None:
+        raise UsageError("request.scores", expected="a recipe with a head", found="one of features")
     sampling, transforms, model = cast("Sampling", recipe.sampling), recipe.transforms, recipe.model
     if request.views == "few":
         sampling = _fewer_clips(sampling, model)
@@ -70,8 +77,25 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
         sampling = _windows(sampling, model, request.long_video)
         model = replace(model, neck_joins_video=False)  # a neck takes each window by itself
     # A config's own layout of rows is kept as long as nothing else is requested.
-    pooling = recipe.pooling if request == FeatureRequest() else request.pooling
+    pooling = recipe.pooling if request == FeatureRequest() else own_pooling(recipe, request.pooling)
     return replace(recipe, sampling=sampling, transforms=transforms, model=model, pooling=pooling)
+
+
+def own_pooling(recipe: Recipe, wanted: Pooling) -> Pooling:
+    """The pooling that is wanted, in a recipe of scores with the recipe's own softmax.
+
+    Raises:
+        UsageError: another pooling over space or time than the one that the head is made for.
+    """
+    if recipe.model.head is None:
+        return wanted
+    for name, value in (("space", wanted.space), ("time", wanted.time)):
+        if value != "avg":
+            raise UsageError(
+                f"pooling.{name}", expected="avg, on which the head that gives scores is trained", found=value
+            )
+    views = recipe.pooling.views if wanted.views == "mean" else wanted.views
+    return replace(recipe.pooling, views=views)
 
 
 def _fewer_clips(sampling: Sampling, model: ModelSpec) -> Sampling:

@@ -15,6 +15,7 @@ from torch import nn
 from vidfeat.models.c2d import C2D, C2DConfig
 from vidfeat.models.c3d import C3D, C3DConfig
 from vidfeat.models.csn import CSN, CSNConfig
+from vidfeat.models.heads import HEADS
 from vidfeat.models.layers import channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
@@ -73,8 +74,8 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
 NECKS: dict[type, Callable[[Any], nn.Module]] = {TPNConfig: TPN}
 """Config class to module class, for the networks between backbone and pooling."""
 
-CONFIGS: tuple[type, ...] = (*BACKBONES, *NECKS, FusionConfig, LateralConfig, NonLocalConfig, TAMConfig)
-"""Every config class that a recipe may hold: of families, necks, and parts of both."""
+CONFIGS: tuple[type, ...] = (*BACKBONES, *NECKS, *HEADS, FusionConfig, LateralConfig, NonLocalConfig, TAMConfig)
+"""Every config class that a recipe may hold: of families, necks, heads, and their parts."""
 
 
 class _Backbone(Protocol):
@@ -82,7 +83,7 @@ class _Backbone(Protocol):
 
 
 class Recognizer(nn.Module):
-    """A backbone and an optional neck, under the names that checkpoints use.
+    """A backbone, an optional neck and an optional head, under the names that checkpoints use.
 
     Attributes:
         spec: the specification that it was built from.
@@ -96,6 +97,8 @@ class Recognizer(nn.Module):
         self.backbone = BACKBONES[type(spec.backbone)](spec.backbone)
         if spec.neck is not None:
             self.neck = NECKS[type(spec.neck)](spec.neck)
+        if spec.head is not None:
+            self.cls_head = HEADS[type(spec.head)](spec.head)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Feature maps: `[N, 3, H, W]` or `[N, 3, T, H, W]` to `[N, C, ...]`, or a tuple of those.

@@ -35,6 +35,28 @@ _OTHER_INPUTS = {
 }
 """Words in the names of MMAction2's other models, and the kinds of model that they indicate."""
 
+_CLASSES = {
+    "ActivityNet v1.3": 200,
+    "Diving48": 48,
+    "GYM99": 400,  # the config leaves the default, of which the data set uses 99
+    "HMDB51": 51,
+    "Jester": 27,
+    "Kinetics-400": 400,
+    "Kinetics-600": 600,
+    "Kinetics-700": 700,
+    "Kinetics-710": 710,
+    "MMiT": 313,
+    "MiniKinetics": 200,
+    "Moments in Time V1": 339,
+    "SthV1": 174,
+    "SthV2": 174,
+    "UCF101": 101,
+}
+"""Classes of the heads of the models of each data set."""
+
+_HVU_CLASSES = {"action": 739, "attribute": 117, "concept": 291, "event": 69, "object": 1678, "scene": 248}
+"""The same for HVU, by the kind of label."""
+
 
 @dataclass(frozen=True)
 class ZooEntry:
@@ -68,13 +90,19 @@ class ZooEntry:
     @property
     def config(self) -> dict[str, Any]:
         """The recipe as the data of a config file of the model's line. A new copy at every access."""
-        return self.row.config(self.line)
+        return self.row.config(self.line, self.classes)
 
-    def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    @property
+    def classes(self) -> int:
+        """How many classes its head has."""
+        return _HVU_CLASSES[self.name.split("_")[-2]] if self.dataset == "HVU" else _CLASSES[self.dataset]
+
+    def recipe(self, overrides: Mapping[str, Any] | None = None, *, scores: bool = False) -> Recipe:
         """Compile the model's config.
 
         Args:
             overrides: dotted key to value, as `--cfg-options` gives them.
+            scores: as for `compile_config`.
 
         Raises:
             ConfigError: the model needs something that is not supported, or an override does.
@@ -89,7 +117,7 @@ class ZooEntry:
                     found=shortened(top),
                     hint="`vidfeat inspect` shows what an override does.",
                 )
-        return compile_config(apply_overrides(config, overrides or {}), file=self.name)
+        return compile_config(apply_overrides(config, overrides or {}), file=self.name, scores=scores)
 
 
 @cache

@@ -86,18 +86,20 @@ class ModelRow:
     normalize: Normalize
     names: str
 
-    def config(self, line: Line) -> dict[str, Any]:
-        """The recipe as the data of a config file of that line. A new copy at every call."""
-        return _CONFIGS[line](self)
+    def config(self, line: Line, classes: int) -> dict[str, Any]:
+        """The recipe as the data of a config file of that line, with a head for `classes`. A new copy at every call."""
+        return _CONFIGS[line](self, classes)
 
 
-def _config_v0(row: ModelRow) -> dict[str, Any]:
+def _config_v0(row: ModelRow, classes: int) -> dict[str, Any]:
     mean_and_std = {"mean": list(row.normalize.mean), "std": list(row.normalize.std)}
     pipeline = [*_pixels(row), {"type": "Normalize", **mean_and_std, "to_bgr": False}, _shape(row)]
-    return {"model": _model(row), "data": {"test": {"type": "VideoDataset", "pipeline": pipeline}}}
+    model = _model(row, classes)
+    model["test_cfg"]["average_clips"] = row.network.average_clips
+    return {"model": model, "data": {"test": {"type": "VideoDataset", "pipeline": pipeline}}}
 
 
-def _config_v1(row: ModelRow) -> dict[str, Any]:
+def _config_v1(row: ModelRow, classes: int) -> dict[str, Any]:
     preprocessor = {
         "type": "ActionDataPreprocessor",
         "mean": list(row.normalize.mean),
@@ -105,17 +107,25 @@ def _config_v1(row: ModelRow) -> dict[str, Any]:
         "format_shape": row.network.layout,
     }
     dataset = {"type": "VideoDataset", "pipeline": [*_pixels(row), _shape(row), {"type": "PackActionInputs"}]}
-    return {"model": {**_model(row), "data_preprocessor": preprocessor}, "test_dataloader": {"dataset": dataset}}
+    model = {**_model(row, classes), "data_preprocessor": preprocessor}
+    model["cls_head"]["average_clips"] = "prob"
+    return {"model": model, "test_dataloader": {"dataset": dataset}}
 
 
 _CONFIGS = {"0.x": _config_v0, "1.x": _config_v1}
 
 
-def _model(row: ModelRow) -> dict[str, Any]:
+def _model(row: ModelRow, classes: int) -> dict[str, Any]:
     network = row.network
     neck = {} if network.neck is None else {"neck": _own(network.neck)}
-    test_cfg = {"test_cfg": {"fcn_test": True}} if network.fcn_test else {}
-    return {"type": network.recognizer, "backbone": _own(network.backbone), **neck, **test_cfg}
+    number = "video_classes" if network.head["type"] == "OmniHead" else "num_classes"
+    return {
+        "type": network.recognizer,
+        "backbone": _own(network.backbone),
+        **neck,
+        "cls_head": {**network.head, number: classes},
+        "test_cfg": {"fcn_test": True} if network.fcn_test else {},
+    }
 
 
 def _pixels(row: ModelRow) -> list[Step]:

@@ -51,7 +51,7 @@ ROWS = (
         tsn_imagenet-pretrained-r50_8xb32-1x1x8-50e_sthv2-rgb
         tsn_imagenet-pretrained-r50_8xb32-1x1x16-50e_sthv2-rgb
     """),
-    ModelRow(n.RESNET_50, frames_twice(8), three(256), IMAGENET, """
+    ModelRow(n.TRN_R50, frames_twice(8), three(256), IMAGENET, """
         trn_r50_1x1x8_50e_sthv1_rgb
         trn_r50_1x1x8_50e_sthv2_rgb
         trn_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv1-rgb
