@@ -306,7 +306,7 @@ def test_the_page_computes_what_the_library_computes(view: Any, tmp_path: Path) 
         assert min(abs(step + 1 - peak) for peak in peaks) <= 3
         assert value == pytest.approx(cosine[step + 1], abs=0.02)
     view.click("#list button >> nth=1")
-    assert matrix_of(view).shape == (320, 320, 4)  # neighbouring rows are joined
+    assert view.get_attribute(".matrix", "width") == "320"  # neighbouring rows are joined
     assert view.get_attribute(".over-time input", "max") == "699"
 
 

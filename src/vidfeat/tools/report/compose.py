@@ -398,7 +398,7 @@ def _pictures(
         return {}, {}
     if root is None:
         notes.append("There are no pictures: give the folder of the videos with --video-root.")
-        return {}, {"the folder of the videos was not given": wanted}
+        return {}, {}
     found = {number: path for number in wanted if (path := find_video(videos[number].name, root))}
     over_time = any(video.seconds_of_rows is not None for video in videos)
     each, count = pictures_per_video(len(found), PICTURE_BYTES, over_time=over_time)

@@ -33,7 +33,7 @@ class Moments:
     """The rows of some videos, joined where they are too many: N moments in all.
 
     Attributes:
-        levels: int8 `[N, D]`, products of its difference from the mean with D directions, in steps of `scale`.
+        levels: int8 `[N, D]`, products of differences from the mean with D directions, in steps of `scale`.
         scale: float32 `[D]`.
         along: float32 `[N]`, product with the mean of the rows.
         square: product of that mean with itself.
@@ -85,7 +85,8 @@ class Search:
     def __init__(self, queries: Floats) -> None:
         """`queries` are `[Q, C]`."""
         self._queries = unit(queries)
-        self.found = [Found(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.float32))) for _ in queries]
+        nothing = Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        self.found = [nothing] * len(queries)
 
     def add(self, video: int, moments: Floats) -> None:
         """Search the `moments` `[S, C]` of a video, of norm 1. Of neighbouring moments only the most similar counts."""

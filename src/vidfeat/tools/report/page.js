@@ -459,7 +459,7 @@
     }));
   }
   function withoutPictures(video) {
-    const why = failureOf.has(video) ? "the video failed" : unpictured.get(video) || "there are no features";
+    const why = failureOf.has(video) ? "the video failed" : unpictured.get(video) || "the folder of the videos was not given";
     return text("p", `No pictures: ${why}.`, { className: "quiet" });
   }
 
