@@ -241,7 +241,7 @@ def array_of(text: str, kind: str) -> np.ndarray:
 def test_queries_find_moments_and_videos(tmp_path: Path) -> None:
     windows = [np.eye(6)[[number, number, 5]] + 0.01 for number in range(4)]
     words = tmp_path / "words.json"
-    words.write_text(json.dumps({"the third": np.eye(6)[2].tolist(), "</script>": np.eye(6)[5].tolist()}))
+    words.write_text(json.dumps({"words": ["the third", "</script>"], "vectors": np.eye(6)[[2, 5]].tolist()}))
     _, data = report(write_output(tmp_path / "f.npz", names_of(4), windows, fails={1}), queries=words)
     assert data["queries"] == ["the third", "</script>"]
     videos, steps, cosine = data["groups"][0]["found"][0]
@@ -255,7 +255,7 @@ def test_queries_find_moments_and_videos(tmp_path: Path) -> None:
     _, data = report(write_output(tmp_path / "g.npz", names_of(4), vectors), queries=words)
     assert data["groups"][0]["moments"] is None
     assert data["groups"][0]["found"][0][0][0] == 2
-    words.write_text('{"a": [1, 2]}')
+    words.write_text('{"words": ["a"], "vectors": [[1, 2]]}')
     with pytest.raises(UsageError, match=r"of 6 numbers; found vectors of 2 numbers"):
         report(tmp_path / "g.npz", queries=words)
 

@@ -538,7 +538,7 @@
   }
   // With the digits that hold; never "-0.00".
   function cosineText({ error }, cosine) {
-    const digits = Math.min(5, Math.max(2, Math.floor(-Math.log10(2 * error))));
+    const digits = Math.min(5, Math.max(2, Math.round(-Math.log10(error))));
     return Number(cosine.toFixed(digits)).toFixed(digits);
   }
   // The moments nearest to one, of all videos; of neighbouring moments only the nearest.

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,47 +30,41 @@ class Queries:
 
 
 def read_queries(path: Path) -> Queries:
-    """Read `words` and `vectors` of an `.npz` archive or a `.json` object; or a vector for each name in it.
+    """Read `words` and `vectors` of an `.npz` archive or of a `.json` object.
 
     Raises:
-        UsageError: the file cannot be read, or is none of these. No code from it is run.
+        UsageError: the file cannot be read, or has none. No code from it is run.
     """
-    read = {".npz": _read_npz, ".json": _read_json}.get(path.suffix.lower())
-    if read is None:
-        raise UsageError(str(path), expected="a file that ends in .npz or .json", found=repr(path.suffix))
     try:
+        read = {".npz": _read_npz, ".json": _read_json}[path.suffix.lower()]
         found = read(path)
-        if set(found) == {"words", "vectors"}:
-            words, vectors = found["words"], found["vectors"]
-        else:
-            words, vectors = list(found), list(found.values())
-        texts = tuple(map(str, words))
+        words = tuple(map(str, found["words"]))
         with np.errstate(over="ignore"):  # infinite values are refused below
-            array = np.asarray(vectors, np.float64).astype(np.float32)
+            vectors = np.asarray(found["vectors"], np.float64).astype(np.float32)
+        if vectors.shape[:1] != (len(words),) or vectors.ndim != 2 or not vectors.size:
+            raise ValueError(f"{len(words)} words and vectors of shape {list(vectors.shape)}")
+        if not np.isfinite(vectors).all():
+            raise ValueError("values that are not finite")
+        if len(words) > MOST:
+            raise ValueError(f"{len(words)} words; a page takes {MOST}")
     except OSError as error:
-        raise UsageError(str(path), expected="a file of queries", found=error.strerror or str(error)) from error
-    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile, RecursionError, OverflowError) as error:
+        raise _refused(path, error.strerror or str(error)) from error
+    except KeyError as error:
+        raise _refused(path, f"no {error}") from error
+    except Exception as error:  # readers of damaged bytes raise nearly anything
         raise _refused(path, str(error)) from error
-    if array.ndim != 2 or len(array) != len(texts) or not array.size:
-        raise _refused(path, f"{len(texts)} words and vectors of shape {list(array.shape)}")
-    if not np.isfinite(array).all():
-        raise _refused(path, "values that are not finite")
-    if len(texts) > MOST:
-        raise _refused(path, f"{len(texts)} queries", f"at most {MOST} queries")
-    return Queries(texts, array)
+    return Queries(words, vectors)
 
 
-def _refused(path: Path, found: str, expected: str = "words, and a vector of the same length for each") -> UsageError:
-    return UsageError(str(path), expected=expected, found=found, hint="vidfeat embed-text writes such files.")
+def _refused(path: Path, found: str) -> UsageError:
+    expected = "an .npz or .json file with `words`, and as many `vectors`"
+    return UsageError(str(path), expected=expected, found=found, hint="vidfeat embed-text writes one.")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
+def _read_npz(path: Path) -> Any:
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return {name: archive[name] for name in ("words", "vectors")}
