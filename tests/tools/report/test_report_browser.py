@@ -215,7 +215,8 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Windows of 1 s every 0.5 s; row 3 of clip 0 is nearest to row 7 of clip 1; clip 2 has segments, clip 3 views."""
     folder = tmp_path_factory.mktemp("dense")
     axes = np.eye(12)
-    rows = [axes[[0, 0, 1, 2, 3, 3]], axes[[4, 4, 4, 4, 5, 5, 5, 2, 5, 5]] + 0.02 * axes[0], axes[[6, 7]], axes[[8, 9]]]
+    rows = [axes[[0, 0, 1, 2, 3, 3]], axes[[4, 4, 4, 4, 5, 5, 5, 2, 5, 5]] + 0.02 * axes[0], axes[[6, 7]]]
+    rows.append(np.repeat(axes[[8, 9], None], 10, axis=1))  # ten crops that were kept
     windows = [np.stack([np.arange(count) * 0.5, np.arange(count) * 0.5 + 1], axis=1) for count in (6, 10)]
     out = write_output(
         folder / "f.npz", names_of(4), rows, seconds=[*windows, np.array([[0.2, 0.4], [4.0, 4.8]]), None]
@@ -284,6 +285,12 @@ def test_a_moment_shows_its_frames_and_the_nearest_moments(view: Any, dense: Pat
     view.click(".over-time .reel button >> nth=1")
     assert view.inner_text("#moment h3 >> nth=0") == "Moment: 4.00 to 4.80 s, row 1"
     assert view.inner_text("#moment figcaption") == "4.40 s"
+    assert "the mean over the axes" not in view.inner_text("#moment")
+    view.click("#list button >> nth=3")
+    view.focus(".over-time input")
+    view.keyboard.press("ArrowRight")
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: row 1"
+    assert "Each row is the mean over the axes that the pooling kept" in view.inner_text("#moment")
 
 
 def test_the_page_computes_what_the_library_computes(view: Any, tmp_path: Path) -> None:
