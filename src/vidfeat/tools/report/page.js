@@ -410,6 +410,7 @@
     canvas.dataset.selected = video;
     const body = by("detail-body");
     body.replaceChildren();
+    by("back").hidden = video < 0;
     by("detail-heading").textContent = video < 0 ? "No video selected" : data.names[video];
     if (video < 0) {
       body.append(text("p", "Select a point on the map or a video in the list.", { className: "quiet" }));
