@@ -35,6 +35,7 @@ def rows_of(features: Floats) -> Floats:
     In `[T, C]` the channels are the last axis. With more axes, which is where a pooling kept crops, space or time, they
     are taken to be the longest axis after the first.
     """
+    features = features.astype(np.float32, copy=False)
     if features.ndim < 3:
         return features.reshape(-1, features.shape[-1])
     channels = 1 + int(np.argmax(features.shape[1:]))
