@@ -16,6 +16,7 @@ from vidfeat.store.files import RunFiles
 from vidfeat.tools.report import Summary, build, compose
 from vidfeat.tools.report.measure import unit
 from vidfeat.tools.report.moments import cosines
+from vidfeat.tools.report.outputs import Video
 
 COUNT = 12
 
@@ -293,6 +294,13 @@ def test_pictures_labels_and_what_is_missing(tmp_path: Path, monkeypatch: pytest
     assert list(data["pictures"]) == ["0"]
     assert dict(data["unpictured"])["left out, to keep the page small"] == [2]
     assert data["notes"][-1] == "1 of 2 videos have no pictures, to keep the page small."
+
+
+def test_pictures_of_a_segment_lie_in_it(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "videos" / "a.mp4", frames=100)
+    video = Video("a.mp4", segment=(4.0, 7.0), vector=np.ones(4, np.float32))
+    found, _ = compose._pictures([video], clip.parent, [], progress=False)
+    assert [picture.seconds for picture in found[0]] == pytest.approx([4.3, 4.8, 5.3, 5.8, 6.3, 6.8], abs=0.06)
 
 
 def test_a_list_names_the_videos_of_an_output_without_names(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def read_video(stored: StoredFeatures, key: str, name: str, sample: int) -> Vide
     """
     try:
         line = stored.line(key)
-        segment = None if line["segment"] is None else (line["segment"][0], line["segment"][1])
+        segment = (
+            line["segment"] if line["segment"] and isinstance(line["segment"][0], float) else None
+        )  # one, not several
         known = Video(name, frames=line["frames"], seconds=line["seconds"], segment=segment)
         if key in stored:
             return _with_features(known, stored[key], sample)
