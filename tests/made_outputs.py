@@ -33,9 +33,13 @@ def write_output(
     *,
     fails: Collection[int] = (),
     message: str = "none",
+    seconds: Sequence[np.ndarray | None] = (),
     finish: bool = True,
 ) -> Path:
-    """An output as a run leaves it; without `finish`, as a run that was interrupted."""
+    """An output as a run leaves it; without `finish`, as a run that was interrupted.
+
+    `seconds` are start and end of each row, `[T, 2]`, of each video.
+    """
     videos = [VideoRef(name, name) for name in names]
     recipe = json.dumps(DESCRIPTION["recipe"], sort_keys=True, separators=(",", ":"))
     identity = WorkIdentity(hashlib.sha256(recipe.encode()).hexdigest(), "b" * 64, "fp32")
@@ -45,7 +49,9 @@ def write_output(
                 error = VideoError(name, stage="decode", kind="corrupt", expected="frames", found=message)
                 store.commit([VideoFailure(name, "model", error)], SESSION)
             else:
-                features = VideoFeatures(name, "model", np.asarray(row, np.float32), info=info_of(name))
+                times = seconds[number] if number < len(seconds) else None
+                start, end = (None, None) if times is None else np.asarray(times, np.float64).T
+                features = VideoFeatures(name, "model", np.asarray(row, np.float32), start, end, info_of(name))
                 store.commit([features], SESSION)
         if finish:
             store.finalize(timeout=5.0, poll=0.01)

@@ -25,6 +25,12 @@ from vidfeat.cli.process import ctrl_c, echo
     "--labels", type=Path, metavar="FILE", help="Colours: lines 'name label', or a .csv or .tsv, names first."
 )
 @click.option(
+    "--queries",
+    type=Path,
+    metavar="FILE",
+    help="Search by words: an .npz or .json of words and vectors, by 'vidfeat embed-text'.",
+)
+@click.option(
     "--map",
     "method",
     type=click.Choice(("pca", "umap")),
@@ -37,6 +43,7 @@ def report(
     page: Path | None,
     video_root: Path | None,
     labels: Path | None,
+    queries: Path | None,
     method: Literal["pca", "umap"],
     quiet: bool,
 ) -> None:
@@ -54,6 +61,7 @@ def report(
         Path(out),
         video_root=video_root,
         labels=labels,
+        queries=queries,
         page=page or named.with_name(f"{named.name}.report.html"),
         method=method,
         progress=not quiet and sys.stderr.isatty(),

@@ -72,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = names_of(12)
     out = write_output(folder / "features.pkl", names, clustered(12), fails={4}, message="a torn file")
     for number in (0, 1, 2, 3):
-        write_clip(folder / "videos" / names[number], seed=number, frames=6)
+        write_clip(folder / "videos" / names[number], seed=number, frames=12)
     labels = folder / "labels.csv"
     labels.write_text("name,half\n" + "".join(f"{name},{number // 6}\n" for number, name in enumerate(names)))
     page = folder / "report.html"
@@ -210,28 +210,211 @@ def luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_rows_over_time_show_their_similarity(view: Any, tmp_path: Path) -> None:
-    halves = np.zeros((6, 4), np.float32)
-    halves[:3, 0], halves[3:, 1] = 1, 1
-    rows = [halves, halves[::2] + 0.1, halves[0]]
-    page = tmp_path / "report.html"
-    build(write_output(tmp_path / "f.pkl", names_of(3), rows), video_root=None, labels=None, page=page)
-    show(view, page)
-    view.click("#list button >> nth=0")
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Windows of 1 s every 0.5 s; row 3 of clip 0 is nearest to row 7 of clip 1; clip 2 has segments, clip 3 views."""
+    folder = tmp_path_factory.mktemp("dense")
+    axes = np.eye(12)
+    rows = [axes[[0, 0, 1, 2, 3, 3]], axes[[4, 4, 4, 4, 5, 5, 5, 2, 5, 5]] + 0.02 * axes[0], axes[[6, 7]]]
+    rows.append(np.repeat(axes[[8, 9], None], 10, axis=1))  # ten crops that were kept
+    windows = [np.stack([np.arange(count) * 0.5, np.arange(count) * 0.5 + 1], axis=1) for count in (6, 10)]
+    out = write_output(
+        folder / "f.npz", names_of(4), rows, seconds=[*windows, np.array([[0.2, 0.4], [4.0, 4.8]]), None]
+    )
+    for number in (0, 1, 2):
+        write_clip(folder / "videos" / names_of(4)[number], seed=number, frames=55)
+    np.savez(folder / "q.npz", words=np.array(["<i>a door</i> opens", "the sea"]), vectors=axes[[7, 2]])
+    page = folder / "report.html"
+    build(out, video_root=folder / "videos", labels=None, queries=folder / "q.npz", page=page)
+    return page
+
+
+def matrix_of(view: Any) -> np.ndarray:
+    """The pixels of the self-similarity, [side, side, 4]."""
     pixels = view.evaluate(
         """() => {
           const matrix = document.querySelector('.matrix');
-          return Array.from(matrix.getContext('2d').getImageData(0, 0, 6, 6).data);
+          return Array.from(matrix.getContext('2d').getImageData(0, 0, matrix.width, matrix.width).data);
         }"""
     )
-    bright = np.array(pixels).reshape(6, 6, 4)[..., 1] > 100
-    np.testing.assert_array_equal(bright, np.kron(np.eye(2), np.ones((3, 3))).astype(bool))
+    side = round((len(pixels) / 4) ** 0.5)
+    return np.array(pixels).reshape(side, side, 4)
+
+
+def test_rows_over_time_show_their_similarity(view: Any, dense: Path) -> None:
+    show(view, dense)
+    assert "20 rows over time" in view.inner_text("#overview")
+    view.click("#list button >> nth=0")
+    kinds = np.array([0, 0, 1, 2, 3, 3])
+    np.testing.assert_array_equal(matrix_of(view)[..., 1] > 100, kinds[:, None] == kinds)
+    assert view.locator(".time span").all_inner_texts() == ["0.0 s", "1.5 s", "3.5 s"]
     view.focus(".matrix")
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowDown"):
         view.keyboard.press(key)
-    assert view.inner_text("#detail [role=status]") == "row 1 (0.5 s) and row 3 (1.2 s): cosine 0.000"
+    names, _, cosine = view.inner_text(".pair").rpartition(": cosine ")
+    assert names == "0.50 to 1.50 s, row 1 and 1.50 to 2.50 s, row 3"
+    assert float(cosine) == pytest.approx(0, abs=0.01)
+    assert view.locator(".pair img").count() == 2
+    view.click("#list button >> nth=3")
+    assert matrix_of(view).shape == (2, 2, 4)
+    assert view.locator(".time span").all_inner_texts() == ["row 0", "row 1", "row 1"]
+    assert "the video is not below" in view.inner_text("#detail")
+
+
+def test_a_moment_shows_its_frames_and_the_nearest_moments(view: Any, dense: Path) -> None:
+    data = show(view, dense)
+    view.click("#list button >> nth=0")
+    box = view.locator(".matrix").bounding_box()
+    view.mouse.click(box["x"] + box["width"] * 3.5 / 6, box["y"] + 10)
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 1.50 to 2.50 s, row 3"
+    seconds = [at for at, _ in data["pictures"]["0"] if 1.5 <= at < 2.5]
+    captions = view.locator("#moment figcaption").all_inner_texts()
+    assert captions == [f"{at:.2f} s" for at in seconds]
+    assert captions
+    first = view.locator("#near-moments button").first
+    assert first.inner_text().split("\n")[:2] == ["class 1/clip 1.mp4", "3.50 to 4.50 s, row 7"]
+    assert float(first.inner_text().split("\n")[2]) == pytest.approx(1, abs=0.01)
+    first.click()
+    assert view.inner_text("#detail-heading") == "class 1/clip 1.mp4"
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 3.50 to 4.50 s, row 7"
+    assert view.input_value(".over-time input") == "7"
+    view.focus(".over-time input")
+    view.keyboard.press("ArrowLeft")
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 3.00 to 4.00 s, row 6"
     view.click("#list button >> nth=2")
-    assert view.locator(".matrix").count() == 0
+    view.click(".over-time .reel button >> nth=1")
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 4.00 to 4.80 s, row 1"
+    assert view.inner_text("#moment figcaption") == "4.40 s"
+    assert "the mean over the axes" not in view.inner_text("#moment")
+    view.click("#list button >> nth=3")
+    view.focus(".over-time input")
+    view.keyboard.press("ArrowRight")
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: row 1"
+    assert "Each row is the mean over the axes that the pooling kept" in view.inner_text("#moment")
+
+
+def test_the_page_computes_what_the_library_computes(view: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [np.cumsum(random.standard_normal((count, 40)), axis=0) + 5 for count in (30, 700)]
+    times = [np.stack([np.arange(len(part)), np.arange(len(part)) + 1.0], axis=1) for part in rows]
+    page = tmp_path / "report.html"
+    build(write_output(tmp_path / "f.npz", names_of(2), rows, seconds=times), video_root=None, labels=None, page=page)
+    show(view, page)
+    view.click("#list button >> nth=0")
+    view.focus(".over-time input")
+    view.keyboard.press("End")
+    directions = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in rows]
+    cosine = np.concatenate([-np.ones(1), directions[1] @ directions[0][29], -np.ones(1)])
+    peaks = [place for place in range(1, 701) if cosine[place - 1] < cosine[place] >= cosine[place + 1]]
+    shown = {
+        int(button.get_attribute("data-step")): float(button.inner_text().split("\n")[-1])
+        for button in view.locator("#near-moments button").all()
+        if button.get_attribute("data-video") == "1"
+    }
+    assert shown
+    for step, value in shown.items():
+        assert min(abs(step + 1 - peak) for peak in peaks) <= 3
+        assert value == pytest.approx(cosine[step + 1], abs=0.02)
+    view.click("#list button >> nth=1")
+    assert view.get_attribute(".matrix", "width") == "320"  # neighbouring rows are joined
+    assert view.get_attribute(".over-time input", "max") == "699"
+
+
+def test_words_find_moments(view: Any, dense: Path) -> None:
+    show(view, dense)
+    assert view.locator("#queries button").all_inner_texts() == ["<i>a door</i> opens", "the sea"]
+    view.fill("#part", "SEA")
+    assert view.locator("#queries button").all_inner_texts() == ["the sea"]
+    view.click("#queries button")
+    results = view.locator("#results button")
+    assert [results.nth(number).get_attribute("data-step") for number in (0, 1)] == ["3", "7"]
+    results.nth(1).click()
+    assert view.inner_text("#detail-heading") == "class 1/clip 1.mp4"
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 3.50 to 4.50 s, row 7"
+    view.fill("#part", "")
+    view.click("#queries button >> nth=0")
+    assert results.first.inner_text().split("\n")[:2] == ["class 2/clip 2.mp4", "4.00 to 4.80 s, row 1"]
+    view.click("#queries button >> nth=0")
+    assert results.count() == 0
+
+
+def test_sixteen_labels_differ_in_shape(view: Any, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    out = write_output(tmp_path / "f.npz", names_of(32, 16), clustered(32, classes=16))
+    build(out, video_root=None, labels=None, page=page)
+    show(view, page)
+    marks = view.evaluate(
+        """[...document.querySelectorAll('#legend polygon')].map(
+          (mark) => [mark.getAttribute('points'), mark.getAttribute('fill') === 'none'].join())"""
+    )
+    assert len(set(marks)) == len(marks) == 16
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (900, 600), (390, 800)])
+def test_the_detail_covers_no_panel(view: Any, dense: Path, size: tuple[int, int]) -> None:
+    view.set_viewport_size({"width": size[0], "height": size[1]})
+    show(view, dense)
+    for chosen in (0, 2):
+        view.click(f"#list button >> nth={chosen}")
+        for share in (0, 0.3, 0.6, 0.9, 1):
+            overlap = view.evaluate(
+                """share => {
+                  scrollTo(0, share * document.documentElement.scrollHeight);
+                  const sections = [...document.querySelectorAll('section:not([hidden])')];
+                  const boxes = sections.map((section) => section.getBoundingClientRect());
+                  const apart = (a, b) =>
+                    a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+                  return boxes.some((a, i) => boxes.some((b, j) => i < j && !apart(a, b)));
+                }""",
+                share,
+            )
+            assert not overlap
+    assert view.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("width", [1280, 900, 500, 390])
+def test_table_cells_do_not_break_words(view: Any, tmp_path: Path, width: int) -> None:
+    message = "Invalid data found when processing input"
+    out = write_output(tmp_path / "f.npz", names_of(4), clustered(4), fails={1, 2}, message=message)
+    page = tmp_path / "report.html"
+    build(out, video_root=None, labels=None, page=page)
+    view.set_viewport_size({"width": width, "height": 800})
+    show(view, page)
+    broken = view.evaluate(
+        """() => {
+          const broken = [];
+          for (const cell of document.querySelectorAll('#failures td, #failures th')) {
+            const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+            while (walker.nextNode()) {
+              for (const {index, 0: word} of walker.currentNode.data.matchAll(/\\S+/g)) {
+                const range = document.createRange();
+                range.setStart(walker.currentNode, index);
+                range.setEnd(walker.currentNode, index + word.length);
+                if (range.getClientRects().length > 1) broken.push(word);
+              }
+            }
+          }
+          return broken;
+        }"""
+    )
+    assert broken == []
+
+
+def test_on_a_phone_a_tap_scrolls_to_the_detail(browser: Any, dense: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    view = context.new_page()
+    data = show(view, dense)
+    x, y = position(view, data, 2)
+    view.touchscreen.tap(x, y)
+    assert view.inner_text("#detail-heading") == "class 2/clip 2.mp4"
+    assert 0 <= view.locator("#detail").bounding_box()["y"] < 50
+    view.tap("#back")
+    assert 0 <= view.locator("#map-panel").bounding_box()["y"] < 50
+    view.tap("#list button >> nth=0")
+    assert 0 <= view.locator("#detail").bounding_box()["y"] < 50
+    view.locator(".matrix").tap(position={"x": 5, "y": 200})
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 0.00 to 1.00 s, row 0"
+    context.close()
 
 
 def test_empty_failed_and_odd_outputs_are_shown(view: Any, tmp_path: Path) -> None:

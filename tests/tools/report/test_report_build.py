@@ -1,5 +1,6 @@
 """What a page holds, for every kind of output; the pages themselves are opened in test_report_browser.py."""
 
+import base64
 import json
 import pickle
 from pathlib import Path
@@ -13,7 +14,9 @@ from vidfeat.cli.main import main
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.store.files import RunFiles
 from vidfeat.tools.report import Summary, build, compose
-from vidfeat.tools.report.outputs import SIMILARITY_SIDE
+from vidfeat.tools.report.measure import unit
+from vidfeat.tools.report.moments import cosines
+from vidfeat.tools.report.outputs import Video
 
 COUNT = 12
 
@@ -49,7 +52,6 @@ def test_a_finished_output(tmp_path: Path, name: str) -> None:
     facts = dict(data["facts"])
     assert facts["recipe: sampling"] == "WindowSampling (clip_len 8)"
     assert facts["versions"] == "python 3, vidfeat 0"
-    assert data["windows"] is True
     assert {path.name for path in tmp_path.iterdir()} >= {"page.html", f"{name}.manifest.jsonl"}
     assert not list(tmp_path.glob(".vidfeat-*"))
 
@@ -200,24 +202,71 @@ def test_what_is_wrong_with_values_is_reported(tmp_path: Path) -> None:
     assert [3, 6] in group["alike"]
 
 
-def test_rows_over_time_have_a_self_similarity(tmp_path: Path) -> None:
+def test_rows_over_time_are_kept_with_their_seconds(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    rows = [random.standard_normal((count, 8)) for count in (5, 1, 200)]
-    _, data = report(write_output(tmp_path / "f.pkl", names_of(3), rows))
-    assert {video: (of["rows"], of["side"]) for video, of in data["similarities"].items()} == {
-        "0": (5, 5),
-        "2": (200, SIMILARITY_SIDE),
-    }
-    assert data["shapes"] == [[5, 8], [1, 8], [200, 8]]
-    assert data["groups"][0]["norms"][0] == pytest.approx(np.linalg.norm(rows[0].mean(axis=0)), rel=1e-3)
+    rows = [random.standard_normal((count, 16)) for count in (5, 1, 200, 3)] + [random.standard_normal((4, 10, 16))]
+    rows.append(random.standard_normal(16))
+    times = [np.stack([np.arange(len(part)) * 0.5 + 8, np.arange(len(part)) * 0.5 + 9], axis=1) for part in rows[:5]]
+    times[3] = None  # views, not windows
+    _, data = report(write_output(tmp_path / "f.pkl", names_of(6), rows, seconds=times))
+    (group,) = data["groups"]
+    moments = group["moments"]
+    assert moments["rows"] == moments["steps"] == [5, 1, 200, 3, 4, 0]
+    seconds = array_of(moments["seconds"], "<f4").reshape(-1, 2)
+    np.testing.assert_allclose(seconds[:206], np.concatenate(times[:3]), rtol=1e-6)
+    assert np.isnan(seconds[206:209]).all()
+    np.testing.assert_allclose(seconds[209:], times[4], rtol=1e-6)
+    flat = unit(np.concatenate([*rows[:4], rows[4].mean(axis=1)]).astype(np.float32))
+    products = array_of(moments["levels"], "i1").reshape(-1, 16) * np.array(moments["scale"], np.float32)
+    here = products, array_of(moments["along"], "<f4")
+    np.testing.assert_allclose(cosines(here, here, moments["square"]), flat @ flat.T, atol=0.03)
+    assert data["shapes"][4] == [4, 10, 16]
+    assert group["norms"][0] == pytest.approx(np.linalg.norm(rows[0].mean(axis=0)), rel=1e-3)
 
 
-def test_pictures_labels_and_what_is_missing(tmp_path: Path) -> None:
+def test_long_videos_are_joined_to_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidfeat.tools.report.moments.ROW_BYTES", 16 * 100)
+    rows = [np.random.default_rng(0).standard_normal((count, 32)) for count in (150, 50)]
+    times = [np.stack([np.arange(len(part)), np.arange(len(part)) + 2.0], axis=1) for part in rows]
+    _, data = report(write_output(tmp_path / "f.npz", names_of(2), rows, seconds=times))
+    moments = data["groups"][0]["moments"]
+    assert (moments["rows"], moments["steps"], len(moments["scale"])) == ([150, 50], [75, 25], 16)
+    seconds = array_of(moments["seconds"], "<f4").reshape(-1, 2)
+    assert seconds[:2].tolist() == [[0, 3], [2, 5]]
+
+
+def array_of(text: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_queries_find_moments_and_videos(tmp_path: Path) -> None:
+    windows = [np.eye(6)[[number, number, 5]] + 0.01 for number in range(4)]
+    words = tmp_path / "words.json"
+    words.write_text(json.dumps({"words": ["the third", "</script>"], "vectors": np.eye(6)[[2, 5]].tolist()}))
+    _, data = report(write_output(tmp_path / "f.npz", names_of(4), windows, fails={1}), queries=words)
+    assert data["queries"] == ["the third", "</script>"]
+    videos, steps, cosine = data["groups"][0]["found"][0]
+    assert (videos[0], steps[0]) == (2, 0)  # the first of two equal neighbours
+    assert cosine[0] == pytest.approx(1.01 / np.linalg.norm(windows[2][0]), abs=1e-4)
+    assert [(video, step) for video, step, of in zip(*data["groups"][0]["found"][1], strict=True) if of > 0.9] == [
+        (video, 2) for video in (0, 2, 3)
+    ]
+    assert b"</script>" not in (tmp_path / "page.html").read_bytes().split(b'id="data">')[1].split(b"</script>")[0]
+    vectors = [np.eye(6)[number] for number in range(4)]
+    _, data = report(write_output(tmp_path / "g.npz", names_of(4), vectors), queries=words)
+    assert data["groups"][0]["moments"] is None
+    assert data["groups"][0]["found"][0][0][0] == 2
+    words.write_text('{"words": ["a"], "vectors": [[1, 2]]}')
+    with pytest.raises(UsageError, match=r"of 6 numbers; found vectors of 2 numbers"):
+        report(tmp_path / "g.npz", queries=words)
+
+
+def test_pictures_labels_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = names_of(4)
     out = write_output(tmp_path / "f.pkl", names, clustered(4), fails={3})
     videos = tmp_path / "videos"
     for number in (0, 1, 3):
-        write_clip(videos / names[number], seed=number, frames=5)
+        write_clip(videos / names[number], seed=number, frames=12)
     (videos / names[1]).write_bytes(b"no video")
     labels = tmp_path / "labels.csv"
     labels.write_text(f"name,motion\n{names[0]},slide\n{names[1]},jump\n")
@@ -231,9 +280,27 @@ def test_pictures_labels_and_what_is_missing(tmp_path: Path) -> None:
     assert data["notes"] == [
         f"{labels} has labels for 2 of 4 videos.",
         f"1 of 3 videos are not below {videos}: they have no pictures.",
-        "1 of the 2 videos that were found have pictures: the others cannot be read, or the page would become too "
-        "large.",
+        f"1 of 2 videos have no pictures, such as {names[1]}: no frame can be decoded: Invalid data found when "
+        "processing input.",
     ]
+    assert dict(data["unpictured"]) == {
+        f"the video is not below {videos}": [2],
+        "no frame can be decoded: Invalid data found when processing input": [1],
+    }
+    monkeypatch.setattr(compose, "PICTURE_BYTES", 2)
+    (videos / names[1]).unlink()
+    write_clip(videos / names[2], frames=5)
+    _, data = report(out, video_root=videos)
+    assert list(data["pictures"]) == ["0"]
+    assert dict(data["unpictured"])["left out, to keep the page small"] == [2]
+    assert data["notes"][-1] == "1 of 2 videos have no pictures, to keep the page small."
+
+
+def test_pictures_of_a_segment_lie_in_it(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "videos" / "a.mp4", frames=100)
+    video = Video("a.mp4", segment=(4.0, 7.0), vector=np.ones(4, np.float32))
+    found, _ = compose._pictures([video], clip.parent, [], progress=False)
+    assert [picture.seconds for picture in found[0]] == pytest.approx([4.3, 4.8, 5.3, 5.8, 6.3, 6.8], abs=0.06)
 
 
 def test_a_list_names_the_videos_of_an_output_without_names(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_large_values_do_not_overflow() -> None:
     near = measure.neighbours(vectors, 2)
     np.testing.assert_allclose(near.cosine, [[0.5**0.5, 0], [0.5**0.5, 0], [0.5**0.5, 0.5**0.5]], atol=1e-6)
     assert measure.norms(vectors)[2] == pytest.approx(2**0.5 * 3e38, rel=1e-6)
-    np.testing.assert_array_equal(measure.vector_of(vectors[[0, 0]]), vectors[0])
+    np.testing.assert_array_equal(measure.rows_of(np.full((1, 2, 4), 3e38, np.float32)), np.full((1, 4), 3e38, "f4"))
 
 
 def test_equal_and_alike() -> None:
@@ -80,25 +80,11 @@ def test_dead_dimensions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes"), [((4,), ()), ((3, 4), (0,)), ((2, 8, 1, 3, 3), (0, 2, 3, 4)), ((2, 5, 9), (0, 1))]
+    ("shape", "axes"), [((4,), ()), ((3, 4), ()), ((3, 10, 16), (1,)), ((2, 8, 1, 3, 3), (2, 3, 4)), ((2, 5, 9), (1,))]
 )
-def test_vector_of_is_the_mean_over_all_but_the_channels(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+def test_rows_are_means_over_all_axes_but_those_of_rows_and_channels(
+    shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
     features = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    np.testing.assert_allclose(measure.vector_of(features), features.mean(axis=axes), rtol=1e-5, atol=1e-6)
-
-
-def test_self_similarity_holds_the_cosines_of_all_pairs() -> None:
-    rows = np.random.default_rng(0).standard_normal((10, 6)).astype(np.float32)
-    similarity = measure.self_similarity(rows, 64)
-    values = similarity.low + (similarity.high - similarity.low) * similarity.levels / 255
-    assert similarity.rows == 10
-    np.testing.assert_allclose(values, plain_cosines(rows), atol=(similarity.high - similarity.low) / 255)
-
-
-def test_self_similarity_joins_neighbouring_rows_of_long_videos() -> None:
-    rows = np.repeat(np.random.default_rng(0).standard_normal((4, 6)), [25, 25, 25, 25], axis=0).astype(np.float32)
-    similarity = measure.self_similarity(rows, 4)
-    assert (similarity.rows, similarity.levels.shape) == (100, (4, 4))
-    values = similarity.low + (similarity.high - similarity.low) * similarity.levels / 255
-    np.testing.assert_allclose(values, plain_cosines(rows[::25]), atol=0.01)
-    assert measure.self_similarity(np.ones((3, 2), np.float32), 64).levels.tolist() == [[0] * 3] * 3
+    rows = measure.rows_of(features)
+    np.testing.assert_allclose(rows, np.atleast_2d(features.mean(axis=axes)), rtol=1e-5, atol=1e-6)

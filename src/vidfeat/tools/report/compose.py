@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vidfeat import UsageError, __version__, load
+from vidfeat import UsageError, VideoError, __version__, load
 from vidfeat.formats.atomic import replacing
 from vidfeat.store import StoredFeatures
 from vidfeat.tools.report.labels import Column, folders, match, read_labels
 from vidfeat.tools.report.measure import (
+    Doubles,
+    Floats,
     dead_dimensions,
     equal_groups,
     mean_cosine,
     near_duplicate_groups,
     neighbours,
     norms,
+    rows_of,
     unit,
 )
+from vidfeat.tools.report.moments import Search, compress, joined, steps_of
 from vidfeat.tools.report.outputs import Video, has_names, read_video
 from vidfeat.tools.report.page import base64_of, render
-from vidfeat.tools.report.pictures import find_video, frames_per_video, take_pictures
+from vidfeat.tools.report.pictures import Picture, Wanted, find_video, pictures_per_video, take_pictures
 from vidfeat.tools.report.projection import Map, Method, project, require
+from vidfeat.tools.report.queries import Queries, read_queries
 
 LARGEST = 20_000
 """Most videos on one page; of more, an even sample is shown. Comparing all pairs of this many takes about 20 s."""
@@ -39,11 +45,10 @@ NEAR_DUPLICATE = 0.999
 """The cosine from which two videos are near-duplicates."""
 
 PICTURE_BYTES = 12_000_000
-"""Most bytes of JPEG on a page."""
+"""Most bytes of pictures on a page."""
 
-SIMILARITY_BYTES = 6_000_000
-"""Most bytes of self-similarities on a page."""
-
+_SAMPLE = 8192
+"""Rows of which the main directions are computed."""
 _BINS = 30
 _DEEPEST = 12
 """Levels of a recipe that are shown; one of a hostile manifest may be deeper than the stack."""
@@ -78,6 +83,7 @@ def build(
     video_root: Path | None,
     labels: Path | None,
     page: Path,
+    queries: Path | None = None,
     method: Method = "pca",
     progress: bool = False,
 ) -> Summary:
@@ -89,6 +95,8 @@ def build(
         labels: a file with labels of the videos, as `vidfeat.tools.report.labels.read_labels` reads it. Where the
             output has no names and the file has as many rows as the output, the names are taken from the file.
         page: the file to write, `.html`. It is replaced as a whole or not at all.
+        queries: a file of words and their vectors in the space of the features, as
+            `vidfeat.tools.report.queries.read_queries` reads it; the page lists the best videos, or moments, for each.
         method: how the map is computed.
         progress: whether to show a progress bar of the pictures on stderr.
 
@@ -103,6 +111,7 @@ def build(
     _check(video_root, page)
     require(method)
     known = read_labels(labels) if labels else None
+    words = read_queries(queries) if queries else None
     label_notes: list[str] = []
     with load(out) as stored:
         keys, named = stored.videos, has_names(stored)
@@ -112,21 +121,35 @@ def build(
             label_notes.append(f"The names of the videos are those of {labels}, by position.")
         chosen = _sample(len(keys))
         columns = [folders([names[number] for number in chosen])] if named else []
+        columns = [column for column in columns if len(set(column.values)) > 1]
         if known is not None:
             found, matched = match(known, names)
             columns += [Column(column.name, tuple(column.values[number] for number in chosen)) for column in found]
             if matched < len(names):
                 label_notes.append(f"{labels} has labels for {matched} of {len(names)} videos.")
-        videos = [read_video(stored, keys[number], names[number]) for number in chosen]
+        sample = max(1, _SAMPLE // max(1, len(chosen)))
+        videos = [read_video(stored, keys[number], names[number], sample) for number in chosen]
+        groups = _groups(videos)
+        if words is not None:
+            _check_size(words, queries, videos, groups)
+        over_time = []
+        for members in groups:
+            rows = {number: partial(_rows, stored, keys[chosen[number]]) for number in members if videos[number].rows}
+            over_time.append(_over_time(videos, members, rows, words))
         notes = [*stored.notes, *label_notes, *_notes_on(videos, len(keys))]
-    groups = _groups(videos)
-    shown = _pictures(videos, video_root, notes, progress=progress)
+    shown, unpictured = _pictures(videos, video_root, notes, progress=progress)
     data = {
         **_about(stored, notes),
         **_table(videos, columns),
-        "groups": [_group(videos, members, method) for members in groups],
-        "pictures": {str(number): list(map(base64_of, images)) for number, images in shown.items()},
-        "similarities": _similarities(videos, notes),
+        "groups": [
+            {**_group(videos, members, method), **moments} for members, moments in zip(groups, over_time, strict=True)
+        ],
+        "queries": [] if words is None else words.words,
+        "pictures": {
+            str(number): [[picture.seconds, base64_of(picture.webp)] for picture in pictures]
+            for number, pictures in shown.items()
+        },
+        "unpictured": list(unpictured.items()),
     }
     with replacing(page) as file:
         file.write(render(data))
@@ -233,7 +256,6 @@ def _about(stored: StoredFeatures, notes: list[str]) -> dict[str, Any]:
         "state": stored.state,
         "notes": notes,
         "facts": [*_facts(stored.header).items(), ("report", f"vidfeat {__version__}, {_now()}")],
-        "windows": _is_windowed(stored.header),
         "nearDuplicate": NEAR_DUPLICATE,
     }
 
@@ -269,12 +291,6 @@ def _in_words(value: Any, depth: int = 0) -> str:
     return "none" if value is None else str(value)
 
 
-def _is_windowed(header: Mapping[str, Any]) -> bool:
-    recipe = header.get("recipe")
-    sampling = recipe.get("sampling") if isinstance(recipe, dict) else None
-    return isinstance(sampling, dict) and sampling.get("type") == "WindowSampling"
-
-
 def _table(videos: Sequence[Video], columns: Sequence[Column]) -> dict[str, Any]:
     numbered = list(enumerate(videos))
     return {
@@ -296,62 +312,131 @@ def _column(column: Column) -> dict[str, Any]:
     return {"name": column.name, "values": values, "of": [place[value] for value in column.values]}
 
 
-# --- what takes space on the page -------------------------------------------------------------------------------------
+# --- rows over time, and the search by words --------------------------------------------------------------------------
+
+
+def _check_size(words: Queries, path: Path | None, videos: Sequence[Video], groups: list[list[int]]) -> None:
+    sizes = [len(vector) for members in groups if (vector := videos[members[0]].vector) is not None]
+    if sizes and words.vectors.shape[1] not in sizes:
+        listed = ", ".join(map(str, sizes))
+        raise UsageError(
+            str(path),
+            expected=f"vectors in the space of the features, of {listed} numbers",
+            found=f"vectors of {words.vectors.shape[1]} numbers",
+            hint="Give `vidfeat embed-text` the model that the features were extracted with.",
+        )
+
+
+def _rows(stored: StoredFeatures, key: str) -> Floats:
+    return rows_of(stored[key].values)
+
+
+def _over_time(
+    videos: Sequence[Video], members: list[int], rows: Mapping[int, Callable[[], Floats]], words: Queries | None
+) -> dict[str, Any]:
+    """The moments of the videos `members`, of which some have `rows`, and the results of the queries among them."""
+    vectors = {number: vector for number in members if (vector := videos[number].vector) is not None}
+    size = len(vectors[members[0]])
+    steps, directions = steps_of([videos[number].rows for number in members], size)
+    search = Search(words.vectors) if words is not None and words.vectors.shape[1] == size else None
+
+    def moments() -> Iterator[Floats]:
+        for number, count in zip(members, steps, strict=True):
+            part = joined(rows[number](), count) if count else unit(vectors[number][None])
+            if search is not None:
+                search.add(number, part)
+            if count:
+                yield part
+
+    data: dict[str, Any] = {"moments": None}
+    if rows:
+        sample = np.concatenate([some for number in members if (some := videos[number].sample) is not None])
+        compressed = compress(moments(), sample, directions)
+        data["moments"] = {
+            "rows": [videos[number].rows for number in members],
+            "steps": steps,
+            "scale": [float(f"{scale:.6g}") for scale in compressed.scale],
+            "square": compressed.square,
+            "error": compressed.error,
+            "levels": base64_of(compressed.levels.tobytes()),
+            "along": base64_of(compressed.along.astype("<f4").tobytes()),
+            "seconds": base64_of(_seconds(videos, members, steps).astype("<f4").tobytes()),
+        }
+    else:
+        deque(moments(), maxlen=0)  # all of it is search
+    if search is not None:
+        data["found"] = [
+            [found.video.tolist(), found.moment.tolist(), np.round(found.cosine.astype(np.float64), 4).tolist()]
+            for found in search.found
+        ]
+    return data
+
+
+def _seconds(videos: Sequence[Video], members: list[int], steps: Sequence[int]) -> Doubles:
+    """Start and end of all moments, float64 `[N, 2]`; NaN where they are not known."""
+    parts = [np.zeros((0, 2))]
+    for number, count in zip(members, steps, strict=True):
+        times = videos[number].seconds_of_rows
+        if times is None or not count:
+            parts.append(np.full((count, 2), np.nan))
+        else:
+            first = np.arange(count) * len(times) // count
+            ends = np.maximum.reduceat(times[:, 1], first)
+            parts.append(np.stack([np.minimum.reduceat(times[:, 0], first), ends], axis=1))
+    return np.concatenate(parts)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 
 def _pictures(
     videos: Sequence[Video], root: Path | None, notes: list[str], *, progress: bool
-) -> dict[int, list[bytes]]:
-    """Pictures of the videos that are found; adds a sentence to `notes` where some have none."""
+) -> tuple[dict[int, list[Picture]], dict[str, list[int]]]:
+    """Pictures of the videos that are found, and by reason the videos without; adds sentences to `notes` on those."""
     wanted = [number for number, video in enumerate(videos) if video.failure is None]
     if not wanted:
-        return {}
+        return {}, {}
     if root is None:
         notes.append("There are no pictures: give the folder of the videos with --video-root.")
-        return {}
+        return {}, {}
     found = {number: path for number in wanted if (path := find_video(videos[number].name, root))}
-    if len(found) < len(wanted):
-        missing = len(wanted) - len(found)
-        notes.append(f"{missing} of {len(wanted)} videos are not below {root}: they have no pictures.")
-    frames, count = frames_per_video(len(found), PICTURE_BYTES)
+    over_time = any(video.seconds_of_rows is not None for video in videos)
+    each, count = pictures_per_video(len(found), PICTURE_BYTES, over_time=over_time)
     numbers = list(found)
-    chosen = {number: found[number] for number in (numbers[place * len(found) // count] for place in range(count))}
-    taken: dict[int, list[bytes]] = {}
+    chosen = [numbers[place * len(found) // count] for place in range(count)]
+    taken: dict[int, list[Picture]] = {}
+    unreadable: dict[int, str] = {}
     with _bar(len(chosen), progress) as bar:
-        for number, images in take_pictures(chosen, frames, PICTURE_BYTES):
-            if images:
-                taken[number] = images
+        plan = {number: Wanted(found[number], each, _spans(videos[number], each)) for number in chosen}
+        for number, pictures in take_pictures(plan, PICTURE_BYTES):
+            if isinstance(pictures, VideoError):
+                unreadable[number] = f"no frame can be decoded: {pictures.found}"
+            else:
+                taken[number] = pictures
             bar.update()
-    if len(taken) < len(found):
-        notes.append(
-            f"{len(taken)} of the {len(found)} videos that were found have pictures: the others cannot be read, or "
-            "the page would become too large."
-        )
-    return taken
+    missing = [number for number in wanted if number not in found]
+    left_out = [number for number in found if number not in taken and number not in unreadable]
+    if missing:
+        notes.append(f"{len(missing)} of {len(wanted)} videos are not below {root}: they have no pictures.")
+    if unreadable:
+        first, why = next(iter(unreadable.items()))
+        notes.append(f"{len(unreadable)} of {len(found)} videos have no pictures, such as {videos[first].name}: {why}.")
+    if left_out:
+        notes.append(f"{len(left_out)} of {len(found)} videos have no pictures, to keep the page small.")
+    reasons = {f"the video is not below {root}": missing, "left out, to keep the page small": left_out}
+    for number, why in unreadable.items():
+        reasons.setdefault(why, []).append(number)
+    return taken, {why: numbers for why, numbers in reasons.items() if numbers}
+
+
+def _spans(video: Video, count: int) -> Doubles | None:
+    if video.seconds_of_rows is not None or video.segment is None:
+        return video.seconds_of_rows
+    edges = np.linspace(*video.segment, count + 1)
+    return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def _bar(total: int, progress: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc="pictures", unit="video", disable=not progress)
-
-
-def _similarities(videos: Sequence[Video], notes: list[str]) -> dict[str, Any]:
-    """The self-similarities of as many videos as fit, evenly sampled."""
-    present = {number: video.similarity for number, video in enumerate(videos) if video.similarity is not None}
-    largest = max((similarity.levels.nbytes for similarity in present.values()), default=1)
-    count = min(len(present), max(1, SIMILARITY_BYTES // largest))
-    if count < len(present):
-        notes.append(f"Similarity over time is shown for {count} of {len(present)} videos, to keep the page small.")
-    numbers = list(present)
-    chosen = [numbers[place * len(numbers) // count] for place in range(count)]
-    return {
-        str(number): {
-            "rows": present[number].rows,
-            "side": len(present[number].levels),
-            "low": round(present[number].low, 6),
-            "high": round(present[number].high, 6),
-            "levels": base64_of(present[number].levels.tobytes()),
-        }
-        for number in chosen
-    }

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int32]
 
 _BLOCK = 512
@@ -28,37 +29,21 @@ class Neighbours:
     cosine: Floats
 
 
-@dataclass(frozen=True)
-class SelfSimilarity:
-    """Cosine similarities of all pairs of rows of one video.
+def rows_of(features: Floats) -> Floats:
+    """The rows `[T, C]` of features: `[1, C]` of one vector, and the mean over all axes but those of rows and channels.
 
-    Attributes:
-        rows: T, how many rows the video has.
-        low, high: the similarities that 0 and 255 stand for.
-        levels: uint8 `[t, t]`; t is T, or less where neighbouring rows were averaged.
+    In `[T, C]` the channels are the last axis. With more axes, which is where a pooling kept crops, space or time, they
+    are taken to be the longest axis after the first.
     """
-
-    rows: int
-    low: float
-    high: float
-    levels: npt.NDArray[np.uint8]
-
-
-def vector_of(features: Floats) -> Floats:
-    """One vector `[C]` per video: the features, or the mean over all their axes but the one of the channels.
-
-    In `[T, C]` the channels are the last axis. With more axes, which is where a pooling kept space or time, they are
-    taken to be the longest axis after the first.
-    """
-    channels = features.ndim - 1
-    if features.ndim > 2:
-        channels = 1 + int(np.argmax(features.shape[1:]))
-    others = tuple(axis for axis in range(features.ndim) if axis != channels)
-    # In 64 bits, as a sum of large values would overflow.
-    return features.mean(axis=others, dtype=np.float64).astype(np.float32) if others else features
+    features = features.astype(np.float32, copy=False)
+    if features.ndim < 3:
+        return features.reshape(-1, features.shape[-1])
+    channels = 1 + int(np.argmax(features.shape[1:]))
+    others = tuple(axis for axis in range(1, features.ndim) if axis != channels)
+    return features.mean(axis=others, dtype=np.float64).astype(np.float32)
 
 
-def norms(vectors: Floats) -> npt.NDArray[np.float64]:
+def norms(vectors: Floats) -> Doubles:
     """Euclidean norms, float64 `[N]`, of `vectors` `[N, C]`."""
     return np.linalg.norm(vectors.astype(np.float64), axis=1)
 
@@ -135,15 +120,3 @@ def dead_dimensions(vectors: Floats) -> list[int]:
     if len(vectors) < 2:
         return []
     return [int(number) for number in np.flatnonzero((vectors == vectors[0]).all(axis=0))]
-
-
-def self_similarity(rows: Floats, side: int) -> SelfSimilarity:
-    """The self-similarity of `rows` `[T, C]`, T at least 2, in at most `side` steps of time."""
-    steps = min(len(rows), side)
-    starts = np.arange(steps) * len(rows) // steps
-    sums = np.add.reduceat(rows.astype(np.float64), starts, axis=0)
-    directions = unit((sums / np.diff(starts, append=len(rows))[:, None]).astype(np.float32))
-    similarity = np.clip(directions @ directions.T, -1, 1)
-    low, high = float(similarity.min()), float(similarity.max())
-    levels = (similarity - low) * (255 / (high - low) if high > low else 0)
-    return SelfSimilarity(len(rows), low, high, np.rint(levels).astype(np.uint8))

@@ -6,12 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidfeat import OutputError
+from vidfeat import OutputError, VideoFeatures
 from vidfeat.store import StoredFeatures
-from vidfeat.tools.report.measure import Floats, SelfSimilarity, self_similarity, vector_of
-
-SIMILARITY_SIDE = 64
-"""Most steps of time in a self-similarity."""
+from vidfeat.tools.report.measure import Doubles, Floats, rows_of, unit
 
 _LONGEST_MESSAGE = 1000
 
@@ -29,7 +26,10 @@ class Video:
         shape: of the features, where they are numbers.
         problem: why there is no vector although the video did not fail; empty where there is one.
         not_finite: how many values are infinite or NaN.
-        similarity: the self-similarity of features with a row per window or view.
+        rows: T, where there is a row per window or view; 0 where there is one vector for the video.
+        seconds_of_rows: float64 `[T, 2]`, start and end of each row, where they are known.
+        segment: start and end, in seconds, of the part of the video that the features are limited to.
+        sample: float32 `[S, C]`, some of the rows, of norm 1, evenly over the time.
     """
 
     name: str
@@ -40,7 +40,10 @@ class Video:
     shape: tuple[int, ...] = ()
     problem: str = ""
     not_finite: int = 0
-    similarity: SelfSimilarity | None = None
+    rows: int = 0
+    seconds_of_rows: Doubles | None = None
+    segment: tuple[float, float] | None = None
+    sample: Floats | None = None
 
 
 def has_names(stored: StoredFeatures) -> bool:
@@ -48,19 +51,23 @@ def has_names(stored: StoredFeatures) -> bool:
     return stored.state != "foreign" or any(key != f"#{number}" for number, key in enumerate(stored.videos))
 
 
-def read_video(stored: StoredFeatures, key: str, name: str) -> Video:
+def read_video(stored: StoredFeatures, key: str, name: str, sample: int) -> Video:
     """Read a video of an output; one that is damaged is a `Video` with a `problem`.
 
     Args:
         stored: the output.
         key: one of `stored.videos`. Reading is fastest in their order.
         name: what the page calls the video.
+        sample: how many of its rows are kept, at most.
     """
     try:
         line = stored.line(key)
-        known = Video(name, frames=line["frames"], seconds=line["seconds"])
+        segment = (
+            line["segment"] if line["segment"] and isinstance(line["segment"][0], float) else None
+        )  # one, not several
+        known = Video(name, frames=line["frames"], seconds=line["seconds"], segment=segment)
         if key in stored:
-            return _with_features(known, stored[key].values.astype(np.float32, copy=False))
+            return _with_features(known, stored[key], sample)
     except (OutputError, MemoryError) as error:
         found = f"expected {error.expected}; found {error.found}" if isinstance(error, OutputError) else "too large"
         return Video(name, problem=found)
@@ -70,10 +77,26 @@ def read_video(stored: StoredFeatures, key: str, name: str) -> Video:
     return Video(name, (stage, kind, message[:_LONGEST_MESSAGE]))
 
 
-def _with_features(video: Video, features: Floats) -> Video:
-    not_finite = int((~np.isfinite(features)).sum())
+def _with_features(video: Video, features: VideoFeatures, sample: int) -> Video:
+    values = features.values
+    not_finite = int((~np.isfinite(values)).sum())
     if not_finite:
-        return replace(video, shape=features.shape, problem="values that are not finite", not_finite=not_finite)
-    over_time = features.ndim == 2 and len(features) > 1
-    similarity = self_similarity(features, SIMILARITY_SIDE) if over_time else None
-    return replace(video, vector=vector_of(features), shape=features.shape, similarity=similarity)
+        return replace(video, shape=values.shape, problem="values that are not finite", not_finite=not_finite)
+    rows = rows_of(values)
+    vector = rows.mean(axis=0, dtype=np.float64).astype(np.float32)  # a sum of large values would overflow
+    video = replace(video, vector=vector, shape=values.shape)
+    times = _times(features, len(rows))
+    if values.ndim == 1 or (times is None and len(rows) == 1):
+        return video
+    count = min(sample, len(rows))
+    evenly = (2 * np.arange(count) + 1) * len(rows) // (2 * count)
+    return replace(video, rows=len(rows), seconds_of_rows=times, sample=unit(rows[evenly]))
+
+
+def _times(features: VideoFeatures, rows: int) -> Doubles | None:
+    if features.start_seconds is None or features.end_seconds is None:
+        return None
+    if len(features.start_seconds) != rows or len(features.end_seconds) != rows:
+        return None  # of a manifest that another program changed
+    times = np.stack([features.start_seconds, features.end_seconds], axis=1).astype(np.float64)
+    return times if np.isfinite(times).all() else None

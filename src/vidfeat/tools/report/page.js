@@ -6,6 +6,8 @@
   const PALETTE = ["#3b7dd8", "#e0851b", "#2a9d5c", "#d14b7f", "#8a63d2", "#1fa3b5", "#b5651d", "#7f8c2a"];
   const UNKNOWN = "(none)";
   const MOST_LISTED = 100;
+  const MOST_CHIPS = 60;
+  const NEAREST = 8;
   const PAD = 24;
 
   function make(tag, properties, ...children) {
@@ -15,6 +17,12 @@
       else element.setAttribute(name, value);
     }
     element.append(...children.filter((child) => child !== null));
+    return element;
+  }
+  function svg(tag, attributes, ...children) {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
     return element;
   }
   const text = (tag, content, properties) => make(tag, { ...properties, textContent: content });
@@ -31,16 +39,16 @@
   }));
   const failureOf = new Map(data.failed.map(([video, ...reason]) => [video, reason]));
   const problemOf = new Map(data.problems);
+  const unpictured = new Map(data.unpictured.flatMap(([why, videos]) => videos.map((video) => [video, why])));
 
-  const state = { group: 0, column: 0, isolated: -1, selected: -1, current: -1, scale: 1, dx: 0, dy: 0 };
+  const narrow = matchMedia("(max-width: 860px)");
+  const state = { group: 0, column: 0, isolated: -1, selected: -1, current: -1, query: -1, scale: 1, dx: 0, dy: 0 };
   const group = () => data.groups[state.group];
   const column = () => data.columns[state.column];
-  const picture = (video, which = 0) => (data.pictures[video] || [])[which];
-  const source = (jpeg) => `data:image/jpeg;base64,${jpeg}`;
-  const middle = (video) => {
-    const pictures = data.pictures[video];
-    return pictures ? pictures[Math.floor(pictures.length / 2)] : null;
-  };
+  const picturesOf = (video) => data.pictures[video] || [];
+  const source = ([, webp]) => `data:image/webp;base64,${webp}`;
+  const image = (picture, alt = "") => (picture ? make("img", { src: source(picture), alt }) : null);
+  const middle = (video) => picturesOf(video)[Math.floor(picturesOf(video).length / 2)];
 
   function colourOfValue(value) {
     const { values } = column();
@@ -50,6 +58,32 @@
     // Hues repeat with many values: lightness separates those that are close.
     const tone = style.getPropertyValue(Math.floor(value / PALETTE.length) % 2 ? "--tone-strong" : "--tone-soft");
     return `hsl(${(value * 137.508) % 360} ${tone})`;
+  }
+
+  // Labels differ in shape, too: eight outlines of about one area, filled, then hollow.
+  const corners = (count, turn, radii) => Array.from({ length: count }, (_, number) => {
+    const angle = 2 * Math.PI * (number / count + turn);
+    const radius = radii[number % radii.length];
+    return [radius * Math.sin(angle), -radius * Math.cos(angle)];
+  });
+  const cross = (turn) => [[-1, 1], [1, 1], [1, -1], [-1, -1]].flatMap(([x, y], number) => {
+    const arm = [[0.36, 1.2], [-0.36, 1.2], [-0.36, 0.36]];
+    return arm.map(([across, along]) => {
+      const angle = Math.PI / 2 * number + turn;
+      return [across * Math.cos(angle) - along * Math.sin(angle), across * Math.sin(angle) + along * Math.cos(angle)];
+    });
+  });
+  const SHAPES = [
+    corners(16, 0, [1]), corners(4, 1 / 8, [1.25]), corners(3, 0, [1.4]), corners(4, 0, [1.35]), cross(0),
+    corners(3, 1 / 2, [1.4]), cross(Math.PI / 4), corners(10, 0, [1.5, 0.62]),
+  ];
+  const shapeOf = (value) => SHAPES[value % SHAPES.length];
+  const isHollow = (value) => Math.floor(value / SHAPES.length) % 2 === 1;
+  function markOf(value) {
+    const outline = shapeOf(value).map((corner) => corner.map((at) => at.toFixed(2)).join()).join(" ");
+    const colour = colourOfValue(value);
+    return svg("svg", { class: "mark", viewBox: "-1.6 -1.6 3.2 3.2", "aria-hidden": "true" },
+      svg("polygon", { points: outline, stroke: colour, "stroke-width": 0.45, fill: isHollow(value) ? "none" : colour }));
   }
 
   // --- the map -------------------------------------------------------------------------------------------------------
@@ -85,7 +119,7 @@
 
   function radiusOfPoints() {
     const { members } = group();
-    return members.length > 4000 ? 2.2 : members.length > 800 ? 3.2 : 5;
+    return members.length > 4000 ? 2.6 : members.length > 800 ? 3.6 : 5;
   }
 
   function draw() {
@@ -122,19 +156,21 @@
     });
     let drawn = 0;
     for (const [value, chosen] of places) {
-      brush.fillStyle = column() ? colourOfValue(value) : PALETTE[0];
+      brush.fillStyle = brush.strokeStyle = column() ? colourOfValue(value) : PALETTE[0];
       brush.globalAlpha = state.isolated < 0 || state.isolated === value ? 0.85 : 0.08;
+      brush.lineWidth = radius / 2.5;
       brush.beginPath();
       for (const place of chosen) {
         const [x, y] = onScreen(place);
-        if (radius < 3) brush.rect(x - radius, y - radius, 2 * radius, 2 * radius);
-        else {
-          brush.moveTo(x + radius, y);
-          brush.arc(x, y, radius, 0, 2 * Math.PI);
-        }
+        shapeOf(value).forEach(([dx, dy], corner) => {
+          if (corner) brush.lineTo(x + radius * dx, y + radius * dy);
+          else brush.moveTo(x + radius * dx, y + radius * dy);
+        });
+        brush.closePath();
         drawn += 1;
       }
-      brush.fill("nonzero");
+      if (!isHollow(value)) brush.fill("nonzero");
+      brush.stroke();
     }
     canvas.dataset.drawn = drawn;
   }
@@ -198,10 +234,9 @@
     canvas.dataset.current = video;
     tip.hidden = video < 0;
     if (video >= 0) {
-      const jpeg = middle(video);
       const label = column() ? `${column().name}: ${column().values[column().of[video]]}` : "";
       tip.replaceChildren(
-        ...(jpeg ? [make("img", { src: source(jpeg), alt: "" })] : []),
+        ...[image(middle(video))].filter(Boolean),
         text("div", data.names[video]), text("div", label, { className: "quiet" }),
       );
       const [x, y] = onScreen(placeOf[video]);
@@ -293,20 +328,23 @@
     const { values, of } = column();
     const sizes = new Array(values.length).fill(0);
     of.forEach((value) => { sizes[value] += 1; });
-    values.slice(0, 60).forEach((value, number) => {
-      const dot = make("span", { className: "dot" });
-      dot.style.background = colourOfValue(number);
-      const button = make("button", { type: "button", "aria-pressed": String(state.isolated === number) }, dot,
-        `${value} (${sizes[number]})`);
+    showChips(legend, values.map((value, number) => [number, `${value} (${sizes[number]})`]), "isolated", markOf, redraw);
+  }
+
+  // Buttons of which at most one is pressed; its number is kept in `state`.
+  function showChips(box, entries, name, mark, change) {
+    const buttons = entries.slice(0, MOST_CHIPS).map(([number, label]) => {
+      const button = make("button", { type: "button", "aria-pressed": String(state[name] === number) }, mark(number), label);
       button.addEventListener("click", () => {
-        state.isolated = state.isolated === number ? -1 : number;
-        for (const other of legend.querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
-        button.setAttribute("aria-pressed", String(state.isolated === number));
-        redraw();
+        state[name] = state[name] === number ? -1 : number;
+        for (const other of buttons) other.setAttribute("aria-pressed", String(other === button && state[name] >= 0));
+        change();
       });
-      legend.append(button);
+      return button;
     });
-    if (values.length > 60) legend.append(text("span", `and ${values.length - 60} more`, { className: "quiet" }));
+    box.replaceChildren(...buttons);
+    const more = entries.length - buttons.length;
+    if (more > 0) box.append(text("span", `and ${more} more`, { className: "quiet" }));
   }
 
   // How often the nearest neighbour has the same label: what retrieval at rank 1 would give.
@@ -349,14 +387,16 @@
   }
 
   // --- one video -----------------------------------------------------------------------------------------------------
-  function videoButton(video, note) {
-    const jpeg = middle(video);
+  function videoButton(video, note, step = -1) {
+    const { seconds } = step < 0 ? {} : momentOf(video, step);
     const button = make("button", { type: "button" },
-      jpeg ? make("img", { src: source(jpeg), alt: "" }) : null,
-      text("span", data.names[video], { className: "grow" }),
+      image(seconds ? nearestPicture(video, seconds) : middle(video)),
+      make("span", { className: "grow" }, data.names[video],
+        step < 0 ? "" : text("div", momentName(video, step), { className: "number" })),
       note ? text("span", note, { className: "number" }) : null);
     button.dataset.video = video;
-    button.addEventListener("click", () => choose(video, true));
+    button.dataset.step = step;
+    button.addEventListener("click", () => choose(video, true, step));
     return button;
   }
   function link(video) {
@@ -365,11 +405,12 @@
     return button;
   }
 
-  function choose(video, moveFocus) {
+  function choose(video, moveFocus, step = -1) {
     state.selected = video;
     canvas.dataset.selected = video;
     const body = by("detail-body");
     body.replaceChildren();
+    by("back").hidden = video < 0;
     by("detail-heading").textContent = video < 0 ? "No video selected" : data.names[video];
     if (video < 0) {
       body.append(text("p", "Select a point on the map or a video in the list.", { className: "quiet" }));
@@ -377,13 +418,14 @@
     }
     if (groupOf[video] >= 0 && groupOf[video] !== state.group) showGroup(groupOf[video]);
     if (groupOf[video] >= 0) keepInView(video);
-    body.append(factsOf(video), ...framesOf(video), ...neighboursOf(video));
+    body.append(factsOf(video), ...(stepsOf(video) ? overTimeOf(video, step) : framesOf(video)), ...neighboursOf(video));
     tip.hidden = true;
     by("status").textContent = `Selected: ${data.names[video]}`;
-    if (moveFocus) {
+    if (moveFocus || narrow.matches) {
       by("detail").focus({ preventScroll: true });
       by("detail").scrollTop = 0;
-      by("detail").scrollIntoView({ block: "nearest" });
+      by("detail").scrollIntoView({ block: narrow.matches ? "start" : "nearest" });
+      if (step >= 0) by("moment").scrollIntoView({ block: "nearest" });
     }
     redraw();
   }
@@ -407,61 +449,249 @@
     return definition(pairs);
   }
   function framesOf(video) {
-    const pictures = data.pictures[video] || [];
-    const similarity = data.similarities[video];
-    const reel = make("div", { className: "reel" }, ...pictures.map((jpeg, number) => make("img", {
-      src: source(jpeg), alt: `Frame ${number + 1} of ${pictures.length}`,
-    })));
-    const box = make("div", { className: similarity ? "over-time" : "" });
-    if (pictures.length) box.append(reel);
-    else box.append(text("p", "No pictures of this video.", { className: "quiet" }));
-    if (similarity) box.append(...similarityOf(video, similarity));
-    return [text("h3", similarity ? "Frames, and similarity over time" : "Frames"), box];
+    const pictures = picturesOf(video);
+    return [text("h3", "Frames"), pictures.length ? reelOf(pictures) : withoutPictures(video)];
+  }
+  function reelOf(pictures) {
+    return make("div", { className: "reel" }, ...pictures.map((picture) => {
+      const caption = picture[0] === null ? "" : `${picture[0].toFixed(2)} s`;
+      return make("figure", {}, image(picture, caption ? `Frame at ${caption}` : "Frame"),
+        text("figcaption", caption, { className: "quiet" }));
+    }));
+  }
+  function withoutPictures(video) {
+    const why = failureOf.has(video) ? "the video failed" : unpictured.get(video) || "the folder of the videos was not given";
+    return text("p", `No pictures: ${why}.`, { className: "quiet" });
   }
 
-  function similarityOf(video, similarity) {
-    const { side: steps, rows, low, high } = similarity;
-    const digits = high - low < 0.02 ? 5 : 3;
-    const levels = Uint8Array.from(atob(similarity.levels), (character) => character.charCodeAt(0));
-    const matrix = make("canvas", { className: "matrix", width: steps, height: steps, tabIndex: 0, role: "img" });
-    matrix.setAttribute("aria-label",
-      `Cosine of all pairs of ${rows} rows, from ${low} to ${high}. Arrow keys move the cursor.`);
-    const image = new ImageData(steps, steps);
-    levels.forEach((level, number) => image.data.set(heat(level / 255), 4 * number));
-    matrix.getContext("2d").putImageData(image, 0, 0);
-    const readout = text("p", "", { className: "quiet" });
-    readout.setAttribute("role", "status");
-    const seconds = data.seconds[video];
-    const at = (step) => {
-      const [first, last] = [Math.floor((step * rows) / steps), Math.floor(((step + 1) * rows) / steps) - 1];
-      const name = last > first ? `rows ${first}–${last}` : `row ${first}`;
-      return data.windows && seconds !== null
-        ? `${name} (${((seconds * (step + 0.5)) / steps).toFixed(1)} s)` : name;
+  // --- one video over time -------------------------------------------------------------------------------------------
+  // A moment is a row, or a few neighbouring rows where a page cannot hold all of them.
+  function bytesOf(base64) {
+    const characters = atob(base64);
+    const bytes = new Uint8Array(characters.length);
+    for (let place = 0; place < bytes.length; place += 1) bytes[place] = characters.charCodeAt(place);
+    return bytes.buffer;
+  }
+  const unpacked = new Map();  // by group, when first asked for
+  function momentsOf(video) {
+    const number = groupOf[video];
+    if (!unpacked.has(number)) {
+      const { levels, along, seconds, steps, ...others } = data.groups[number].moments;
+      let total = 0;
+      const first = steps.map((count) => (total += count) - count);
+      unpacked.set(number, withLengths({
+        ...others, steps, first, levels: new Int8Array(bytesOf(levels)), along: new Float32Array(bytesOf(along)),
+        seconds: new Float32Array(bytesOf(seconds)), members: data.groups[number].members,
+      }));
+    }
+    return unpacked.get(number);
+  }
+  function stepsOf(video) {
+    const { moments } = data.groups[groupOf[video]] || {};
+    return moments ? moments.steps[placeOf[video]] : 0;
+  }
+  // The first and the last row of a moment, and its start and end in seconds where they are known.
+  function momentOf(video, step) {
+    const { rows, first, seconds } = momentsOf(video);
+    const [count, steps] = [rows[placeOf[video]], stepsOf(video)];
+    const place = 2 * (first[placeOf[video]] + step);
+    return {
+      first: Math.floor((step * count) / steps),
+      last: Math.floor(((step + 1) * count) / steps) - 1,
+      seconds: Number.isNaN(seconds[place]) ? null : [seconds[place], seconds[place + 1]],
     };
+  }
+  function momentName(video, step) {
+    const { first, last, seconds } = momentOf(video, step);
+    const rows = last > first ? `rows ${first} to ${last}` : `row ${first}`;
+    return seconds ? `${seconds[0].toFixed(2)} to ${seconds[1].toFixed(2)} s, ${rows}` : rows;
+  }
+  function nearestPicture(video, [start, end]) {
+    const distance = ([at]) => Math.abs(at - (start + end) / 2);
+    return picturesOf(video).reduce((best, one) => (best && distance(best) <= distance(one) ? best : one), null);
+  }
+
+  // The same as `cosines` of moments.py, which says what is computed.
+  function withLengths(moments) {
+    const { levels, along, scale, square } = moments;
+    const [lengths, rests] = [new Float32Array(along.length), new Float32Array(along.length)];
+    const weights = Float32Array.from(scale, (step) => step * step);
+    along.forEach((product, place) => {
+      let within = 0;
+      const start = place * weights.length;
+      for (let number = 0; number < weights.length; number += 1) within += weights[number] * levels[start + number] ** 2;
+      lengths[place] = Math.sqrt(within);
+      rests[place] = Math.sqrt(Math.max(0, 1 - 2 * product + square - within));
+    });
+    return { ...moments, lengths, rests };
+  }
+  function cosinesWith({ levels, along, scale, square, lengths, rests }, place) {
+    const size = scale.length;
+    const weights = Float32Array.from(scale, (step, number) => step * step * levels[place * size + number]);
+    return along.map((product, other) => {
+      let within = 0;
+      const start = other * size;
+      for (let number = 0; number < size; number += 1) within += weights[number] * levels[start + number];
+      const alike = Math.max(0, within / Math.max(1e-12, lengths[place] * lengths[other]));
+      const cosine = along[place] + product - square + within + rests[place] * rests[other] * alike ** 4;
+      return Math.max(-1, Math.min(1, cosine));
+    });
+  }
+  // With the digits that hold; never "-0.00".
+  function cosineText({ error }, cosine) {
+    const digits = Math.min(5, Math.max(2, Math.round(-Math.log10(error))));
+    return Number(cosine.toFixed(digits)).toFixed(digits);
+  }
+  // The moments nearest to one, of all videos; of neighbouring moments only the nearest.
+  function nearestMoments(video, step) {
+    const moments = momentsOf(video);
+    const { members, steps, first } = moments;
+    const own = first[placeOf[video]] + step;
+    const cosines = cosinesWith(moments, own);
+    const best = [];
+    members.forEach((member, number) => {
+      const end = first[number] + steps[number];
+      for (let place = first[number]; place < end; place += 1) {
+        const cosine = cosines[place];
+        if (place === own || (best.length === NEAREST && cosine <= best[NEAREST - 1].cosine)) continue;
+        if (place > first[number] && cosines[place - 1] >= cosine) continue;
+        if (place + 1 < end && cosines[place + 1] > cosine) continue;
+        best.push({ video: member, step: place - first[number], cosine });
+        best.sort((a, b) => b.cosine - a.cosine);
+        best.length = Math.min(best.length, NEAREST);
+      }
+    });
+    return best;
+  }
+  // The cosines of all pairs of moments of a video; mean cosines of neighbouring moments where there are more than `most`.
+  function selfSimilarity(video, most) {
+    const { levels, along, scale, square, first } = momentsOf(video);
+    const [start, steps, size] = [first[placeOf[video]], stepsOf(video), scale.length];
+    const side = Math.min(steps, most);
+    const cellOf = (step) => Math.floor((step * side) / steps);
+    const cells = { scale, square, levels: new Float32Array(side * size), along: new Float32Array(side) };
+    const counts = new Float32Array(side);
+    for (let step = 0; step < steps; step += 1) counts[cellOf(step)] += 1;
+    for (let step = 0; step < steps; step += 1) {
+      const cell = cellOf(step);
+      cells.along[cell] += along[start + step] / counts[cell];
+      for (let number = 0; number < size; number += 1) {
+        cells.levels[cell * size + number] += levels[(start + step) * size + number] / counts[cell];
+      }
+    }
+    const cosines = new Float32Array(side * side);
+    const complete = withLengths(cells);
+    for (let cell = 0; cell < side; cell += 1) cosines.set(cosinesWith(complete, cell), cell * side);
+    return { side, cosines };
+  }
+
+  function overTimeOf(video, chosen) {
+    const steps = stepsOf(video);
+    const { side, cosines } = selfSimilarity(video, 320);
+    const low = cosines.reduce((least, cosine) => Math.min(least, cosine), 1);
+    const high = cosines.reduce((most, cosine) => Math.max(most, cosine), -1);
+    const inText = (cosine) => cosineText(momentsOf(video), cosine);
+    const matrix = make("canvas", { className: "matrix", width: side, height: side, tabIndex: 0, role: "img" });
+    matrix.setAttribute("aria-label", `Cosine of all pairs of ${count(steps, "moment")}, from ${inText(low)} to ` +
+      `${inText(high)}. Arrow keys move the cursor, Enter selects the moment of its column.`);
+    const pixels = new ImageData(side, side);
+    cosines.forEach((cosine, place) => pixels.data.set(heat(high > low ? (cosine - low) / (high - low) : 0), 4 * place));
+    matrix.getContext("2d").putImageData(pixels, 0, 0);
+
+    const [across, down] = ["across", "down"].map((className) => make("div", { className }));
+    const pair = make("div", { className: "pair quiet", role: "status" },
+      `${count(steps, "moment")} in order of rows, from left to right and top to bottom; bright means similar (cosine ` +
+      `${inText(low)} to ${inText(high)}). Click a moment, or a frame, or move the slider.`);
     const cursor = { x: 0, y: 0 };
-    const read = () => {
-      const cosine = low + ((high - low) * levels[cursor.y * steps + cursor.x]) / 255;
-      readout.textContent = `${at(cursor.y)} and ${at(cursor.x)}: cosine ${cosine.toFixed(digits)}`;
+    const stepAt = (cell) => Math.min(steps - 1, Math.floor(((cell + 0.5) * steps) / side));
+    const pictureAt = (cell) => {
+      const { seconds } = momentOf(video, stepAt(cell));
+      return image(seconds && nearestPicture(video, seconds));
     };
-    const clamp = (value) => Math.max(0, Math.min(steps - 1, value));
-    matrix.addEventListener("pointermove", (event) => {
-      cursor.x = clamp(Math.floor((event.offsetX / matrix.clientWidth) * steps));
-      cursor.y = clamp(Math.floor((event.offsetY / matrix.clientHeight) * steps));
-      read();
+    const read = (x, y) => {
+      const clamp = (cell) => Math.max(0, Math.min(side - 1, Math.floor(cell)));
+      [cursor.x, cursor.y] = [clamp(x), clamp(y)];
+      across.style.top = `${((cursor.y + 0.5) / side) * 100}%`;
+      down.style.left = `${((cursor.x + 0.5) / side) * 100}%`;
+      const cosine = inText(cosines[cursor.y * side + cursor.x]);
+      const cells = cursor.x === cursor.y ? [cursor.x] : [cursor.y, cursor.x];
+      const names = cells.map((cell) => momentName(video, stepAt(cell))).join(" and ");
+      pair.replaceChildren(...cells.map(pictureAt).filter(Boolean),
+        text("span", cells.length > 1 ? `${names}: cosine ${cosine}` : names));
+    };
+    const readAt = ({ offsetX, offsetY }) => {
+      read((offsetX / matrix.clientWidth) * side, (offsetY / matrix.clientHeight) * side);
+    };
+    matrix.addEventListener("pointermove", readAt);
+    matrix.addEventListener("click", (event) => {
+      readAt(event);  // a finger does not move there first
+      select(stepAt(cursor.x));
     });
     matrix.addEventListener("keydown", (event) => {
-      if (!ARROWS[event.key]) return;
+      if (ARROWS[event.key]) read(cursor.x + ARROWS[event.key][0], cursor.y + ARROWS[event.key][1]);
+      else if (event.key === "Enter") select(stepAt(cursor.x));
+      else return;
       event.preventDefault();
-      cursor.x = clamp(cursor.x + ARROWS[event.key][0]);
-      cursor.y = clamp(cursor.y + ARROWS[event.key][1]);
-      read();
     });
-    const what = data.windows ? "windows in order of time" : "rows in order (windows, clips or views)";
-    readout.textContent = `${count(rows, "row")}: ${what}, from left to right and top to bottom; bright means similar ` +
-      `(cosine ${low.toFixed(digits)} to ${high.toFixed(digits)}).`;
-    const time = data.windows && seconds !== null
-      ? make("div", { className: "time quiet" }, text("span", "0 s"), text("span", `${seconds} s`)) : "";
-    return [matrix, time, readout];
+
+    const slider = make("input", { type: "range", min: 0, max: steps - 1, value: 0, "aria-label": "Moment" });
+    slider.addEventListener("input", () => select(Number(slider.value)));
+    const moment = make("div", { id: "moment" });
+    const select = (step) => {
+      slider.value = step;
+      slider.setAttribute("aria-valuetext", momentName(video, step));
+      read(((step + 0.5) / steps) * side, ((step + 0.5) / steps) * side);
+      moment.replaceChildren(...momentCard(video, step));
+    };
+    const square = make("div", { className: "square" }, matrix, across, down);
+    across.style.top = down.style.left = "-9px";
+    const box = make("div", { className: "over-time" }, ...timeAxis(video, select), slider, square, pair);
+    if (chosen >= 0) select(chosen);
+    return [text("h3", "Over time"), box, moment];
+  }
+
+  // Frames over the moments that they are nearest to, and the times of the axis.
+  function timeAxis(video, select) {
+    const [steps, pictures] = [stepsOf(video), picturesOf(video)];
+    const slots = Math.min(8, steps, pictures.length);
+    const frames = Array.from({ length: slots }, (_, slot) => {
+      const share = (slot + 0.5) / slots;
+      const step = Math.floor(share * steps);
+      const { seconds } = momentOf(video, step);
+      const shown = seconds ? nearestPicture(video, seconds) : pictures[Math.floor(share * pictures.length)];
+      const button = make("button", { type: "button", title: momentName(video, step) },
+        image(shown, `Frame of ${momentName(video, step)}`));
+      button.addEventListener("click", () => select(step));
+      return button;
+    });
+    const reel = slots ? make("div", { className: "reel" }, ...frames) : withoutPictures(video);
+    const times = [[0, 0], [Math.floor(steps / 2), 0], [steps - 1, 1]].map(([step, end]) => {
+      const { seconds, first, last } = momentOf(video, step);
+      return text("span", seconds ? `${seconds[end].toFixed(1)} s` : `row ${end ? last : first}`);
+    });
+    return [reel, make("div", { className: "time quiet" }, ...times)];
+  }
+
+  function momentCard(video, step) {
+    const { seconds, first, last } = momentOf(video, step);
+    const moments = momentsOf(video);
+    const inside = seconds ? picturesOf(video).filter(([at]) => at >= seconds[0] && at < seconds[1]).slice(0, 6) : [];
+    const near = seconds && nearestPicture(video, seconds);
+    const list = make("ol", { className: "videos", id: "near-moments" });
+    for (const found of nearestMoments(video, step)) {
+      list.append(make("li", {}, videoButton(found.video, cosineText(moments, found.cosine), found.step)));
+    }
+    const notes = [`The page has the rows in a shortened form: 99 of 100 cosines are within ${Math.max(moments.error, 0.0005).toFixed(3)}.`];
+    if (last > first) notes.push("Each moment is the mean of neighbouring rows, to keep the page small.");
+    if (data.shapes[video].length > 2) notes.push("Each row is the mean over the axes that the pooling kept, such as crops.");
+    return [
+      text("h3", `Moment: ${momentName(video, step)}`),
+      inside.length ? reelOf(inside) : near ? make("div", {}, reelOf([near]),
+        text("p", "The frame of the page that is nearest to the moment.", { className: "quiet" })) : "",
+      text("h3", "Nearest moments of all videos (cosine)"),
+      list.children.length ? list : text("p", "There is no other."),
+      text("p", notes.join(" "), { className: "quiet" }),
+    ];
   }
   // From dark blue over violet and orange to light yellow: brightness rises, so that the order is visible without hue.
   const STOPS = [[13, 8, 70], [110, 20, 130], [205, 70, 90], [250, 150, 50], [252, 245, 170]];
@@ -500,6 +730,33 @@
     by("found").textContent = `${count(matching, "video")}${more}`;
   }
   by("find").addEventListener("input", showList);
+
+  // --- the search by words -------------------------------------------------------------------------------------------
+  function showQueries() {
+    const part = by("part").value.toLowerCase();
+    const entries = [...data.queries.entries()].filter(([, words]) => words.toLowerCase().includes(part));
+    showChips(by("queries"), entries, "query", () => "", showResults);
+  }
+  function showResults() {
+    const results = by("results");
+    results.replaceChildren();
+    by("matches").textContent = "";
+    if (state.query < 0) return;
+    for (const { found } of data.groups) {
+      if (!found) continue;
+      const [videos, steps, cosines] = found[state.query];
+      videos.forEach((video, number) => results.append(make("li", {},
+        videoButton(video, cosines[number].toFixed(4), stepsOf(video) ? steps[number] : -1))));
+    }
+    const moments = data.groups.some(({ found, moments }) => found && moments);
+    by("matches").textContent = `The best ${count(results.children.length, moments ? "moment" : "video")} (cosine).`;
+  }
+  by("part").addEventListener("input", showQueries);
+  by("words").hidden = !data.queries.length;
+  by("back").addEventListener("click", () => {
+    by("map-panel").scrollIntoView();
+    canvas.focus({ preventScroll: true });
+  });
 
   // --- statistics ----------------------------------------------------------------------------------------------------
   function listing(summary, ...children) {
@@ -555,12 +812,6 @@
 
   function histogram({ histogram: { counts, edges }, norms }) {
     const [width, height, base] = [420, 130, 108];
-    const svg = (tag, attributes, content) => {
-      const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-      for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-      if (content !== undefined) element.textContent = content;
-      return element;
-    };
     const sorted = [...norms].sort((a, b) => a - b);
     const median = sorted[Math.floor(sorted.length / 2)];
     const words = `from ${sorted[0]} to ${sorted[sorted.length - 1]}, median ${median}`;
@@ -575,7 +826,7 @@
     chart.append(svg("line", { x1: 0, x2: width, y1: base, y2: base }));
     chart.append(svg("text", { x: 0, y: height - 6 }, edges[0]));
     chart.append(svg("text", { x: width, y: height - 6, "text-anchor": "end" }, edges[edges.length - 1]));
-    return make("div", {}, chart, text("p", `Euclidean norms ${words}.`, { className: "quiet" }));
+    return make("div", { className: "chart" }, chart, text("p", `Euclidean norms ${words}.`, { className: "quiet" }));
   }
 
   // --- failures and origin -------------------------------------------------------------------------------------------
@@ -584,7 +835,7 @@
     const body = make("tbody", {}, ...rows.slice(0, limit).map((cells) =>
       make("tr", {}, ...cells.map((cell) => (cell instanceof Node ? make("td", {}, cell) : text("td", cell))))));
     const head = make("thead", {}, make("tr", {}, ...heads.map((name) => text("th", name, { scope: "col" }))));
-    const whole = make("div", {}, make("table", {}, head, body));
+    const whole = make("div", { className: "table" }, make("table", {}, head, body));
     if (rows.length > limit) whole.append(text("p", `and ${rows.length - limit} more`, { className: "quiet" }));
     return whole;
   }
@@ -604,10 +855,12 @@
   const STATES = { finished: "finished", unfinished: "not finished", foreign: "without a manifest" };
   document.title = `${data.title}: features`;
   by("title").textContent = data.title;
+  const rows = data.groups.reduce((sum, { moments }) => (moments ? moments.rows : []).reduce((a, b) => a + b, sum), 0);
   const shown = data.groups.reduce((sum, { members }) => sum + members.length, 0);
   by("overview").textContent = [
     `${count(total, "video")}, ${STATES[data.state]}`, `${shown.toLocaleString("en")} with features`,
     `${data.failed.length.toLocaleString("en")} failed`,
+    rows ? `${count(rows, "row")} over time` : null,
     data.groups.length === 1 ? `feature size ${data.groups[0].size}` : null,
   ].filter((part) => part).join(" · ");
   by("notes").hidden = !data.notes.length;
@@ -624,5 +877,6 @@
   showLegend();
   showGroup(0);
   showList();
+  showQueries();
   canvas.dataset.ready = "yes";
 })();

@@ -64,30 +64,40 @@ def _umap() -> type:
     return UMAP
 
 
-def _principal(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
-    """The first two principal components `[N, 2]`, and their shares of the variance.
+def centred(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """`vectors` `[N, C]` less their mean, by their largest absolute value: squares of large float32 are infinite."""
+    scaled = vectors / (np.abs(vectors).max(initial=0) or 1)
+    return scaled - scaled.mean(axis=0, dtype=np.float64).astype(np.float32)
 
-    By subspace iteration with a fixed seed (Halko, Martinsson, Tropp, 2011): exact for few vectors or dimensions, and
-    a few products with the matrix where a full decomposition would take minutes.
+
+def principal(vectors: npt.NDArray[np.float32], count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The first `count` principal directions of centred `vectors` `[N, C]`, `[C, k]`, and their singular values `[k]`.
+
+    k is less than `count` where N or C is. By subspace iteration with a fixed seed (Halko, Martinsson, Tropp, 2011):
+    exact for few vectors or dimensions, and a few products with the matrix where a full decomposition would take
+    minutes.
     """
-    scale = np.abs(vectors).max(initial=0) or 1  # squares of large float32 values are infinite
-    centred = vectors / scale
-    centred -= centred.mean(axis=0, dtype=np.float64).astype(np.float32)
+    width = min(count + _OVERSAMPLES, *vectors.shape)
+    basis = np.random.default_rng(0).standard_normal((vectors.shape[1], width)).astype(np.float32)
+    for _ in range(1 if width == min(vectors.shape) else _ITERATIONS):  # once is exact where nothing is left out
+        basis = np.linalg.qr(vectors.T @ np.linalg.qr(vectors @ basis)[0])[0]
+    _, lengths, directions = np.linalg.svd(vectors @ basis, full_matrices=False)
+    return (basis @ directions.T)[:, :count], lengths[:count]
+
+
+def _principal(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
+    """The first two principal components `[N, 2]`, and their shares of the variance."""
+    moved = centred(vectors)
     places = np.zeros((len(vectors), 2))
-    total = float(np.square(centred, dtype=np.float64).sum())
+    total = float(np.square(moved, dtype=np.float64).sum())
     if not total:
         return places, (0.0, 0.0)
-    width = min(2 + _OVERSAMPLES, *centred.shape)
-    basis = np.random.default_rng(0).standard_normal((centred.shape[1], width)).astype(np.float32)
-    for _ in range(_ITERATIONS):
-        basis = np.linalg.qr(centred.T @ np.linalg.qr(centred @ basis)[0])[0]
-    scores, lengths, directions = np.linalg.svd(centred @ basis, full_matrices=False)
-    for axis in range(min(2, len(lengths))):
-        loadings = basis @ directions[axis]
+    directions, lengths = principal(moved, 2)
+    for axis, direction in enumerate(directions.T):
         # The sign of a component is arbitrary: its largest loading is made positive.
-        sign = np.sign(loadings[np.abs(loadings).argmax()]) or 1.0
-        places[:, axis] = sign * scores[:, axis] * lengths[axis]
-    shares = [float(length) ** 2 / total for length in lengths[:2]] + [0.0]
+        sign = np.sign(direction[np.abs(direction).argmax()]) or 1.0
+        places[:, axis] = sign * (moved @ direction)
+    shares = [float(length) ** 2 / total for length in lengths] + [0.0]
     return places, (shares[0], shares[1])
 
 
