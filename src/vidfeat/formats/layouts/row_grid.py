@@ -75,5 +75,8 @@ def _measure(grid: TimeGrid, fps: float) -> tuple[float, float, float, float]:
     centre = plan.frame_index[middle].mean(axis=1) + 0.5
     start, end = plan.start_seconds[middle] * fps, plan.end_seconds[middle] * fps
     stride = np.polyfit(middle, centre, 1)[0]
-    facts = (stride, *(np.mean(at - middle * stride) for at in (centre, start)), np.mean(end - start))
-    return tuple(round(float(fact), _DIGITS) + 0.0 for fact in facts)
+    at_first = (np.mean(at - middle * stride) for at in (centre, start))
+    stride, centre_0, start_0, span = (
+        round(float(fact), _DIGITS) for fact in (stride, *at_first, np.mean(end - start))
+    )
+    return stride, centre_0 + 0.0, start_0 + 0.0, span  # no negative zeros
