@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidfeat.errors import UsageError
 from vidfeat.recipe import TimeGrid
 from vidfeat.video import Timeline
 
 _PROBED_SECONDS = 600
+_PROBED_ROWS = 8
 _USUAL_FPS = 30.0
 _DIGITS = 4
 
@@ -70,7 +72,12 @@ class RowGrid:
 
 def _measure(grid: TimeGrid, fps: float) -> tuple[float, float, float, float]:
     """Stride, centre, start and span, in frames."""
-    plan = grid.plan(Timeline.of_rate(round(_PROBED_SECONDS * fps), fps))
+    frames = max(round(_PROBED_SECONDS * fps), 1000)
+    plan = grid.plan(Timeline.of_rate(frames, fps))
+    if len(plan) < _PROBED_ROWS:
+        plan = grid.plan(Timeline.of_rate(frames * _PROBED_ROWS, fps))
+    if len(plan) < _PROBED_ROWS:
+        raise UsageError("grid.stride", expected=f"at least a row every {_PROBED_SECONDS} s", found="fewer")
     middle = np.arange(len(plan) // 4, max(len(plan) * 3 // 4, len(plan) // 4 + 2))
     centre = plan.frame_index[middle].mean(axis=1) + 0.5
     start, end = plan.start_seconds[middle] * fps, plan.end_seconds[middle] * fps
