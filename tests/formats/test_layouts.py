@@ -318,9 +318,10 @@ def test_missing_files_are_those_of_the_last_session(
     assert again is not None
     assert (again.computed, again.kept, again.config_lines) == (0, 3, summary.config_lines)
     other = dataclasses.replace(job, layout="ms-tcn", grid=EACH_FRAME)
-    assert dataclasses.replace(job, layout="tridet").sinks()[0].name == "tridet"
     executor, computed = compute(tiny, EACH_FRAME, None)
-    changed = run(other, quiet=True, executor=executor)
+    with pytest.raises(vidfeat.OutputError, match="one in the format opentad"):
+        run(other, quiet=True, executor=executor)
+    changed = run(other, quiet=True, executor=executor, restart=True)
     assert changed is not None
     assert (changed.computed, changed.kept) == (3, 0)
     assert np.load(tmp_path / "out" / "video_val_1.npy").shape == computed["video_val_1"].values.T.shape

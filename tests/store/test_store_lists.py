@@ -463,3 +463,16 @@ def test_videos_that_differ_by_their_suffix_come_and_go(tmp_path, name):
     require(videos[1:], ["x", "y"])
     require([videos[0], videos[2]], ["x", "y"])
     require(videos[:2], ["x.flv", "x.wmv"])
+
+
+def test_a_folder_of_another_format_is_not_replaced(tmp_path):
+    videos = videos_of(3)
+    run(tmp_path / "feats" / "{key}.csv", videos)
+    before = files(tmp_path)
+    with pytest.raises(
+        OutputError, match=r"feats: expected a folder in the format npy.* found one in the format csv\. "
+    ):
+        begin(tmp_path / "feats", videos)
+    assert files(tmp_path) == before
+    run(tmp_path / "feats", videos, restart=True)
+    assert verify(tmp_path / "feats") == []

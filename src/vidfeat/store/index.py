@@ -280,6 +280,8 @@ class Index:
                 self.start_over[name] = 0
             with contextlib.suppress(FileNotFoundError), self._skipping_damaged(path, skip=forgotten):
                 manifest = Manifest(path)
+                if self._sink.in_place and not forgotten:
+                    self._require_format(manifest)
                 counts = not forgotten and manifest.header["format"] == self._sink.name and self._files.out.exists()
                 if counts:
                     self.manifest = manifest
@@ -290,6 +292,18 @@ class Index:
                 else:
                     manifest.close()
                 return
+
+    def _require_format(self, manifest: Manifest) -> None:
+        """Refuse a folder whose files are of another format; otherwise they would stay, without a manifest."""
+        found = manifest.header["format"]
+        if found != self._sink.name:
+            manifest.close()
+            raise OutputError(
+                str(self._files.out),
+                expected=f"a folder in the format {self._sink.name}, or a new one",
+                found=f"one in the format {found}",
+                hint="Give another folder, or replace it with `restart=True`.",
+            )
 
     @contextlib.contextmanager
     def _skipping_damaged(self, path: Path, *, skip: bool = False) -> Iterator[None]:
