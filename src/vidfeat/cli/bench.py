@@ -39,6 +39,7 @@ from vidfeat.errors import UsageError
 @options.compiled("Run vidfeat's networks through torch.compile, or not (default: as measured, for a long list).")
 @click.option("--scaling", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")
 @click.option("--scaling-model", metavar="MODEL", help="The model for that (default: a small one).")
+@click.option("--dense", is_flag=True, help="Measure also rows over time, beside decoding each window by itself.")
 @click.option("--growth", "scaling", is_flag=True, hidden=True)
 @click.option("--growth-model", "scaling_model", hidden=True)
 @click.option("--json", "json_file", type=Path, metavar="FILE", help="Write the measurements, too.")
@@ -56,6 +57,7 @@ def bench(
     compiled: bool | None,
     scaling: bool,
     scaling_model: str | None,
+    dense: bool,
     json_file: Path | None,
 ) -> None:
     """Measure, in one run: MMAction2's way of working, vidfeat, and what this machine can do at most. Takes minutes,
@@ -89,10 +91,11 @@ def bench(
         backend=None if compiled is None else "compiled" if compiled else "eager",
         scaling=scaling,
         scaling_model=scaling_model,
+        dense=dense,
     )
     measured = bench(request, say=lambda line: echo(line, err=True))
-    echo(render(measured.facts, measured.comparison, measured.scaling))
+    echo(render(measured.facts, measured.comparison, measured.scaling, measured.dense))
     if json_file is not None:
-        text = json.dumps(to_json(measured.facts, measured.comparison, measured.scaling), indent=2)
+        text = json.dumps(to_json(measured.facts, measured.comparison, measured.scaling, measured.dense), indent=2)
         with replacing(json_file) as file:
             file.write(f"{text}\n".encode())

@@ -58,7 +58,7 @@ def _clips(grid: TimeGrid) -> int | None:
 
 def _views_in_words(recipe: Recipe, crops: int) -> str:
     clips, clip_len = _clips(recipe.sampling), recipe.sampling.clip_len
-    frames = clip_len if recipe.model.dims == 2 else 1
+    frames = max(1, clip_len) if recipe.model.dims == 2 else 1
     factors = f"{crops} crops" + (f" x {frames} frames" if frames > 1 else "")
     if clips is None:
         return f"{crops * frames} a window: {factors}"
@@ -69,8 +69,8 @@ def _pooling_in_words(pooling: Pooling) -> str:
     maps = f"{pooling.space} over space, {pooling.time} over time"
     if pooling.space == pooling.time:
         maps = f"{pooling.space} over space and time"
-    views = {"mean": "mean over views", "per_clip": "a row per clip, the mean over its crops", "keep": "a row per view"}
-    return f"{maps}, {views[pooling.views]}"
+    views = {"per_clip": "a row per clip, the mean over its crops", "keep": "a row per view"}
+    return f"{maps}, {views.get(pooling.views, f'{pooling.views} over views')}"
 
 
 def _sampling_in_words(sampling: TimeGrid) -> str:

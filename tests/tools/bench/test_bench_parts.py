@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import pickle
 from pathlib import Path
 
@@ -24,14 +25,14 @@ from vidfeat.models import build
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.preprocessing.sampling import SegmentSampling
-from vidfeat.tools.bench import clips, scaling
+from vidfeat.tools.bench import clips, dense, scaling
 from vidfeat.tools.bench.baseline import AttentionWrittenOut, baseline_features
 from vidfeat.tools.bench.comparison import CONTENDERS, largest_difference, parse_rows
 from vidfeat.tools.bench.process import measure
 from vidfeat.tools.bench.session import Request
-from vidfeat.tools.bench.table import significant
+from vidfeat.tools.bench.table import render, significant, to_json
 from vidfeat.tools.bench.upper_bounds import decode_rate, enough, limit
-from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Workload
+from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Facts, Workload
 from vidfeat.video import decode, probe
 
 RATES = st.floats(1e-3, 1e4)
@@ -216,3 +217,21 @@ def test_windows_of_a_longer_video_have_more_rows(clip: Path, repository: Path, 
     # A window every 16 frames, its centre inside the video.
     assert [one.rows for one in found.by_windows] == [300 // 16 + 1, 600 // 16]
     assert all(one.seconds_per_video > 0 for one in found.by_windows)
+
+
+@pytest.mark.skipif(os.environ.get("VIDFEAT_SLOW") != "1", reason="takes a minute; set VIDFEAT_SLOW=1")
+def test_rows_over_time(tmp_path: Path) -> None:
+    found = dense.measure_dense(Workload({}, "cpu", (), tmp_path), 2, frame_seconds=10, window_seconds=10)
+    assert (found.frame_rows, found.window_rows) == (10, (300 - 16) // 4 + 1)
+    assert min(value for name, value in vars(found).items() if name.endswith("_seconds")) > 0
+
+
+def test_rows_over_time_in_words() -> None:
+    found = dense.Dense("image", 600, 50.0, 8.0, 40.0, "clips", 446, 4.0, 30.0)
+    assert found.of_parts == pytest.approx(50 / 48)
+    assert found.ratio == 7.5
+    facts = Facts("cpu", "CPU", 2, "2", "model", "digest", b"", random_weights=True)
+    lines = render(facts, None, None, found)
+    assert "1.04 of their sum" in lines
+    assert "ratio 7.5" in lines
+    assert to_json(facts, None, None, found)["dense"]["ratio"] == 7.5

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidfeat.tools.bench.clips import render_clips
 from vidfeat.tools.bench.comparison import CONTENDERS, Comparison, compare
+from vidfeat.tools.bench.dense import Dense, measure_dense
 from vidfeat.tools.bench.process import apart
 from vidfeat.tools.bench.scaling import SCALING_CFG_OPTIONS, SCALING_MODEL, Scaling, measure_scaling
 from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Facts, Workload, examine
@@ -39,6 +40,7 @@ class Request:
         backend: what runs vidfeat's networks; selected by measurement where None.
         scaling: whether to measure how cost grows.
         scaling_model: the model for that; `SCALING_MODEL` where None.
+        dense: whether to measure rows over time.
     """
 
     model: str | None = None
@@ -52,6 +54,7 @@ class Request:
     backend: Backend | None = None
     scaling: bool = False
     scaling_model: str | None = None
+    dense: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,13 @@ class Report:
     Attributes:
         facts: of the machine and the model.
         comparison: None where no rows were asked for.
-        scaling: None where it was not asked for.
+        scaling, dense: None where they were not asked for.
     """
 
     facts: Facts
     comparison: Comparison | None
     scaling: Scaling | None
+    dense: Dense | None
 
 
 def bench(request: Request, say: Callable[[str], object] = lambda line: None) -> Report:
@@ -85,7 +89,9 @@ def bench(request: Request, say: Callable[[str], object] = lambda line: None) ->
         comparison = None
         if request.rows:
             comparison = compare(workload, facts, request.rows, repeat=request.repeat, backend=request.backend, say=say)
-        return Report(facts, comparison, _scaling(request, workload, say) if request.scaling else None)
+        scaling = _scaling(request, workload, say) if request.scaling else None
+        dense = measure_dense(workload, facts.cores, say=say) if request.dense else None
+        return Report(facts, comparison, scaling, dense)
 
 
 def _workload(request: Request, scratch: Path) -> tuple[Workload, Facts]:

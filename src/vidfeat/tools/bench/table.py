@@ -9,19 +9,22 @@ from typing import Any
 
 from vidfeat import __version__
 from vidfeat.tools.bench.comparison import Comparison, Row
+from vidfeat.tools.bench.dense import Dense
 from vidfeat.tools.bench.scaling import Point, Scaling
 from vidfeat.tools.bench.workload import Facts
 
 _SHOWN_OF_MODEL = ("frames", "views", "transforms", "backbone")
 
 
-def render(facts: Facts, comparison: Comparison | None, scaling: Scaling | None) -> str:
+def render(facts: Facts, comparison: Comparison | None, scaling: Scaling | None, dense: Dense | None = None) -> str:
     """Lines for a terminal."""
     parts = [machine_line(facts)]
     if comparison is not None:
         parts.append(_comparison_lines(facts, comparison))
     if scaling is not None:
         parts.append(_scaling_lines(scaling))
+    if dense is not None:
+        parts.append(_dense_lines(dense))
     return "\n\n".join(parts)
 
 
@@ -32,7 +35,9 @@ def machine_line(facts: Facts) -> str:
     return f"{facts.cores} cores{cpu}; on the {device}; torch {facts.torch}; vidfeat {__version__}"
 
 
-def to_json(facts: Facts, comparison: Comparison | None, scaling: Scaling | None) -> dict[str, Any]:
+def to_json(
+    facts: Facts, comparison: Comparison | None, scaling: Scaling | None, dense: Dense | None = None
+) -> dict[str, Any]:
     """The same for programs; `docs/benchmarks.md` explains the keys."""
     data: dict[str, Any] = {
         "vidfeat": __version__,
@@ -57,6 +62,8 @@ def to_json(facts: Facts, comparison: Comparison | None, scaling: Scaling | None
         }
     if scaling is not None:
         data["scaling"] = dataclasses.asdict(scaling)
+    if dense is not None:
+        data["dense"] = dataclasses.asdict(dense) | {"of_parts": dense.of_parts, "ratio": dense.ratio}
     return data
 
 
@@ -98,6 +105,20 @@ def _scaling_lines(scaling: Scaling) -> str:
     parts = [(scaling.model, (*scaling.by_count, *scaling.by_length)), (scaling.window_model, scaling.by_windows)]
     return "\n\n".join(
         "\n".join([f"scaling, {model}", *_aligned([header, *map(_point_cells, points)])]) for model, points in parts
+    )
+
+
+def _dense_lines(dense: Dense) -> str:
+    seconds = {name: f"{significant(value)} s" for name, value in vars(dense).items() if name.endswith("_seconds")}
+    return "\n".join(
+        [
+            f"dense, {dense.frame_model}: {dense.frame_rows} rows, a frame every second: {seconds['frame_seconds']}",
+            f"  decoding alone {seconds['decode_seconds']}, each frame once through the network alone "
+            f"{seconds['model_seconds']}; {dense.of_parts:.2f} of their sum",
+            f"dense, {dense.window_model}: {dense.window_rows} windows of 16 frames, 4 apart: "
+            f"{seconds['window_seconds']}",
+            f"  each decoded by itself: at least {seconds['one_by_one_seconds']}; ratio {dense.ratio:.1f}",
+        ]
     )
 
 
