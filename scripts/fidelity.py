@@ -129,8 +129,9 @@ def compare(record: dict[str, Any], videos: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         extractor = with_derived_weights(recipe, model, record.get("gamma", 1.0), Path(folder))
     result["indices_equal"], means, distances = True, list[float](), list[float]()
+    spec = replace(PreprocessSpec.of(recipe), frames_once=False)  # clips, as MMAction2 has them
     for clip, video in record["videos"].items():
-        batch = read_whole(PreprocessSpec.of(recipe), VideoRef(clip, str(videos / clip)))
+        batch = read_whole(spec, VideoRef(clip, str(videos / clip)))
         distinct = np.unique(video["frame_inds"])
         result["indices_equal"] &= bool(
             batch.clips.size == len(video["frame_inds"])

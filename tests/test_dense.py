@@ -262,6 +262,18 @@ def test_a_row_of_a_segment_is_that_of_the_segment_alone(tiny: Encoder, image: E
         np.testing.assert_allclose(rows.values, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_segments_and_their_grid_belong_together(tiny: Encoder, video: Path) -> None:
+    ref = VideoRef("a", str(video), segments=(Segment(0, 1, "x"),))
+    job = Job(videos=ref, encoders=tiny, grid=Segments(), device="cpu")
+    assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
+    assert job.refs() == Job(videos=ref, encoders=tiny.with_grid(Segments()), device="cpu").refs() == (ref,)
+    for videos, grid in ((ref, None), (ref, Windows(stride=4)), (str(video), Segments())):
+        with pytest.raises(UsageError, match="grid: expected `Segments` for videos with `segments`"):
+            Job(videos=videos, encoders=tiny, grid=grid, device="cpu").refs()
+    with pytest.raises(UsageError, match="an encoder that takes a video as a whole"):
+        tiny.with_grid(Windows(stride=4)).with_grid(Segments())
+
+
 @pytest.mark.parametrize("encoder", ["tiny", "image"])
 def test_views_of_rows(encoder: str, request: pytest.FixtureRequest, video: Path) -> None:
     """`[T, 10, C]`, crops in the order of `TenCrop`; and their mean and maximum."""

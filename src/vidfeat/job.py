@@ -128,14 +128,14 @@ class Job:
             UsageError: there are none, or a path, list or key is impossible, or the grid is not for them.
         """
         refs = expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
-        wanted = isinstance(self.grid, Segments)
-        for ref in refs:
-            if bool(ref.segments) != wanted or (ref.segments and ref.segment):
-                raise UsageError(
-                    "grid",
-                    expected="`Segments` for videos with `segments`, and for no others",
-                    found=f"{self.grid!r} for {ref.key!r}",
-                )
+        for encoder in self._encoders:
+            for ref in refs:
+                if bool(ref.segments) != isinstance(encoder.grid, Segments) or (ref.segments and ref.segment):
+                    raise UsageError(
+                        "grid",
+                        expected="`Segments` for videos with `segments`, and for no others",
+                        found=f"{encoder.grid} for {ref.key!r}",
+                    )
         return refs
 
     def sinks(self) -> tuple[Sink, ...]:

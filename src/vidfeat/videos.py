@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias, Union, cast
 
 from vidfeat.errors import UsageError, quote, shorten
 
@@ -111,11 +111,11 @@ class VideoRef:
         )
 
     @classmethod
-    def of_cut(cls, key: str, uri: str, cut: Cut | None) -> VideoRef:
-        """The video of which this is looked at; the inverse of `cut`."""
+    def with_cut(cls, key: str, uri: str, cut: Cut | None) -> VideoRef:
+        """The video of which `cut` is looked at."""
         if cut is None or not has_rows(cut):
-            return cls(key, uri, cut)  # type: ignore[arg-type]
-        return cls(key, uri, segments=tuple(Segment(*part) for part in cut))  # type: ignore[misc]
+            return cls(key, uri, cast("tuple[float, float] | None", cut))
+        return cls(key, uri, segments=tuple(Segment(*cast("tuple[float, float, str | None]", part)) for part in cut))
 
     @property
     def cut(self) -> Cut | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def test_rows_of_other_lengths_are_refused(tmp_path: Path) -> None:
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="video 2: expected a name that is Unicode text"):
         open_sink(tmp_path / "a.parquet").check_keys(["a", "caf\udce9.mp4"])
+
+
+def test_without_pyarrow_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = open_sink(tmp_path / "a.parquet")
+    for library in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, library, None)
+    for use in (sink.prepare, sink.keys, lambda: sink.read([]), lambda: sink.finalize([])):
+        with pytest.raises(UsageError, match=r"the package pyarrow.*Type: pip install 'vidfeat\[parquet\]'"):
+            use()
+    assert list(tmp_path.iterdir()) == []
 
 
 def table_of(**columns: Any) -> pa.Table:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vidfeat
@@ -27,6 +27,7 @@ from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.preprocessing.sampling import WindowSampling
 from vidfeat.preprocessing.windows import Windows
 from vidfeat.recipe import ResizeTo, TenCrop, TimeGrid
+from vidfeat.video import Timeline
 
 EVERY_4TH = Windows(stride=4, window=8)
 EVERY_16TH = Windows(stride=16, window=16)
@@ -167,6 +168,7 @@ def test_a_hundred_rows_as_bmn_makes_them(
         assert np.array_equal(rows, stored[video].values)
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 80), st.integers(1, 9))
 def test_where_the_rows_of_mmaction2s_windows_are(clip_len: int, stride: int, interval: int) -> None:
     grid = RowGrid.of(WindowSampling(clip_len, stride, interval))
@@ -183,12 +185,42 @@ def test_where_the_rows_of_mmaction2s_windows_are(clip_len: int, stride: int, in
         (Windows(clip_len=8, stride="0.5s", window=16, fps=24), (24, 12, 7.5)),
         (Windows(clip_len=1, stride="2s", window=1), (None, None, 0.5)),
         (Windows(clip_len=1, stride="0.1s", window=1, fps=24), (24, 2.4, 0.5)),
+        (Windows(clip_len=1, stride=1, window=1, fps=0.001), (0.001, 1, 0.5)),
+        (Windows(clip_len=4, stride="600s", window=4, fps=2), (2, 1200, 2)),
     ],
 )
 def test_where_the_rows_of_a_grid_are(grid: TimeGrid, facts: tuple[Any, ...]) -> None:
     measured = RowGrid.of(grid)
     assert (measured.fps, measured.stride) == facts[:2]
     assert measured.centre == pytest.approx(facts[2], abs=1e-3)
+
+
+@settings(max_examples=40)
+@given(
+    rate=st.sampled_from([24000 / 1001, 25.0, 30000 / 1001, 60.0]),
+    first=st.sampled_from([0.0, 0.48, 3.7]),
+    uneven=st.booleans(),
+    resampled=st.booleans(),
+    stride=st.integers(1, 20),
+    window=st.integers(1, 24),
+)
+def test_a_loaders_time_is_that_of_the_row(
+    rate: float, first: float, uneven: bool, resampled: bool, stride: int, window: int
+) -> None:
+    """By the formula of ActionFormer and OpenTAD, from the start of the video on, to half a frame of its rate."""
+    fps = 25.0 if resampled else rate
+    grid = Windows(clip_len=window, stride=stride, window=window, fps=25 if resampled else None)
+    measured = RowGrid.of(grid)
+    jitter = np.random.default_rng(0).uniform(-0.4, 0.4, 400) if uneven and resampled else np.zeros(400)
+    jitter[0] = 0
+    plan = grid.plan(Timeline(first + (np.arange(400) + jitter) / rate, rate))
+    seconds = first + (np.arange(len(plan)) * (measured.stride or 0) + measured.centre) / fps
+    assert np.abs(seconds - (plan.start_seconds + plan.end_seconds) / 2).max() <= 0.5 / fps + 1e-6
+
+
+def test_rows_that_are_too_far_apart() -> None:
+    with pytest.raises(UsageError, match="8 rows in 200,000 frames"):
+        RowGrid.of(Windows(clip_len=4, stride="90000s", window=4, fps=2))
 
 
 def test_a_lost_half_frame_is_said(tiny: Encoder, tmp_path: Path) -> None:
@@ -286,9 +318,10 @@ def test_missing_files_are_those_of_the_last_session(
     assert again is not None
     assert (again.computed, again.kept, again.config_lines) == (0, 3, summary.config_lines)
     other = dataclasses.replace(job, layout="ms-tcn", grid=EACH_FRAME)
-    assert dataclasses.replace(job, layout="tridet").sinks()[0].name == "tridet"
     executor, computed = compute(tiny, EACH_FRAME, None)
-    changed = run(other, quiet=True, executor=executor)
+    with pytest.raises(vidfeat.OutputError, match="one in the format opentad"):
+        run(other, quiet=True, executor=executor)
+    changed = run(other, quiet=True, executor=executor, restart=True)
     assert changed is not None
     assert (changed.computed, changed.kept) == (3, 0)
     assert np.load(tmp_path / "out" / "video_val_1.npy").shape == computed["video_val_1"].values.T.shape

@@ -83,7 +83,7 @@ class Encoder(Protocol):
         """Length C of a feature vector."""
 
     def with_grid(self, grid: TimeGrid) -> Encoder:
-        """The encoder of the same network and weights with clips of another grid.
+        """The encoder of the same network and weights with clips of another grid, as `TimeGrid.of_clip` fits it.
 
         Raises:
             UsageError: naming `grid`: the network cannot take clips of its length.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, ClassVar, final
 
 import numpy as np
@@ -14,12 +13,10 @@ import numpy.typing as npt
 
 from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
-from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.atomic import replacing
 from vidfeat.formats.npy_array import MOST_BYTES
-from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import Sink, Times, Unreadable, times_of
-
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+from vidfeat.formats.reading import import_extra, reading
+from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable, times_of
 
 
 @final
@@ -37,7 +34,7 @@ class Hdf5Sink(Sink):
         origin: dict[str, str] = {}
         for position, key in enumerate(keys, start=1):
             name = _name(key)
-            if name in origin or not name or _NO_TEXT.search(name):
+            if name in origin or not name or NO_TEXT.search(name):
                 raise UsageError(
                     f"video {position}",
                     expected="a name of its own that HDF5 can hold",
@@ -59,8 +56,8 @@ class Hdf5Sink(Sink):
 
     def prepare(self) -> None:
         """See that h5py is there, and create the folder that the file goes into."""
-        _import_h5py(self.out)
-        require_writable(self.out.parent)
+        import_extra("h5py", "hdf5", self.out)
+        super().prepare()
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one row in memory at a time."""
@@ -72,7 +69,7 @@ class Hdf5Sink(Sink):
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[str, VideoFeatures], None]]:
         """Replace the file; yields what adds the features of a video."""
-        h5py = _import_h5py(self.out)
+        h5py = import_extra("h5py", "hdf5", self.out)
         with replacing(self.out) as file:
             target = _Target(file)
             try:
@@ -104,13 +101,13 @@ class Hdf5Sink(Sink):
         return (None if isinstance(times, Unreadable) else times for times in found)
 
     def _opened(self) -> Any:
-        h5py = _import_h5py(self.out)
+        h5py = import_extra("h5py", "hdf5", self.out)
         with reading(self.out):
             return h5py.File(self.out, "r")
 
     def keys(self) -> Iterator[str]:
         """The names of the datasets."""
-        h5py = _import_h5py(self.out)
+        h5py = import_extra("h5py", "hdf5", self.out)
         names: list[str] = []
         with reading(self.out), self._opened() as file:
             # Follows no links to other files.
@@ -170,16 +167,6 @@ class _Target:
         except OSError as error:
             self._error = error
             return otherwise
-
-
-def _import_h5py(out: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise UsageError(
-            str(out), expected="the package h5py, for HDF5", found="none", hint="Type: pip install 'vidfeat[hdf5]'"
-        ) from error
-    return h5py
 
 
 def _name(key: str) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, final
 
 from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
-from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.atomic import replacing
 from vidfeat.formats.npy_array import read_entry, write_entry
 from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import Sink, Times, Unreadable, times_of
+from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable, times_of
 
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _LONGEST_NAME = 65_535
 _TIMES = ("start_seconds/", "end_seconds/")
 
@@ -42,7 +40,7 @@ class NpzSink(Sink):
                     found=quote(key),
                     hint="Rename the folder, or write another format, such as features.pkl.",
                 )
-            if _NO_TEXT.search(key) or len(f"{key}.npy".encode()) > _LONGEST_NAME:
+            if NO_TEXT.search(key) or len(f"{key}.npy".encode()) > _LONGEST_NAME:
                 raise UsageError(
                     f"video {position}",
                     expected=f"a name that a zip file can hold: Unicode text of at most {_LONGEST_NAME} bytes",
@@ -56,10 +54,6 @@ class NpzSink(Sink):
                     found=f"{quote(other)} and {quote(key)}",
                     hint="Rename one, or write another format, such as features.pkl.",
                 )
-
-    def prepare(self) -> None:
-        """Create the folder that the file goes into."""
-        require_writable(self.out.parent)
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file."""

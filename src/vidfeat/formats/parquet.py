@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -14,11 +13,9 @@ import numpy.typing as npt
 
 from vidfeat.errors import OutputError, UsageError, quote
 from vidfeat.features import Seconds, VideoFeatures
-from vidfeat.formats.atomic import replacing, require_writable
-from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import Sink, Times, Unreadable
-
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+from vidfeat.formats.atomic import replacing
+from vidfeat.formats.reading import import_extra, reading
+from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable
 
 _GROUP_BYTES = 4 << 20
 """About how many bytes of values a row group has. One is held in memory, whatever the size of the file."""
@@ -43,7 +40,7 @@ class ParquetSink(Sink):
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that is no text."""
         for position, key in enumerate(keys, start=1):
-            if _NO_TEXT.search(key):
+            if NO_TEXT.search(key):
                 raise UsageError(
                     f"video {position}",
                     expected="a name that is Unicode text",
@@ -53,14 +50,12 @@ class ParquetSink(Sink):
 
     def prepare(self) -> None:
         """Create the folder that the file goes into, and see that pyarrow is installed."""
-        _import_pyarrow(self.out)
-        require_writable(self.out.parent)
+        import_extra("pyarrow", "parquet", self.out)
+        super().prepare()
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one video and one row group in memory at a time."""
-        _import_pyarrow(self.out)
-        import pyarrow.parquet as pq
-
+        pq = import_extra("pyarrow.parquet", "parquet", self.out)
         with replacing(self.out) as file:
             writer: Any = None
             try:
@@ -89,7 +84,7 @@ class ParquetSink(Sink):
         return (key for table in self._opened() for key in table.places)
 
     def _opened(self) -> list[_Table]:
-        _import_pyarrow(self.out)
+        import_extra("pyarrow", "parquet", self.out)
         with reading(self.out):
             return [_Table(self.out)]
 
@@ -261,15 +256,3 @@ def _require_plain(metadata: Any, bytes_per_row: int) -> None:
         group = metadata.row_group(number)
         if group.column(position).total_compressed_size < group.num_rows * bytes_per_row:
             raise ValueError(f"{group.num_rows} rows of {bytes_per_row} bytes, which are not there uncompressed")
-
-
-def _import_pyarrow(out: Path) -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            str(out),
-            expected="the package pyarrow, for Parquet",
-            found="none",
-            hint="Type: pip install 'vidfeat[parquet]'",
-        ) from error

@@ -1,13 +1,15 @@
-"""Errors for outputs that cannot be read."""
+"""Errors for outputs that cannot be read, and for libraries of formats that are not there."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from vidfeat.errors import OutputError
+from vidfeat.errors import OutputError, UsageError
 
 
 @contextlib.contextmanager
@@ -29,4 +31,27 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:  # readers of damaged bytes raise nearly anything
         raise OutputError(
             str(path), expected="an output that can be read", found=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def import_extra(module: str, extra: str, out: Path) -> Any:
+    """A library that a format needs.
+
+    Args:
+        module: its name.
+        extra: that of vidfeat that has it.
+        out: the output that needs it.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UsageError(
+            str(out),
+            expected=f"the package {package}, for this format",
+            found="none",
+            hint=f"Type: pip install 'vidfeat[{extra}]'",
         ) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar
 
 from vidfeat.errors import OutputError
 from vidfeat.features import Values, VideoFeatures
-from vidfeat.formats.atomic import replacing, require_writable
+from vidfeat.formats.atomic import replacing
 from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import Sink
 from vidfeat.hardware import memory_bytes
@@ -30,13 +30,6 @@ class RowList(Sink):
     @abstractmethod
     def load(self, file: BinaryIO) -> Any:
         """What `dump` wrote. Raises anything where the file holds something else."""
-
-    def check_keys(self, keys: Sequence[str]) -> None:
-        """Nothing to check: the file does not hold keys."""
-
-    def prepare(self) -> None:
-        """Create the folder that the file goes into."""
-        require_writable(self.out.parent)
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ import numpy as np
 
 from vidfeat.errors import VideoError
 from vidfeat.features import Seconds, VideoFeatures
+from vidfeat.formats.atomic import require_writable
+
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What a name of a file can have and a string of other programs cannot."""
 
 Times: TypeAlias = tuple[Seconds, Seconds]
 """`start_seconds` and `end_seconds`, float64 `[T]` each."""
@@ -53,8 +58,7 @@ class Sink(ABC):
     def name(self) -> str:
         """What manifests call the format."""
 
-    @abstractmethod
-    def check_keys(self, keys: Sequence[str]) -> None:
+    def check_keys(self, keys: Sequence[str]) -> None:  # noqa: B027 - where every key can be written
         """Refuse keys that cannot all become rows of the output.
 
         Raises:
@@ -78,13 +82,14 @@ class Sink(ABC):
         """The sink for an output of these videos, where the place of one depends on which others there are."""
         return self
 
-    @abstractmethod
     def prepare(self) -> None:
         """Create the folders that are needed, and see that they take files.
 
         Raises:
             OutputError: the output could not be written at the end.
+            UsageError: a library is missing.
         """
+        require_writable(self.out.parent)
 
     def write(self, rows: Sequence[VideoFeatures]) -> dict[str, VideoError]:
         """Put rows in place: each is on disk, with its full size, when this returns. Only where `in_place`.

@@ -25,6 +25,9 @@ from vidfeat.videos import VideoRef
 _NOWHERE = ""
 """Where the videos are: converting does not need them, and their rows keep the stamps that they have."""
 
+_OF_VALUES = ("shape", "sha256", "dtype", "start_seconds", "end_seconds")
+"""What of a row depends on how its values are kept."""
+
 _UNKNOWN = WorkIdentity(hashlib.sha256(b"{}").hexdigest(), "unknown", "unknown", "unknown")
 """What the features of another program were computed with."""
 
@@ -99,7 +102,7 @@ def convert(
         identity, description = _provenance_of(stored)
         identity = replace(identity, dtype=dtype or identity.dtype, layout=layout or identity.layout)
         refs = [
-            VideoRef.of_cut(key, _NOWHERE, row.segment if (row := stored.row(old)) else None)
+            VideoRef.with_cut(key, _NOWHERE, row.segment if (row := stored.row(old)) else None)
             for old, key in keys.items()
         ]
         with RunStore.open(sink, identity, refs, description=description, restart=restart) as store:
@@ -176,15 +179,16 @@ def _rows(
             features = stored.features_of(old, row, values)
             features = replace(features, key=key, values=features.values.astype(np.float32, copy=False))
             kept = to_kept(sink.kept(features), dtype)
-        made = Row.of(kept, VideoRef.of_cut(key, _NOWHERE, row.segment if row else None), row.session if row else "{}")
+        made = Row.of(
+            kept, VideoRef.with_cut(key, _NOWHERE, row.segment if row else None), row.session if row else "{}"
+        )
         if isinstance(kept, VideoFailure):
             progress.count(kept)
             yield made, None
         else:
             known = made
             if row is not None:
-                known = replace(row, sha256=made.sha256, shape=made.shape, dtype=dtype)
-                known = replace(known, start_seconds=made.start_seconds, end_seconds=made.end_seconds)
+                known = replace(row, **{name: getattr(made, name) for name in _OF_VALUES})
             yield known, kept.values
             progress.advance()
 

@@ -12,7 +12,7 @@ def yaml_lines(output: Output) -> str:
 
     Both place a time of t seconds at `(t * fps - num_frames / 2) / feat_stride`, in numbers that may be fractions.
     """
-    fps = "~" if output.grid.fps is None else f"{output.grid.fps:g}"
+    fps = "~" if output.grid.fps is None else f"{output.grid.fps:.10g}"
     note = "  # the `fps` of each video in the annotation" if output.grid.fps is None else ""
     return f"""\
 dataset: {{

@@ -25,8 +25,8 @@ DATA:
 INPUT:
   VISUAL_FEATURE: '{_FEATURE}'
 # in models/feature_head.py: FEATURE_SIZES['{_FEATURE}'] = {output.size}
-# to be added by you, with as many rows for each video: target_perframe/, and flow_kinetics_bninception/ or
-# INPUT.MODALITY 'visual'"""
+# to be added by you, with as many rows for each video: target_perframe/ and flow_kinetics_bninception/; with
+# INPUT.MODALITY 'visual' its numbers do not matter"""
 
 
 LSTR = Layout(

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidfeat.errors import UsageError
 from vidfeat.recipe import TimeGrid
 from vidfeat.video import Timeline
 
-_PROBED_SECONDS = 600
+_PROBED_FRAMES = (1_000, 20_000, 200_000)
+_PROBED_ROWS = 4
 _USUAL_FPS = 30.0
 _DIGITS = 4
 
@@ -70,11 +72,19 @@ class RowGrid:
 
 def _measure(grid: TimeGrid, fps: float) -> tuple[float, float, float, float]:
     """Stride, centre, start and span, in frames."""
-    plan = grid.plan(Timeline.of_rate(round(_PROBED_SECONDS * fps), fps))
-    middle = np.arange(len(plan) // 4, max(len(plan) * 3 // 4, len(plan) // 4 + 2))
-    centre = plan.frame_index[middle].mean(axis=1) + 0.5
+    for frames in _PROBED_FRAMES:  # more, where the video was too short, or strides are rounded to frames
+        plan = grid.plan(Timeline.of_rate(frames, fps))
+        middle = np.arange(len(plan) // 4, len(plan) * 3 // 4)
+        if len(middle) >= _PROBED_ROWS:
+            centre = plan.frame_index[middle].mean(axis=1) + 0.5
+            if np.ptp(np.diff(centre)) == 0:
+                break
+    if len(middle) < _PROBED_ROWS:
+        raise UsageError("grid.stride", expected=f"{2 * _PROBED_ROWS} rows in {frames:,} frames", found=f"{len(plan)}")
     start, end = plan.start_seconds[middle] * fps, plan.end_seconds[middle] * fps
     stride = np.polyfit(middle, centre, 1)[0]
-    first, begin = (np.mean(at - middle * stride) for at in (centre, start))
-    a, b, c, d = (round(float(fact), _DIGITS) + 0.0 for fact in (stride, first, begin, np.mean(end - start)))
-    return a, b, c, d
+    at_first = (np.mean(at - middle * stride) for at in (centre, start))
+    stride, centre_0, start_0, span = (
+        round(float(fact), _DIGITS) for fact in (stride, *at_first, np.mean(end - start))
+    )
+    return stride, centre_0 + 0.0, start_0 + 0.0, span  # no negative zeros
