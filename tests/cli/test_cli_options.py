@@ -15,9 +15,10 @@ from vidfeat.errors import UsageError
 from vidfeat.mmaction import FeatureRequest, LongVideo
 from vidfeat.recipe import Pooling
 
-DIFFERENT = {
-    ("convert", "--dtype"),  # none by default: that of the source("bench", "--json"), ("report", "-o"), ("demo", "-o"), ("demo", "--out"), ("bench", "--videos")}
-"""Options that mean something else to a command: a file in place of a switch, a page or a folder in place of OUT."""
+DIFFERENT = {("bench", "--json"), ("report", "-o"), ("demo", "-o"), ("demo", "--out"), ("bench", "--videos")}
+DIFFERENT |= {("convert", "--dtype")}
+"""Options that mean something else to a command: a file in place of a switch, a page or a folder in place of OUT; the
+dtype of another output where none is given."""
 
 DEFAULT = options.RequestFlags()
 
