@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidfeat.errors import OutputError
+from vidfeat.errors import OutputError, shorten
 
 
 @contextlib.contextmanager
@@ -27,6 +27,5 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise OutputError(str(path), expected="an output that can be read", found="no such file") from error
     except Exception as error:  # readers of damaged bytes raise nearly anything
-        raise OutputError(
-            str(path), expected="an output that can be read", found=f"{type(error).__name__}: {error}"
-        ) from error
+        found = shorten(f"{type(error).__name__}: {error}")
+        raise OutputError(str(path), expected="an output that can be read", found=found) from error

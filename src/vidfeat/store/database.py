@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, WriteError, quote
+from vidfeat.errors import OutputError, WriteError, quote, shorten
 from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.files import KEPT
 from vidfeat.store.identity import WorkIdentity
@@ -457,6 +457,6 @@ def _damaged(path: Path, error: Exception) -> OutputError:
     return OutputError(
         str(path),
         expected="the run's database as it was written",
-        found=f"a damaged one: {error}",
+        found=f"a damaged one: {shorten(str(error))}",
         hint="The disk or another program changed it. Restore it from a copy, or start over with `restart=True`.",
     )
