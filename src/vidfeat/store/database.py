@@ -188,7 +188,10 @@ class Reader:
             found = self._connection.execute(
                 "SELECT description FROM identities WHERE identity = ?", (identity,)
             ).fetchone()
-            return None if found is None else dict(json.loads(found[0]))
+            if found is None:
+                return None
+            description = json.loads(found[0])
+            return {**description, "checkpoint": {**description["checkpoint"]}}
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return _as_output_errors(self.path)
