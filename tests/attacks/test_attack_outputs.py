@@ -18,7 +18,8 @@ import pytest
 from made_outputs import clustered, names_of, write_output
 from vidfeat import load
 from vidfeat.errors import OutputError
-from vidfeat.store import verify
+from vidfeat.store import WorkIdentity, verify
+from vidfeat.store.database import pin
 from vidfeat.store.files import RunFiles
 
 
@@ -123,6 +124,18 @@ def test_texts_in_a_database(unfinished: Path, column: str, value: str) -> None:
             with contextlib.suppress(OutputError):
                 stored.line(key)
                 np.asarray(stored[key])
+
+
+def test_an_emptied_file_of_pins_is_begun_again(unfinished: Path) -> None:
+    """Version 1 kept the backend of a run in a file whose loss ended the run for good."""
+    identity = WorkIdentity("a" * 64, "b" * 64, "fp32")
+    pins = RunFiles(unfinished).pins
+    assert pin(pins, identity, "compiled") == "compiled"
+    assert pin(pins, identity, "eager") == "compiled"
+    pins.write_bytes(b"")
+    assert pin(pins, identity, "eager") == "eager"
+    write_output(unfinished, names_of(4), clustered(4))
+    assert [path.name for path in unfinished.parent.iterdir() if path.suffix == ".vidfeat"] == []
 
 
 # --- files that have no end, or expand --------------------------------------------------------------------------------

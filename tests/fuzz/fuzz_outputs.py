@@ -66,7 +66,7 @@ class OutputTarget:
 
     def mutate(self, rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         """Anywhere; half of the time without changing the size, on which HDF5 and SQLite insist."""
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 or not data:
             return fuzzing.change_bytes(rng, data, WORDS, others)
         changed = bytearray(data)
         for _ in range(rng.choice([1, 2, 8])):

@@ -139,8 +139,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _makes_classes(caller: str) -> bool:
-    """Whether the caller is Python's own writer of methods, at work when a module is imported late."""
-    return caller.startswith(_INSTALLED) and caller.endswith(("collections/__init__.py", "dataclasses.py"))
+    """Whether the caller is Python's own writer of methods or reader of annotations, of a module imported late."""
+    return caller.startswith(_INSTALLED) and caller.endswith(("collections/__init__.py", "dataclasses.py", "typing.py"))
 
 
 def _is_installed(code: Any) -> bool:

@@ -436,7 +436,8 @@ def test_the_manifest_to_the_byte(tmp_path):
         f'{{"path": "{videos[0].uri}", "bytes": 4, "container": "mov", "codec": "h264", '
         '"pixel_format": "yuv420p", "width": 64, "height": 48, "rotation": 0, "fps": null, "start_seconds": 0.0, '
         '"duration_seconds": 10.0, "frames": 11, "frames_from": "packets", '
-        '"timeline": {"fps": 25.0, "duration_seconds": null}, "modified_ns": 123456789, "frames_declared": null}}',
+        '"timeline": {"fps": 25.0, "duration_seconds": null}, "modified_ns": 123456789, "frames_declared": null, '
+        '"mirrored": false, "length_verified": false}}',
         '{"index": 1, "name": "b\\udcff.mp4", "status": "failed", "shape": null, "dtype": null, "sha256": null, '
         '"start_seconds": null, "end_seconds": null, "stamp": [null, null], "segment": null, "session": 0, "error": '
         '{"stage": "decode", "kind": "corrupt", "message": "b: expected frames; found none.", "where": "b", '

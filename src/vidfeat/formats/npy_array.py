@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from vidfeat.errors import shorten
 
 
 def as_little_endian(values: npt.NDArray[Any]) -> bytes:
@@ -43,9 +46,11 @@ def read_npy(file: IO[bytes], size: int) -> npt.NDArray[Any]:
     """
     try:
         read_header = _HEADERS[np.lib.format.read_magic(file)]
-        shape, in_columns, dtype = read_header(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about Python 2
+            shape, in_columns, dtype = read_header(file)
     except Exception as error:  # of many types: NumPy gives a damaged header to Python's tokenizer
-        raise ValueError(f"no .npy header: {error}") from error
+        raise ValueError(shorten(f"no .npy header: {error}")) from error
     expected, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if dtype.hasobject:
         raise ValueError("an array of objects")

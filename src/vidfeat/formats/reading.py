@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vidfeat.errors import OutputError, UsageError
+from vidfeat.errors import OutputError, UsageError, shorten
 
 
 @contextlib.contextmanager
@@ -29,9 +29,8 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise OutputError(str(path), expected="an output that can be read", found="no such file") from error
     except Exception as error:  # readers of damaged bytes raise nearly anything
-        raise OutputError(
-            str(path), expected="an output that can be read", found=f"{type(error).__name__}: {error}"
-        ) from error
+        found = shorten(f"{type(error).__name__}: {error}")
+        raise OutputError(str(path), expected="an output that can be read", found=found) from error
 
 
 def import_extra(module: str, extra: str, out: Path) -> Any:

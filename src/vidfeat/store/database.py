@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, WriteError, quote
+from vidfeat.errors import OutputError, WriteError, quote, shorten
 from vidfeat.features import Values
 from vidfeat.formats.atomic import sync_folder
 from vidfeat.store.files import KEPT
@@ -200,7 +200,10 @@ class Reader:
             found = self._connection.execute(
                 "SELECT description FROM identities WHERE identity = ?", (identity,)
             ).fetchone()
-            return None if found is None else dict(json.loads(found[0]))
+            if found is None:
+                return None
+            description = json.loads(found[0])
+            return {**description, "checkpoint": {**description["checkpoint"]}}
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return _as_output_errors(self.path)
@@ -469,6 +472,6 @@ def _damaged(path: Path, error: Exception) -> OutputError:
     return OutputError(
         str(path),
         expected="the run's database as it was written",
-        found=f"a damaged one: {error}",
+        found=f"a damaged one: {shorten(str(error))}",
         hint="The disk or another program changed it. Restore it from a copy, or start over with `restart=True`.",
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vidfeat.errors import OutputError
+from vidfeat.errors import OutputError, shorten
 from vidfeat.formats.atomic import replacing
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.rows import UNKNOWN_SIZE, IndexEntry, Row, segment_from_json, to_text
@@ -196,7 +196,7 @@ class Manifest:
             raise OutputError(
                 str(self.path),
                 expected=f"a vidfeat manifest, version {' or '.join(map(str, _READABLE))}",
-                found=str(error) if isinstance(error, OSError | ValueError) else repr(error),
+                found=shorten(str(error) if isinstance(error, OSError | ValueError) else repr(error)),
                 hint="If the output may be replaced, give `restart=True`.",
             ) from error
 

@@ -21,10 +21,11 @@ _EBML_MAX_WALK = 1_000_000
 _FLV_MAX_WALK = 1_000_000
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_LONGEST_SECONDS = 1e9
 _FLV_TAGS = frozenset((8, 9, 18))  # audio, video, data
 _PACK = b"\x00\x00\x01\xba"
 _PACK_SEARCH_BYTES = 1 << 18
-_TS_SYNC = 0x47
+_TS_SYNC = b"\x47"
 _TS_LAYOUTS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and where in it the sync byte lies
 _TS_PACKETS_CHECKED = 4
 _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
@@ -85,7 +86,12 @@ def find_truncation(file: BinaryIO, size: int) -> Extent:
         return Extent(_gif_truncation(file, size))
     if head[:4] == b"DKIF" and len(head) == 32:
         return _ivf_extent(file, size, *struct.unpack("<H16xI", head[6:28]))
-    missing = _program_stream_truncation(file, size) if head[:4] == _PACK else _transport_stream_truncation(file, size)
+    for length, offset in _TS_LAYOUTS:
+        file.seek(0)
+        first = file.read(length * _TS_PACKETS_CHECKED)[offset::length]
+        if first == _TS_SYNC * _TS_PACKETS_CHECKED:
+            return Extent(_transport_stream_truncation(file, size, length, offset), "open")
+    missing = _program_stream_truncation(file, size) if head[:4] == _PACK else None
     padding = _SECTOR_BYTES if head[:4] in _MAY_FILL_A_SECTOR else _ZERO_BYTES
     may_be_zero = head[:4] in _MAY_END_IN_ZEROS or not any(head)
     if missing is None and not may_be_zero and _is_zero(file, max(0, size - padding), padding):
@@ -120,7 +126,7 @@ def _mov_extent(file: BinaryIO, size: int) -> Extent:
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
         elif length == 0:  # "to the end of the file"
-            if b"moof" in seen and _is_zero(file, start):
+            if b"moof" in seen and b"mfra" not in seen and _is_zero(file, start):
                 return Extent(_no_part(start, size))
             length = size - start
         if length < 8 or not box.isascii():
@@ -198,7 +204,7 @@ def _matroska_extent(file: BinaryIO, size: int) -> Extent:
         id_length = _vint_length(header[0])
         size_length = _vint_length(header[id_length]) if id_length <= 4 and id_length < len(header) else 9
         if size_length > 8 or len(header) < id_length + size_length:
-            broken = start < segment_end or _is_zero(file, start)
+            broken = start < segment_end or (segment_end == 0 and _is_zero(file, start))
             return Extent(_no_part(start, size) if broken else None, end)
         data = start + id_length + size_length
         mask = (1 << 7 * size_length) - 1
@@ -269,10 +275,12 @@ def _flv_extent(file: BinaryIO, size: int, start: int) -> Extent:
     start += 4
     file.seek(start)
     metadata = file.read(_PACK_SEARCH_BYTES)
-    end: End = "announced" if _flv_number(metadata, b"duration") > 0 else "open"
+    end: End = "announced" if 0 < _flv_number(metadata, b"duration") < _LONGEST_SECONDS else "open"
     if (declared := _flv_number(metadata, b"filesize")) > size:
         return Extent(f"{size} bytes, while its metadata say {declared:.0f}")
     for _ in range(_FLV_MAX_WALK):
+        if 0 < declared <= start:
+            break
         file.seek(start)
         header = file.read(11)
         if len(header) < 11:
@@ -393,7 +401,9 @@ def _ivf_extent(file: BinaryIO, size: int, header: int, declared: int) -> Extent
             break
         length, pts = struct.unpack("<IQ", fields)
         if length == 0 and _is_zero(file, start):
-            return Extent(_no_part(start, size))
+            if declared in (0, 0xFFFFFFFF):
+                return Extent(_no_part(start, size))
+            break
         if start + 12 + length > size:
             return Extent(_past_end("frame", start, start + 12 + length, size))
         frames, last = frames + 1, max(last, pts)
@@ -423,17 +433,11 @@ def _program_stream_truncation(file: BinaryIO, size: int) -> str | None:
     return None
 
 
-def _transport_stream_truncation(file: BinaryIO, size: int) -> str | None:
+def _transport_stream_truncation(file: BinaryIO, size: int, length: int, offset: int) -> str | None:
     """Check that the last packet, which starts with a sync byte like every packet, is complete."""
-    for length, offset in _TS_LAYOUTS:
-        file.seek(0)
-        head = file.read(length * _TS_PACKETS_CHECKED)
-        rest = size % length
-        if len(head) < length * _TS_PACKETS_CHECKED or any(sync != _TS_SYNC for sync in head[offset::length]):
-            continue
-        file.seek(size - rest + offset)
-        if rest > offset and file.read(1)[0] == _TS_SYNC:
-            return f"{size} bytes, of which the last {rest} begin a packet of {length} bytes"
-        file.seek(size - rest - length)
-        return None if any(file.read(length)) else _no_part(size - rest - length, size)
-    return None
+    rest = size % length
+    file.seek(size - rest + offset)
+    if rest > offset and file.read(1) == _TS_SYNC:
+        return f"{size} bytes, of which the last {rest} begin a packet of {length} bytes"
+    file.seek(size - rest - length)
+    return None if any(file.read(length)) else _no_part(size - rest - length, size)
