@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
@@ -38,6 +38,7 @@ class Job:
         out: the output: a file, whose suffix says the format, or a folder. With several encoders it holds `{encoder}`,
             in place of which each puts its name. None for a job that is only streamed.
         video_root: the folder that the paths of a list start from.
+        follow_links: whether symbolic links may lead out of `video_root`, or out of a folder of videos.
         grid: when rows are, in place of the encoders' own.
         pooling: what becomes of space, time and views, in place of the encoders' own.
         precision: number format of the networks: "fp32" is exact, "bf16" and "fp16" are checked against it.
@@ -58,6 +59,7 @@ class Job:
     encoders: Encoder | Sequence[Encoder]
     out: str | os.PathLike[str] | None = None
     video_root: str | os.PathLike[str] | None = None
+    follow_links: bool = False
     grid: TimeGrid | None = None
     pooling: Pooling | None = None
     precision: Precision = "fp32"
@@ -96,13 +98,17 @@ class Job:
         if self.out is not None:
             self.sinks()
 
-    def refs(self) -> tuple[VideoRef, ...]:
+    def refs(self, note: Callable[[str], object] = lambda line: None) -> tuple[VideoRef, ...]:
         """The videos, looked up.
+
+        Args:
+            note: takes a line about files that are no videos.
 
         Raises:
             UsageError: there are none, or a path, list or key is impossible.
         """
-        return expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
+        root = None if self.video_root is None else os.fspath(self.video_root)
+        return expand(self._videos, root, follow_links=self.follow_links, note=note)
 
     def sinks(self) -> tuple[Sink, ...]:
         """The output of each encoder.

@@ -47,6 +47,7 @@ def bench(
     videos: tuple[str, ...],
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     checkpoint: str | None,
     cfg_options: tuple[str, ...],
     count: int | None,
@@ -69,7 +70,7 @@ def bench(
     # Before the minutes of measuring, and not after them.
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError("--json", expected="a file in a folder that exists", found=str(json_file))
-    found = options.find_videos(videos, video_list, video_root) if videos or video_list else ()
+    found = options.find_videos(videos, video_list, video_root, follow_links) if videos or video_list else ()
     overrides = options.overrides(cfg_options)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.formats.atomic import replacing

@@ -33,6 +33,7 @@ def estimate(
     videos: tuple[str, ...],
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     out: str | None,
     checkpoint: str | None,
     as_json: bool,
@@ -51,7 +52,7 @@ def estimate(
     import vidfeat
     from vidfeat.formats import open_sink
 
-    found = options.find_videos(videos, video_list, video_root)
+    found = options.find_videos(videos, video_list, video_root, follow_links, quiet=quiet)
     if out is not None:
         open_sink(out).check_keys([video.key for video in found])
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")

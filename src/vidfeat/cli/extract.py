@@ -77,6 +77,7 @@ def extract_to(
     videos: Sequence[str] = (),
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     cfg_options: Sequence[str],
     request: options.RequestFlags,
     launcher: Launcher,
@@ -90,7 +91,7 @@ def extract_to(
     Args:
         model, checkpoint, request: the encoder; `cfg_options` as typed.
         out: the output, as typed; a trailing slash makes it a folder.
-        videos, video_list, video_root: as for `options.find_videos`.
+        videos, video_list, video_root, follow_links: as for `options.find_videos`.
         launcher, restart, retry_failed, quiet: as for `vidfeat.run`.
         job_options: further arguments of `vidfeat.Job`.
 
@@ -104,7 +105,7 @@ def extract_to(
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     read_share(launcher)
-    found = options.find_videos(videos, video_list, video_root)
+    found = options.find_videos(videos, video_list, video_root, follow_links, quiet=quiet)
     open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
         vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))

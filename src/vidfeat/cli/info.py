@@ -54,7 +54,8 @@ def verify(out: str) -> int:
     for problem in problems:
         echo(options.spell_as_flags(problem))
     if not problems:
-        echo(f"{out}: whole")
+        with vidfeat.load(out) as stored:
+            echo(f"{out}: whole: {len(stored)} of {len(stored.videos)} videos have features")
     return EXIT_UNFORESEEN if problems else 0
 
 

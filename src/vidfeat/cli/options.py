@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vidfeat.cli.process import ctrl_c
+from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError, VidfeatError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ DEBUG = "vidfeat.debug"
 FLAGS = {
     "videos": "VIDEO_OR_FOLDER",
     "video_root": "--video-root",
+    "follow_links": "--follow-links",
     "out": "--out",
     "checkpoint": "--checkpoint",
     "cfg_options": "--cfg-options",
@@ -157,7 +158,12 @@ def model(*, required: bool = True) -> Callable[[Function], Function]:
     return click.argument("model", metavar="MODEL" if required else "[MODEL]", required=required)
 
 
-video_list = click.option("--video-list", metavar="FILE", help="Text file with one video path per line.")
+video_list = click.option(
+    "--video-list",
+    metavar="FILE",
+    help="List of videos: a path a line, a label after a comma or a tab; or a CSV file with a column 'video' or "
+    "'path'. - reads standard input.",
+)
 """A list of videos."""
 
 video_root = click.option(
@@ -165,12 +171,21 @@ video_root = click.option(
 )
 """The folder of the videos of a list."""
 
-videos = together(click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]..."), video_list, video_root)
+follow_links = click.option(
+    "--follow-links", is_flag=True, help="Follow symbolic links out of DIR, and out of folders of videos."
+)
+"""Whether links are trusted."""
+
+videos = together(
+    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]..."), video_list, video_root, follow_links
+)
 """The videos: paths, a list, or both. `find_videos` takes what they become."""
 
 
-def find_videos(paths: Sequence[str], list_file: str | None, root: Path | None) -> tuple[VideoRef, ...]:
-    """The videos of the options `videos`; cheap.
+def find_videos(
+    paths: Sequence[str], list_file: str | None, root: Path | None, follow_links: bool = False, *, quiet: bool = False
+) -> tuple[VideoRef, ...]:
+    """The videos of the options `videos`; cheap. Unless quiet, files that are no videos are counted on stderr.
 
     Raises:
         UsageError: there are none, or what is given cannot be read.
@@ -181,9 +196,11 @@ def find_videos(paths: Sequence[str], list_file: str | None, root: Path | None) 
         raise UsageError(
             "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
         )
+    note: Callable[[str], object] = (lambda line: None) if quiet else functools.partial(echo, err=True)
     if list_file is None:
-        return expand(paths, root)
-    return expand([*read_list(Path(list_file), root), *paths])  # whatever the list's name is
+        return expand(paths, root, follow_links=follow_links, note=note)
+    listed = read_list(Path(list_file), root, follow_links=follow_links)  # whatever the list's name is
+    return expand([*listed, *paths], follow_links=follow_links, note=note)
 
 
 def require_model_first(model: str) -> None:
@@ -203,9 +220,9 @@ def require_model_first(model: str) -> None:
 
 def are_videos(word: str) -> bool:
     """Whether a word names a video, a folder or a list rather than a model."""
-    from vidfeat.videos import VIDEO_SUFFIXES
+    from vidfeat.videos import LIST_SUFFIXES, VIDEO_SUFFIXES
 
-    return Path(word).is_dir() or Path(word).suffix.lower() in {".txt", *VIDEO_SUFFIXES}
+    return Path(word).is_dir() or Path(word).suffix.lower() in LIST_SUFFIXES | VIDEO_SUFFIXES
 
 
 def out(words: str, *, required: bool = False) -> Callable[[Function], Function]:

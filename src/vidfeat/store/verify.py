@@ -57,6 +57,8 @@ def _problems(sink: Sink) -> Iterator[str]:
             yield problem
         if not unreliable:
             yield from _output_problems(sink, manifest)
+        if manifest.failed >= manifest.videos:
+            yield f"none of the {manifest.videos} videos has features"
 
 
 def _problems_of_run(sink: Sink, files: RunFiles) -> Iterator[str]:
