@@ -21,6 +21,7 @@ import torch
 from vidfeat.encoders import Encoder, encoder
 from vidfeat.engine.committing import Committer
 from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
+from vidfeat.engine.event_log import EventLog
 from vidfeat.engine.events import Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.executor import Computed, Execution, Executor, LocalExecutor
 from vidfeat.engine.launch import Launcher, Share, read_share
@@ -50,6 +51,8 @@ def run(
     launcher: Launcher = "none",
     executor: Executor | None = None,
     quiet: bool = False,
+    verbose: bool = False,
+    log_json: str | os.PathLike[str] | None = None,
     wording: Callable[[str], str] = str,
 ) -> Summary | None:
     """Compute what is missing of a job's output. What is finished is kept through any crash, and never computed twice.
@@ -62,6 +65,8 @@ def run(
         launcher: what started this process as one of several that share the job's videos.
         executor: where the work is done; in this process where None.
         quiet: whether stderr shows failures only, in place of progress as well.
+        verbose: whether stderr shows a line for each video.
+        log_json: a file to append what happens to, as JSON Lines.
         wording: changes the lines on stderr before they are shown; the command line spells arguments as flags.
 
     Returns:
@@ -99,7 +104,9 @@ def run(
         _require_segments([task.video for task in tasks], options)
         total = len(stores) * len(range(share.rank, len(videos), share.world_size))
         already = total - sum(len(task.encoders) for task in tasks)
-        with Progress(total, already=already, quiet=quiet, wording=wording) as progress:
+        log = None if log_json is None else stack.enter_context(EventLog(log_json, share.rank))
+        shown = Progress(total, already=already, quiet=quiet, verbose=verbose, log=log, wording=wording)
+        with shown as progress:
             if share.rank == 0:
                 for note in [*notes, *(f"{store.out}: {note}" for store in stores for note in store.notes)]:
                     progress.note(note)

@@ -35,6 +35,7 @@ from vidfeat.errors import UsageError
 @click.option(
     "--rows", default="shipped,tuned,exact,bf16", metavar="NAMES", help="Some of shipped,tuned,exact,bf16; or none."
 )
+@options.cores
 @options.device("cpu, cuda or cuda:i (default: auto).")
 @options.compiled("Run vidfeat's networks through torch.compile, or not (default: as measured, for a long list).")
 @click.option("--scaling", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")

@@ -37,6 +37,10 @@ run_options = options.together(
     options.compiled(
         "Run the network through torch.compile, or not (default: where the list is long enough to pay for it)."
     ),
+    click.option("-v", "--verbose", is_flag=True, help="Print a line for each video."),
+    click.option(
+        "--log-json", type=Path, metavar="FILE", help="Append events to a file, a JSON object a line: see docs/log.md."
+    ),
     click.option("--restart", is_flag=True, help="Replace what an earlier run left at the output."),
     click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before."),
 )
@@ -84,6 +88,8 @@ def extract_to(
     restart: bool,
     retry_failed: bool,
     quiet: bool,
+    verbose: bool,
+    log_json: Path | None,
     **job_options: Any,
 ) -> int:
     """The command `extract`, also under its MMAction2 name.
@@ -92,7 +98,7 @@ def extract_to(
         model, checkpoint, request: the encoder; `cfg_options` as typed.
         out: the output, as typed; a trailing slash makes it a folder.
         videos, video_list, video_root, follow_links: as for `options.find_videos`.
-        launcher, restart, retry_failed, quiet: as for `vidfeat.run`.
+        launcher, restart, retry_failed, quiet, verbose, log_json: as for `vidfeat.run`.
         job_options: further arguments of `vidfeat.Job`.
 
     Returns:
@@ -122,6 +128,13 @@ def extract_to(
     )
     job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
     summary = vidfeat.run(
-        job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
+        job,
+        restart=restart,
+        retry_failed=retry_failed,
+        launcher=launcher,
+        quiet=quiet,
+        verbose=verbose,
+        log_json=log_json,
+        wording=options.spell_as_flags,
     )
     return EXIT_SOME_FAILED if summary is not None and summary.failed else 0

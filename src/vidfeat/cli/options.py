@@ -48,6 +48,8 @@ FLAGS = {
     "restart": "--restart",
     "retry_failed": "--retry-failed",
     "quiet": "--quiet",
+    "verbose": "--verbose",
+    "log_json": "--log-json",
     "pooling.space": "--spatial-type",
     "pooling.time": "--temporal-type",
     "pooling.views": "--views",
@@ -113,7 +115,20 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         ctrl_c.words = self.interrupted
+        if _CORES in ctx.meta:
+            from vidfeat.hardware import limit_cores
+
+            limit_cores(ctx.meta[_CORES])
         return super().invoke(ctx)
+
+
+_CORES = "vidfeat.cores"
+"""How many cores may be used, in `click.Context.meta`."""
+
+
+def _remember_cores(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        context.meta[_CORES] = value
 
 
 def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -296,6 +311,17 @@ def seconds(text: str | float) -> float:
     return number
 
 
+cores = click.option(
+    "--cores",
+    type=count,
+    metavar="N",
+    expose_value=False,
+    callback=_remember_cores,
+    help="Processor cores to use at most (default: all). Features do not depend on it.",
+)
+"""How many cores the command may use; applied by `Command`."""
+
+
 @dataclass(frozen=True)
 class RequestFlags:
     """Poolings, views and windows, as typed.
@@ -376,6 +402,7 @@ def _request(function: Callable[..., Any]) -> Callable[..., Any]:
 computation = together(
     cfg_options,
     device(),
+    cores,
     choice(
         *("--precision", "fp32", "bf16", "fp16"),
         help="Arithmetic of the network (default: fp32, exact). The others are checked against it on the first batch.",
