@@ -3,7 +3,7 @@
 Run: python scripts/make_zoo_sizes.py [CSV]
 
 The multiply-adds are those that PyTorch counts in matrix products and convolutions while the network runs on tensors
-without values. timm and torchvision have to be installed. `vidfeat models` reads the table, so that it need not import PyTorch.
+without values. timm and torchvision have to be installed. `vidfeat models` reads the table in place of the networks.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ def run_process(main: Callable[[], int]) -> NoReturn:
     Args:
         main: the command.
     """
+    stdout = _open_streams()  # before anything else is opened, which would get the number of a stream that is closed
     ctrl_c.install()
-    stdout = _open_streams()
     try:
         code = main()
         sys.stdout.flush()
