@@ -32,7 +32,7 @@ run_options = options.together(
     ),
     options.choice(
         *("--decoder", "pyav", "nvdec"),
-        help="PyAV on the CPU, exact (default); or the GPU, which rounds colours otherwise and needs 'vidfeat[nvdec]'.",
+        help="PyAV on the CPU, exact (default); or the GPU, which rounds colours differently; needs the extra 'nvdec'.",
     ),
     options.compiled(
         "Run the network through torch.compile, or not (default: where the list is long enough to pay for it)."

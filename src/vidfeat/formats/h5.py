@@ -16,6 +16,7 @@ from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing, require_writable
 from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.lazy_import import install_command
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -152,7 +153,7 @@ def _import_h5py(out: Path) -> Any:
         import h5py
     except ImportError as error:
         raise UsageError(
-            str(out), expected="the package h5py, for HDF5", found="none", hint="Type: pip install 'vidfeat[hdf5]'"
+            str(out), expected="the package h5py, for HDF5", found="none", hint=f"Type: {install_command('hdf5')}"
         ) from error
     return h5py
 

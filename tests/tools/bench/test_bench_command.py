@@ -12,6 +12,8 @@ import pytest
 
 from video.video_files import write_video
 from vidfeat.cli.main import main
+from vidfeat.tools.bench.comparison import CONTENDERS
+from vidfeat.tools.bench.session import QUICK, THOROUGH
 
 VIDFEAT = ("exact", "bf16")
 
@@ -120,9 +122,16 @@ class TestRun:
             assert row["words"] in line
             assert f"  {row['ratio']:.2f}" in line
         assert "decoding alone" in text
+        assert "one short round" in text
 
     def test_nothing_is_left_behind(self, done: tuple[str, dict], scratch: Path) -> None:
         assert list(scratch.glob("vidfeat-*")) == []
+
+
+def test_what_is_measured_by_default_and_thoroughly() -> None:
+    assert (QUICK.rows, QUICK.repeat, QUICK.backend) == (("shipped", "exact", "bf16"), 1, "eager")
+    assert (THOROUGH.rows, THOROUGH.repeat, THOROUGH.backend) == (tuple(CONTENDERS), 3, None)
+    assert QUICK.videos * len(QUICK.rows) * 6 <= THOROUGH.videos * THOROUGH.repeat * len(THOROUGH.rows)
 
 
 class TestMistakes:
