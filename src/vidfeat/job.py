@@ -172,7 +172,7 @@ class Job:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(
-                "job", expected="what `Job.to_json` gave", found=f"{type(error).__name__}: {error}"
+                "job", expected="the data that `Job.to_json` returns", found=f"{type(error).__name__}: {error}"
             ) from None
 
     @property

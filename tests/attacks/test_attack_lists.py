@@ -253,7 +253,7 @@ def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
         ("[[[1], 2]]", "no array of numbers"),
         ('[{"a": 1}]', "no array of numbers"),
         ("[[1e300]]", "infinite"),
-        ("[[NaN]]", "infinite or no number"),
+        ("[[NaN]]", "infinite or NaN"),
         ("[7]", "has shape [], not [1]"),
     ]:
         out.write_text(text)

@@ -75,15 +75,15 @@ class TestMistakes:
             ),
             (
                 ["extract", "m", "-o", "x.pkl"],
-                "VIDEO_OR_FOLDER: expected videos, folders of them, or --video-list; found none of them. Name some.",
+                "VIDEO_OR_FOLDER: expected at least one video, folder or --video-list; found none. Name some.",
             ),
             (
                 ["extract", "clip.mp4", "m", "-o", "x.pkl"],
-                "MODEL: expected a model before the videos; found 'clip.mp4'. See the names with `vidfeat models`.",
+                "MODEL: expected MODEL before the videos; found 'clip.mp4'. See the names with `vidfeat models`.",
             ),
             (
                 ["estimate", ".", "m"],
-                "MODEL: expected a model before the videos; found '.'. See the names with `vidfeat models`.",
+                "MODEL: expected MODEL before the videos; found '.'. See the names with `vidfeat models`.",
             ),
         ],
     )

@@ -1,4 +1,4 @@
-"""`vidfeat estimate`: predict what extracting would take, before it is spent."""
+"""`vidfeat estimate`: predict what extracting would take."""
 
 from __future__ import annotations
 

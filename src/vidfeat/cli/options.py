@@ -208,9 +208,7 @@ def find_videos(
     from vidfeat.videos import expand, read_list
 
     if list_file is None and not paths:
-        raise UsageError(
-            "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
-        )
+        raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
     note: Callable[[str], object] = (lambda line: None) if quiet else functools.partial(echo, err=True)
     if list_file is None:
         return expand(paths, root, follow_links=follow_links, note=note)
@@ -227,7 +225,7 @@ def require_model_first(model: str) -> None:
     if are_videos(model):
         raise UsageError(
             "MODEL",
-            expected="a model before the videos",
+            expected="MODEL before the videos",
             found=repr(model),
             hint="See the names with `vidfeat models`.",
         )
@@ -354,7 +352,7 @@ class RequestFlags:
                 hint="Elsewhere the config says it: --cfg-options changes `frame_interval` there.",
             )
         if self.multi_view and self.views not in ("mean", "keep"):
-            raise UsageError("--multi-view", expected="no other --views than keep", found=f"--views {self.views}")
+            raise UsageError("--multi-view", expected="--views keep, or none", found=f"--views {self.views}")
 
     def request(self) -> FeatureRequest:
         """What they ask the library for."""

@@ -115,7 +115,7 @@ class VideoComputation:
                 stage="model",
                 kind="corrupt",
                 expected="finite features",
-                found=f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values infinite or not a number",
+                found=f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values infinite or NaN",
                 hint="Check that the checkpoint fits the config's normalisation.",
             )
         if pooling.views == "mean" or pooling.row_length is not None:

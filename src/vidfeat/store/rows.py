@@ -207,8 +207,8 @@ class Row:
         if isinstance(values, np.ndarray) and values.dtype != np.float32:
             return f"has numbers of type {values.dtype}, not float32"
         if not np.isfinite(features).all():
-            return "has values that are infinite or no number"
-        return None if sha256_of(features) == self.sha256 else "has other values than the hash was taken of"
+            return "has values that are infinite or NaN"
+        return None if sha256_of(features) == self.sha256 else "does not match its SHA-256 in the manifest"
 
 
 def require_values(features: VideoFeatures) -> VideoFailure | None:
@@ -240,7 +240,7 @@ def require_values(features: VideoFeatures) -> VideoFailure | None:
             stage="model",
             kind="corrupt",
             expected="finite features",
-            found=f"{int((~np.isfinite(values)).sum())} of {values.size} values that are infinite or no number",
+            found=f"{int((~np.isfinite(values)).sum())} of {values.size} values that are infinite or NaN",
             hint="If other videos have finite features, look at this one; otherwise try `precision=fp32`.",
         )
     else:

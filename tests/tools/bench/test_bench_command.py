@@ -138,8 +138,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("CLIPS",), "MODEL: expected a model before the videos"),
-            (("clip.mp4",), "MODEL: expected a model before the videos"),
+            (("CLIPS",), "MODEL: expected MODEL before the videos"),
+            (("clip.mp4",), "MODEL: expected MODEL before the videos"),
             (("CONFIG", "--rows", "exact,fast"), "--rows: expected some of shipped,tuned,exact,bf16, or none"),
             (("CONFIG", "--json", "no/such/folder/x.json"), "--json: expected a file in a folder that exists"),
             (("CONFIG", "--videos", "0"), "expected a whole number above 0; found '0'"),

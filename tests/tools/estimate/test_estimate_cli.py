@@ -91,7 +91,7 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
         (("{config}", "{folder}", "--device", "cuda:99"), "a CUDA device"),
         (("{config}", "{folder}", "--clip-interval", "16"), "--long-video-mode together with"),
         (("{config}", "{folder}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
-        (("{folder}", "{config}"), "MODEL: expected a model before the videos"),
+        (("{folder}", "{config}"), "MODEL: expected MODEL before the videos"),
         (("{config}",), "expected videos, folders of them, or --video-list"),
         ((), "Missing argument 'MODEL'"),
     ],
