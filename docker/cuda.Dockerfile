@@ -5,7 +5,7 @@ FROM python:3.13-slim
 RUN apt-get update && apt-get install -y --no-install-recommends g++ ffmpeg && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/vidfeat
 COPY . .
-RUN pip install --no-cache-dir '.[hdf5,nvdec]'
+RUN pip install --no-cache-dir -c constraints.txt '.[hdf5,nvdec]'
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
 RUN useradd --create-home vidfeat
 USER vidfeat

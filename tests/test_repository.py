@@ -59,7 +59,7 @@ def test_completion() -> None:
 def test_the_downstream_page_runs_on_any_features(repository: Path, tmp_path: Path) -> None:
     """In the notebook the same lines run on the features of rendered clips, which are as good as the demo says."""
     notebook = json.loads((repository / "examples" / "downstream.ipynb").read_text())
-    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     page = re.findall(r"^```python\n(.*?)^```", (repository / "docs" / "downstream.md").read_text(), re.M | re.S)
     assert [cell.split() for cell in cells[1:]] == [
         block.replace('"features.npz"', '"demo/features.pkl"').split() for block in page

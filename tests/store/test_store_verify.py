@@ -64,21 +64,21 @@ def with_manifest(out: Path, change: Change) -> list[str]:
         (lambda lines: lines.pop(), "announces 12 videos and lists 11"),
         (lambda lines: lines.append(lines[-1]), "announces 12 videos and lists 13"),
         (lambda lines: lines.insert(2, lines[1]), "line 3 of the manifest is not about video 1"),
-        (lambda lines: lines[1].update(name="other.mp4"), "names in the manifest are not those of the list"),
-        (lambda lines: lines[1].update(name="\ud800"), "names in the manifest are not those of the list"),
+        (lambda lines: lines[1].update(name="other.mp4"), "names in the manifest do not match its list_digest"),
+        (lambda lines: lines[1].update(name="\ud800"), "names in the manifest do not match its list_digest"),
         (lambda lines: lines[1].update(name=7), "line 2 of the manifest is not about video 0"),
         (lambda lines: lines[2].update(index=0), "line 3 of the manifest is not about video 1"),
-        (lambda lines: lines[0].update(list_digest="0" * 64), "names in the manifest are not those of the list"),
-        (lambda lines: lines[0].update(recipe={"schema": 2}), "recipe is not the one"),
+        (lambda lines: lines[0].update(list_digest="0" * 64), "names in the manifest do not match its list_digest"),
+        (lambda lines: lines[0].update(recipe={"schema": 2}), "recipe does not match its recipe_digest"),
         (lambda lines: lines[0].update(failed=0), "announces 0 failures and lists 1"),
         (lambda lines: lines[4].update(status="done"), "line 5 of the manifest has no valid shape"),
-        (lambda lines: lines[1].update(status="maybe"), "neither done nor failed"),
+        (lambda lines: lines[1].update(status="maybe"), "a status other than done and failed"),
         (lambda lines: lines[1].update(shape="64"), "line 2 of the manifest has no valid shape"),
         (lambda lines: lines[1].update(shape=[64.0]), "line 2 of the manifest has no valid shape"),
         (lambda lines: lines[1].update(sha256=None), "line 2 of the manifest has no hash"),
-        (lambda lines: lines[4].update(error=None), "does not say which"),
+        (lambda lines: lines[4].update(error=None), "is a failure without an error"),
         (lambda lines: lines[1].update(shape=[32, 2]), "'folder 0/clip 0.mp4' (index 0): has shape [64], not [32, 2]"),
-        (lambda lines: lines[1].update(sha256="0" * 64), "'folder 0/clip 0.mp4' (index 0): has other values"),
+        (lambda lines: lines[1].update(sha256="0" * 64), "'folder 0/clip 0.mp4' (index 0): does not match its SHA-256"),
         (lambda lines: lines[1].update(status="failed", error={}), "announces 1 failures and lists 2"),
         (lambda lines: lines[1].update(session=1), "line 2 of the manifest names an unknown session"),
     ],
@@ -187,7 +187,7 @@ def test_of_a_folder_every_damaged_file_is_named(sound: Path, tmp_path: Path) ->
     (out / "folder 1" / "clip 10.npy").mkdir()
     problems = verify(out)
     for index, words in enumerate(
-        ("no features", "cannot be read", "shape [5]", "has features, though", "float64", "infinite", "other values",
+        ("no features", "cannot be read", "shape [5]", "has features, though", "float64", "infinite", "does not match",
          "cannot be read", "instead of 39999999999996", None, "no features", None)
     ):  # fmt: skip
         mine = [problem for problem in problems if f"(index {index})" in problem]
@@ -313,7 +313,7 @@ def test_verify_names_what_is_wrong(three: Path) -> None:
     nan = values_of(0).copy()
     nan[3] = np.nan
     for new, problem in [
-        ([values_of(2), None, values_of(2)], "'folder 0/clip 0.mp4' (index 0): has other values than"),
+        ([values_of(2), None, values_of(2)], "'folder 0/clip 0.mp4' (index 0): does not match its SHA-256"),
         ([values_of(0)[:-1], None, good[2]], "'folder 0/clip 0.mp4' (index 0): has shape [63], not [64]"),
         ([good[0], None, None], "'folder 2/clip 2.mp4' (index 2): has no features, though"),
         ([good[0], good[0], good[2]], "'folder 1/clip 1.mp4' (index 1): has features, though"),
@@ -380,9 +380,9 @@ def test_what_is_committed_of_a_run_is_checked(tmp_path: Path, name: str) -> Non
         assert first == unfinished
         assert second.startswith("'folder 1/clip 1.mp4': ")
         assert "does not match its SHA-256 in the manifest" in second
-        with load(out) as stored, pytest.raises(OutputError, match="has other values"):
+        with load(out) as stored, pytest.raises(OutputError, match="does not match its SHA-256"):
             _ = stored["folder 1/clip 1.mp4"]
         with begin(out, videos) as store:
             compute(store)
-            with pytest.raises(OutputError, match=r"folder 1/clip 1.mp4.*has other values"):
+            with pytest.raises(OutputError, match=r"folder 1/clip 1.mp4.*does not match its SHA-256"):
                 store.finalize()

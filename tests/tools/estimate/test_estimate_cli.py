@@ -32,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "second.mp4", frames=50, size=(128, 72))
     shutil.copy(first, folder / "copy.mp4")
     cut(first, folder / "cut.mp4", 0.5)
-    (folder / "list.txt").write_text("second.mp4 1\ncut.mp4 0\nfirst.mp4 0\nabsent.mp4 1\n")
+    (folder / ".lists").mkdir()
+    (folder / ".lists" / "list.txt").write_text("second.mp4 1\ncut.mp4 0\nfirst.mp4 0\nabsent.mp4 1\n")
     return folder
 
 
@@ -60,7 +61,7 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
 def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     done = estimate(
-        *(config, folder / "list.txt", "--video-root", folder, "--json", "--checkpoint", checkpoint, "--views", "keep")
+        *(config, folder / ".lists" / "list.txt", "--video-root", folder, "--json", "--checkpoint", checkpoint, "--views", "keep")
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -92,7 +93,7 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
         (("{config}", "{folder}", "--clip-interval", "16"), "--long-video-mode together with"),
         (("{config}", "{folder}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
         (("{folder}", "{config}"), "MODEL: expected MODEL before the videos"),
-        (("{config}",), "expected videos, folders of them, or --video-list"),
+        (("{config}",), "expected at least one video, folder or --video-list"),
         ((), "Missing argument 'MODEL'"),
     ],
 )
