@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from vidfeat.cli.main import COMMANDS, COMPLETION
+from vidfeat.mmaction import compile_file
 
 
 def test_the_workflow_tests_every_version_that_is_promised(repository: Path) -> None:
@@ -70,3 +71,11 @@ def test_the_downstream_page_runs_on_any_features(repository: Path, tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     assert " -> " in done.stdout
+
+
+def test_the_example_of_a_timm_backbone_compiles(repository: Path) -> None:
+    pytest.importorskip("timm", reason="timm is not installed", exc_type=ImportError)
+    folder = repository / "configs" / "recognition" / "tsn"
+    recipe = compile_file(folder / "tsn_timm_resnet18_clip_feature_extraction_1x1x3_rgb.py")
+    other = compile_file(folder / "tsn_r50_clip_feature_extraction_1x1x3_rgb.py")
+    assert (recipe.feature_size, recipe.sampling, recipe.transforms) == (512, other.sampling, other.transforms)

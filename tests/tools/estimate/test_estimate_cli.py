@@ -61,7 +61,17 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
 def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     done = estimate(
-        *(config, folder / ".lists" / "list.txt", "--video-root", folder, "--json", "--checkpoint", checkpoint, "--views", "keep")
+        *(
+            config,
+            folder / ".lists" / "list.txt",
+            "--video-root",
+            folder,
+            "--json",
+            "--checkpoint",
+            checkpoint,
+            "--views",
+            "keep",
+        )
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
