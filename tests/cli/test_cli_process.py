@@ -75,7 +75,7 @@ class TestMistakes:
             ),
             (
                 ["extract", "m", "-o", "x.pkl"],
-                "VIDEO_OR_FOLDER: expected at least one video, folder or --video-list; found none. Name some.",
+                "VIDEO_OR_FOLDER: expected at least one video, folder or --video-list; found none.",
             ),
             (
                 ["extract", "clip.mp4", "m", "-o", "x.pkl"],
