@@ -21,6 +21,7 @@ import torch
 from vidfeat.encoders import Encoder, encoder
 from vidfeat.engine.committing import Committer
 from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
+from vidfeat.engine.event_log import EventLog
 from vidfeat.engine.events import Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.executor import Computed, Execution, Executor, LocalExecutor
 from vidfeat.engine.launch import Launcher, Share, read_share
@@ -50,6 +51,8 @@ def run(
     launcher: Launcher = "none",
     executor: Executor | None = None,
     quiet: bool = False,
+    verbose: bool = False,
+    log_json: str | os.PathLike[str] | None = None,
     wording: Callable[[str], str] = str,
 ) -> Summary | None:
     """Compute what is missing of a job's output. What is finished is kept through any crash, and never computed twice.
@@ -62,19 +65,22 @@ def run(
         launcher: what started this process as one of several that share the job's videos.
         executor: where the work is done; in this process where None.
         quiet: whether stderr shows failures only, in place of progress as well.
+        verbose: whether stderr shows a line for each video.
+        log_json: a file to append what happens to, as JSON Lines.
         wording: changes the lines on stderr before they are shown; the command line spells arguments as flags.
 
     Returns:
         How the run ended; with several encoders, their numbers added up. None on ranks other than 0.
 
     Raises:
-        UsageError, OutputError: the job cannot be run like this; nothing was computed.
+        UsageError, OutputError: the job cannot be run like this, or no video exists; nothing was computed.
         WriteError: the disk refused. What was committed before is kept: run it again.
         VideoError: a video failed, and the job's `on_error` is "fail"; it is recorded all the same.
         CheckpointError, ConfigError, DeviceError: the network cannot be run.
     """
     share = read_share(launcher)
-    videos, sinks = job.refs(), job.sinks()
+    notes: list[str] = []
+    videos, sinks = job.refs(notes.append), job.sinks()
     options = worker_options(job, share)
     with contextlib.ExitStack() as stack:
         stores = [
@@ -92,14 +98,18 @@ def run(
             )
             for sink, encoder in zip(sinks, _encoders(job), strict=True)
         ]
+        if not any(store.has_features for store in stores):
+            _require_any_file(videos)
         tasks = _tasks(stores)
         _require_segments([task.video for task in tasks], options)
         total = len(stores) * len(range(share.rank, len(videos), share.world_size))
         already = total - sum(len(task.encoders) for task in tasks)
-        with Progress(total, already=already, quiet=quiet, wording=wording) as progress:
-            for store in stores if share.rank == 0 else ():
-                for note in store.notes:
-                    progress.note(f"{store.out}: {note}")
+        log = None if log_json is None else stack.enter_context(EventLog(log_json, share.rank))
+        shown = Progress(total, already=already, quiet=quiet, verbose=verbose, log=log, wording=wording)
+        with shown as progress:
+            if share.rank == 0:
+                for note in [*notes, *(f"{store.out}: {note}" for store in stores for note in store.notes)]:
+                    progress.note(note)
             if tasks:
                 _compute(job, tasks, options, stores, progress, executor or LocalExecutor())
             elif share.rank == 0:
@@ -392,6 +402,17 @@ def _device_of(name: str, share: Share) -> str:
         return name
     gpus = torch.cuda.device_count()
     return f"cuda:{share.local_rank % gpus}" if gpus else "cpu"
+
+
+def _require_any_file(videos: Sequence[VideoRef]) -> None:
+    """Refuse a list of which no file is there: its folder was not named, or is not mounted."""
+    if not any(os.path.lexists(video.uri) for video in videos):
+        raise UsageError(
+            "videos",
+            expected="at least one file that exists",
+            found=f"none of {len(videos)}; the first is {videos[0].uri!r}",
+            hint="Give the folder that the paths of the list start from as `video_root`.",
+        )
 
 
 def _require_segments(videos: Sequence[VideoRef], options: WorkerOptions) -> None:

@@ -9,12 +9,30 @@ from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
+from vidfeat.errors import UsageError
+
 
 def usable_cores() -> Collection[int]:
     """The cores that this process may use, which can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return range(os.cpu_count() or 1)
+
+
+def limit_cores(count: int) -> None:
+    """Have this process and all that it starts use so many of the usable cores at most, neighbours where possible.
+
+    Which ones depends on the number of the process, so that several vidfeats do not all choose the same.
+
+    Raises:
+        UsageError: the system, such as macOS, cannot bind processes to cores.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("--cores", expected="a system that binds processes to cores", found=platform.system())
+    cores = sorted(usable_cores())
+    if count < len(cores):
+        start = os.getpid() % (len(cores) // count) * count
+        os.sched_setaffinity(0, cores[start : start + count])
 
 
 def cpu_name() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
@@ -41,6 +41,7 @@ class Job:
         out: the output: a file, whose suffix says the format, or a folder. With several encoders it holds `{encoder}`,
             in place of which each puts its name. None for a job that is only streamed.
         video_root: the folder that the paths of a list start from.
+        follow_links: whether symbolic links may lead out of `video_root`, or out of a folder of videos.
         grid: when rows are, in place of the encoders' own.
         pooling: what becomes of space, time and views, in place of the encoders' own.
         layout: the code that the output is for, such as "actionformer": it says names, formats and numbers of the files
@@ -64,6 +65,7 @@ class Job:
     encoders: Encoder | Sequence[Encoder]
     out: str | os.PathLike[str] | None = None
     video_root: str | os.PathLike[str] | None = None
+    follow_links: bool = False
     grid: TimeGrid | None = None
     pooling: Pooling | None = None
     layout: str | None = None
@@ -121,13 +123,17 @@ class Job:
         if self.out is not None:
             self.sinks()
 
-    def refs(self) -> tuple[VideoRef, ...]:
+    def refs(self, note: Callable[[str], object] = lambda line: None) -> tuple[VideoRef, ...]:
         """The videos, looked up.
+
+        Args:
+            note: takes a line about files that are no videos.
 
         Raises:
             UsageError: there are none, or a path, list or key is impossible, or the grid is not for them.
         """
-        refs = expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
+        root = None if self.video_root is None else os.fspath(self.video_root)
+        refs = expand(self._videos, root, follow_links=self.follow_links, note=note)
         for encoder in self._encoders:
             for ref in refs:
                 if bool(ref.segments) != isinstance(encoder.grid, Segments) or (ref.segments and ref.segment):
@@ -209,7 +215,7 @@ class Job:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(
-                "job", expected="what `Job.to_json` gave", found=f"{type(error).__name__}: {error}"
+                "job", expected="the data that `Job.to_json` returns", found=f"{type(error).__name__}: {error}"
             ) from None
 
     @property

@@ -1,4 +1,4 @@
-"""Lazy imports: a package's public names, whose modules are imported on first use."""
+"""Names of a package whose modules are imported on first use, and the command that installs what is missing."""
 
 from __future__ import annotations
 
@@ -22,3 +22,24 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
         return getattr(importlib.import_module(modules[name]), name)
 
     return get
+
+
+def install_command(extra: str) -> str:
+    """What to type to get an extra of vidfeat.
+
+    It names the packages of the extra, so that it works wherever vidfeat was installed from: a checkout, an archive or
+    an index.
+
+    Args:
+        extra: a key of `project.optional-dependencies` in pyproject.toml.
+    """
+    import shlex
+    from importlib import metadata
+
+    try:
+        requirements = metadata.requires("vidfeat") or []
+    except metadata.PackageNotFoundError:  # it is run from its source
+        requirements = []
+    parts = (requirement.partition(";") for requirement in requirements)
+    found = [name.strip() for name, _, marker in parts if f"extra == '{extra}'" in marker.replace('"', "'")]
+    return "pip install " + (" ".join(map(shlex.quote, found)) or shlex.quote(f".[{extra}]"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
 import math
 import os
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -17,35 +20,36 @@ from typing import Any, TypeAlias, Union, cast
 from vidfeat.errors import UsageError, quote, shorten
 
 VIDEO_SUFFIXES = frozenset(
-    {
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-    }
+    """
+    .264 .265 .3g2 .3gp .amv .asf .avc .avi .dif .divx .dv .evo .f4v .flv .gif .h263 .h264 .h265 .h26l .hevc .insv
+    .ismv .ivf .lrv .m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf
+    .nut .obu .ogg .ogm .ogv .ogx .qt .tod .tp .trp .ts .vob .vro .webm .wmv .xvid .y4m
+    """.split()
 )
 """The suffixes, in lower case, by which `scan` knows a video. A list may name files with any suffix."""
 
 LONGEST_NAME = 4096
 """Most bytes that the key of a video may have, in UTF-8."""
 
+LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
+"""The suffixes, in lower case, of list files."""
+
+STDIN = "-"
+"""The name of the list that is read from standard input."""
+
+_VIDEO_COLUMNS = ("video", "path")
+_LABEL_COLUMN = "label"
+_SUFFIXES_NAMED = 8
 _REPEATS_NAMED = 5
 _LONGEST_LINE = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _LABEL = re.compile(r"[+-]?\d+")
+_ANY_SUFFIX = "|".join(map(re.escape, sorted(VIDEO_SUFFIXES)))
+_SEPARATED_LABEL = re.compile(rf"(.+?(?:{_ANY_SUFFIX}))\s*[,\t](.+)", re.IGNORECASE)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WILDCARDS = re.compile(r"[*?[]")
+
+Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -132,71 +136,105 @@ VideoLike: TypeAlias = Union[str, Path, VideoRef]
 """A folder, a list file, a path, a pattern, or a video that is described already."""
 
 
-def expand(videos: VideoLike | Sequence[VideoLike], root: Path | str | None = None) -> tuple[VideoRef, ...]:
+def expand(
+    videos: VideoLike | Sequence[VideoLike],
+    root: Path | str | None = None,
+    *,
+    follow_links: bool = False,
+    note: Note = lambda line: None,
+) -> tuple[VideoRef, ...]:
     """All videos that are meant.
 
     Args:
-        videos: any of these, or a sequence of them: a `VideoRef`; a folder, as in `scan`; a list file that ends in
-            `.txt`, or a pipe, as in `read_list`; the path of a video; a pattern with `*`, `?` or `[`, which stands for
-            the files that match and end in one of `VIDEO_SUFFIXES`, in the order of their names. `**` matches folders
-            at any depth, without following links. What a pattern matches is named by its path relative to the folder
-            before the first wildcard. A path that exists is no pattern.
+        videos: any of these, or a sequence of them: a `VideoRef`; a folder, as in `scan`; a list file that ends in one
+            of `LIST_SUFFIXES`, a pipe, or `STDIN`, as in `read_list`; the path of a video; a pattern with `*`, `?` or
+            `[`, which stands for the files that match and end in one of `VIDEO_SUFFIXES`, in the order of their names.
+            `**` matches folders at any depth, without following links. What a pattern matches is named by its path
+            relative to the folder before the first wildcard. A path that exists is no pattern.
         root: the folder that the paths in list files are relative to, as in `read_list`.
+        follow_links: whether links may lead out of the root of a list, or out of a folder.
+        note: takes a line about the files of each folder that are no videos.
 
     Raises:
         UsageError: as in `read_list` and `scan`; a pattern matches no video; two videos have the same key; a key is
-            empty or has more than `LONGEST_NAME` bytes; there is a root and no list.
+            empty or has more than `LONGEST_NAME` bytes; a video is at a web address; there is a root and no list.
     """
     given = [videos] if isinstance(videos, (str, Path, VideoRef)) else list(videos)
     lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(Path(video))]
     if root is not None and not lists:
         raise UsageError("video_root", expected="a list of videos to go with it", found="none")
     base = None if root is None else Path(root)
-    refs = tuple(_distinct(itertools.chain.from_iterable(_expand_one(video, base) for video in given)))
+    refs = tuple(
+        _distinct(itertools.chain.from_iterable(_expand_one(video, base, follow_links, note) for video in given))
+    )
     for ref in refs:
         _require_name(ref.key, ref.uri)
+        _require_local_video(ref.uri, "videos")
     return refs
 
 
-def _expand_one(video: VideoLike, root: Path | None) -> Sequence[VideoRef]:
+def _expand_one(video: VideoLike, root: Path | None, follow_links: bool, note: Note) -> Sequence[VideoRef]:
     if isinstance(video, VideoRef):
         return [video]
+    _require_local_video(str(video), "videos")
     path = Path(video)
     if not str(video):
         raise UsageError("videos", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
     if _is_list(path):
-        return read_list(path, root)
+        return read_list(path, root, follow_links=follow_links)
     if not _is(Path.exists, path) and _WILDCARDS.search(str(path)):
         return _matching(path)
-    return _videos_at(path)
+    return _videos_at(path, follow_links, note)
 
 
 def _is_list(path: Path) -> bool:
-    return _is(Path.is_fifo, path) or (path.suffix.lower() == ".txt" and not _is(Path.is_dir, path))
+    is_named_so = str(path) == STDIN or path.suffix.lower() in LIST_SUFFIXES
+    return _is(Path.is_fifo, path) or (is_named_so and not _is(Path.is_dir, path))
 
 
-def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
+def require_local(name: str, where: str, *, expected: str, hint: str) -> None:
+    """Refuse an address such as `s3://bucket/name` in the place of a path.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if _ADDRESS.match(name):
+        raise UsageError(where, expected=expected, found=quote(name), hint=hint)
+
+
+def _require_local_video(name: str, where: str) -> None:
+    hint = "Download it first, or mount the storage it is in, and give the path of the file."
+    require_local(name, where, expected="a video on this machine", hint=hint)
+
+
+def read_list(list_file: Path, root: Path | None, *, follow_links: bool = False) -> list[VideoRef]:
     """The videos named by a list file, one path a line.
 
     Spaces belong to the path. A whole number after the path, separated by white space, is a label in the manner of
     MMAction2, unless a file is there under the name with the number and none without; after a path that ends in one of
-    `VIDEO_SUFFIXES`, so are several, as lists for many labels have them: `"1 7"`. Empty lines and lines that start with
-    `#` are skipped; name a file `#1.mp4` as `./#1.mp4`. CRLF and a byte order mark are fine. The text is UTF-8; other
-    bytes are kept as they are (`surrogateescape`).
+    `VIDEO_SUFFIXES`, so are several, as lists for many labels have them: `"1 7"`. After such a path and a comma or a
+    tab, the rest of the line is the label, whatever it is, by the same rule for files that are there. Empty lines and
+    lines that start with `#` are skipped; name a file `#1.mp4` as `./#1.mp4`. CRLF and a byte order mark are fine. The
+    text is UTF-8; other bytes are kept as they are (`surrogateescape`).
+
+    Where the first line names the columns of a table, one of them `video` or `path`, the paths are in that column, and
+    labels in the column `label`, if there is one. Cells are separated by tabs or commas, and may be in double quotes.
 
     Args:
-        list_file: the list; it is read once and from start to end, so that it may be a pipe.
+        list_file: the list, or `STDIN`; it is read once and from start to end, so that it may be a pipe.
         root: the folder that the paths are relative to. No path may then lead out of it: not by `..`, not as an
             absolute path, not through a symbolic link; an absolute path inside it is named relative to it. Without a
             root, paths are relative to the current folder, and nothing is confined: absolute paths and `..` lead
             wherever they lead, so read lists of strangers with a root.
+        follow_links: whether symbolic links may lead out of the root after all.
 
     Returns:
         The videos in the order of the list. A file that does not exist is still one: it fails later, alone.
 
     Raises:
-        UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, leaves the
-            root, has a name of more than `LONGEST_NAME` bytes, or repeats paths, of which the first ones are named.
+        UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, is a table
+            without a column of videos, has a web address, leaves the root, has a name of more than `LONGEST_NAME`
+            bytes, or repeats paths, of which the first ones are named.
     """
     if root is not None and not _is(Path.is_dir, root):
         raise UsageError(
@@ -205,15 +243,15 @@ def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
             found="a file" if _is(Path.is_file, root) else "no such folder",
             hint="Correct video_root, or mount what it should hold.",
         )
-    confined = None if root is None else _Confinement(root)
+    confined = None if root is None else _Confinement(root, follow_links)
     base = Path() if root is None else root
     refs: list[VideoRef] = []
     first_line: dict[str, int] = {}
     repeats: list[tuple[int, str, int]] = []
-    for number, line in _lines(list_file):
+    for number, name, label in _named_videos(list_file, base):
         where = f"{list_file}:{number}"
-        name, label = _split_label(line, base)
         _require_name(name, where)
+        _require_local_video(name, where)
         path = base / name
         key = path.as_posix() if confined is None else confined.name_of(path, where)
         normal = os.path.normpath(base / key)
@@ -229,24 +267,30 @@ def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
     return refs
 
 
-def scan(paths: Sequence[Path]) -> list[VideoRef]:
+def scan(paths: Sequence[Path], *, follow_links: bool = False, note: Note = lambda line: None) -> list[VideoRef]:
     """The videos among `paths`: files as they are, folders with everything below them.
 
     In a folder, videos are known by `VIDEO_SUFFIXES` and taken in the order of their names. Hidden files and folders
     are skipped. A symbolic link to a file counts as that file, wherever it leads, as data sets are often folders of
-    links; a link to a folder is not followed, so that there are no loops.
+    links. A link to a folder is followed.
+
+    Args:
+        paths: files and folders.
+        follow_links: whether links to folders may lead out of the folder that is scanned.
+        note: takes a line about the files of each folder that are no videos: how many, by suffix.
 
     Returns:
         The videos in the order of `paths`. A video in a folder is named by its path relative to that folder, a file
         by its own name.
 
     Raises:
-        UsageError: a path does not exist or is a list, a folder holds no video, or two videos have the same key.
+        UsageError: a path does not exist or is a list, a folder holds no video, two videos have the same key, or a link
+            leads out of the folder, or back to a folder that it is in.
     """
     for path in paths:
         if _is_list(path):
             raise UsageError(str(path), expected="a video or a folder", found="a list", hint="Give it as video_list.")
-    return _distinct(itertools.chain.from_iterable(map(_videos_at, paths)))
+    return _distinct(itertools.chain.from_iterable(_videos_at(path, follow_links, note) for path in paths))
 
 
 def list_digest(keys: Iterable[str]) -> str:
@@ -308,10 +352,65 @@ def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> Usage
 # --- list files -------------------------------------------------------------------------------------------------------
 
 
+def _named_videos(list_file: Path, base: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Line number, path and label of each video."""
+    lines = _lines(list_file)
+    for number, line in itertools.islice(lines, 1):
+        columns = _columns(line, list_file, base)
+        if columns is not None:
+            yield from _rows_of_table(lines, *columns, list_file)
+            return
+        yield number, *_split_label(line, base)
+    for number, line in lines:
+        yield number, *_split_label(line, base)
+
+
+def _columns(line: str, list_file: Path, base: Path) -> tuple[str, list[str]] | None:
+    """The separator and the columns of a table whose first line this is; None where it names a video."""
+    separator = "\t" if "\t" in line else ","
+    names = [name.strip().lower() for name in _cells(line, separator)]
+    is_table = list_file.suffix.lower() in (".csv", ".tsv")
+    if any(name in _VIDEO_COLUMNS for name in names) and (len(names) > 1 or is_table):
+        return None if _is(Path.is_file, base / line) else (separator, names)
+    if is_table and len(names) > 1 and not _is_video(Path(names[0])):
+        raise UsageError(
+            f"{list_file}:1",
+            expected=f"a column called {' or '.join(_VIDEO_COLUMNS)}",
+            found=", ".join(map(repr, names)),
+            hint="Name the column of the paths so in the first line, or write a path and a label on each line.",
+        )
+    return None
+
+
+def _rows_of_table(
+    lines: Iterable[tuple[int, str]], separator: str, columns: Sequence[str], list_file: Path
+) -> Iterator[tuple[int, str, str | None]]:
+    video = next(columns.index(name) for name in _VIDEO_COLUMNS if name in columns)
+    label = columns.index(_LABEL_COLUMN) if _LABEL_COLUMN in columns else None
+    for number, line in lines:
+        cells = _cells(line, separator)
+        cells += [""] * (len(columns) - len(cells))  # separators at the end are stripped with the white space
+        if len(cells) != len(columns):
+            raise UsageError(
+                f"{list_file}:{number}",
+                expected=f"at most {len(columns)} cells, as in the first line",
+                found=f"{len(cells)}",
+                hint="Put cells that hold the separator in double quotes.",
+            )
+        yield number, cells[video].strip(), None if label is None else cells[label].strip() or None
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator))
+    except csv.Error:  # a cell of more than 131072 characters, which is no path
+        return [line]
+
+
 def _lines(list_file: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and the lines that hold a path, stripped."""
     try:
-        with list_file.open("rb") as file:
+        with contextlib.nullcontext(sys.stdin.buffer) if str(list_file) == STDIN else list_file.open("rb") as file:
             # A line of a binary file can be as long as the file.
             for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
                 where = f"{list_file}:{number}"
@@ -340,6 +439,9 @@ def _binary(where: str) -> UsageError:
 
 def _split_label(line: str, base: Path) -> tuple[str, str | None]:
     """The path and the label of a line."""
+    separated = _SEPARATED_LABEL.fullmatch(line)
+    if separated and (_is(Path.is_file, base / separated[1]) or not _is(Path.is_file, base / line)):
+        return separated[1], " ".join(separated[2].split())
     words = line.split()
     labels = sum(1 for _ in itertools.takewhile(_LABEL.fullmatch, reversed(words[1:])))
     if not labels:
@@ -363,13 +465,16 @@ def _is(kind: Callable[[Path], bool], path: Path) -> bool:
 class _Confinement:
     """Names paths relative to a root, and refuses those that lead out of it."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, follow_links: bool) -> None:
+        self._root, self._follow_links = root, follow_links
         self._real_root = _real(root)
         # Lists are long and their folders are few: each folder is resolved once.
         self._real_folder = lru_cache(maxsize=4096)(_real)
 
     def name_of(self, path: Path, where: str) -> str:
+        is_below = path.is_relative_to(self._root) and ".." not in path.parts
+        if is_below and self._follow_links and path != self._root:
+            return path.relative_to(self._root).as_posix()
         real = self._real_folder(path.parent) / path.name
         if path.name == ".." or _is(Path.is_symlink, path):
             real = _real(path)
@@ -378,11 +483,13 @@ class _Confinement:
                 where,
                 expected=f"a path inside video_root {self._root}",
                 found=f"{quote(str(path))}, which leads to {shorten(str(real))}",
-                hint="Correct the line, or choose a root that holds all videos and what their links lead to.",
+                hint="Give `follow_links=True` where the links below the root can be trusted."
+                if is_below
+                else "Correct the line, or choose a root that holds all videos.",
             )
         if real == self._real_root:
             raise UsageError(where, expected="a file inside video_root", found="the root itself")
-        if path.is_relative_to(self._root) and ".." not in path.parts:
+        if is_below:
             return path.relative_to(self._root).as_posix()
         return real.relative_to(self._real_root).as_posix()
 
@@ -395,9 +502,13 @@ def _real(path: Path) -> Path:
 # --- folders and patterns ---------------------------------------------------------------------------------------------
 
 
-def _videos_at(given: Path) -> list[VideoRef]:
+def _videos_at(given: Path, follow_links: bool, note: Note) -> list[VideoRef]:
     if _is(Path.is_dir, given):
-        return _named_from(given, _videos_below(given))
+        skipped: Counter[str] = Counter()
+        videos = _named_from(given, _videos_below(given, follow_links, skipped))
+        if skipped:
+            note(_skipped(given, skipped))
+        return videos
     if _is(Path.exists, given):
         return [VideoRef(given.name, str(given))]
     raise UsageError(str(given), expected="a video or a folder of videos", found="no such file or folder")
@@ -421,11 +532,11 @@ def _named_from(folder: Path, videos: Iterable[Path], pattern: str = "") -> list
     """The videos, in the order of their names, which are relative to the folder."""
     named = sorted((path.relative_to(folder).as_posix(), str(path)) for path in videos)
     if not named:
-        suffixes = " ".join(sorted(VIDEO_SUFFIXES))
         raise UsageError(
             pattern or str(folder),
-            expected=f"{'a pattern that matches' if pattern else 'a folder with'} at least one of {suffixes}",
-            found="no such file",
+            expected=f"{'a pattern that matches' if pattern else 'a folder with'} at least one video",
+            found="no file with a suffix such as .mp4 or .mkv",
+            hint="A list may name files with any suffix.",
         )
     return [VideoRef(key, uri) for key, uri in named]
 
@@ -434,13 +545,49 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _videos_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_refuse_folder):
+def _videos_below(folder: Path, follow_links: bool, skipped: Counter[str]) -> Iterator[Path]:
+    """The videos in a folder and those below it; the suffixes of the other files are counted."""
+    root = _real(folder)
+    for parent, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for link in (Path(parent, name) for name in folders):
+            if _is(Path.is_symlink, link):
+                _require_way_down(link, folder, root, follow_links)
         for name in files:
             path = Path(parent, name)
-            if not name.startswith(".") and _is_video(path):
-                yield path
+            if not name.startswith("."):
+                if _is_video(path):
+                    yield path
+                else:
+                    skipped[path.suffix.lower()] += 1
+
+
+def _require_way_down(link: Path, folder: Path, root: Path, follow_links: bool) -> None:
+    """Refuse a link to a folder that would never end, or that leads to where nobody said that videos are."""
+    target = _real(link)
+    above = link.parents[: len(link.relative_to(folder).parts)]
+    if any(_real(path).is_relative_to(target) for path in above):
+        raise UsageError(
+            str(link),
+            expected="links to folders that do not lead back",
+            found=f"a link to {shorten(str(target))}, which it is in",
+            hint="Remove the link, or give a list of videos instead.",
+        )
+    if not follow_links and not target.is_relative_to(root):
+        raise UsageError(
+            str(link),
+            expected=f"links to folders inside {shorten(str(folder))}",
+            found=f"a link to {shorten(str(target))}",
+            hint="Give `follow_links=True` to take the videos there as well.",
+        )
+
+
+def _skipped(folder: Path, suffixes: Counter[str]) -> str:
+    """A line about files that are no videos."""
+    count = suffixes.total()
+    named = [f"{number} {suffix or 'without a suffix'}" for suffix, number in suffixes.most_common(_SUFFIXES_NAMED)]
+    more = [f"{len(suffixes) - len(named)} more suffixes"] if len(suffixes) > len(named) else []
+    return f"{count} file{'s' if count > 1 else ''} skipped in {folder}: {', '.join(named + more)}"
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -473,21 +620,21 @@ def read_segments(csv_file: Path, videos: Sequence[VideoRef] | None, root: Path 
             `videos`. Or the table cannot be read, or is empty.
     """
     found: dict[str, list[Segment]] = {}
-    for where, (video, start, end, label) in _cells(csv_file):
+    for where, (video, start, end, label) in _segment_lines(csv_file):
         found.setdefault(video, []).append(Segment(_seconds(start, where), _seconds(end, where), label or None, where))
         if not found[video][-1].start_seconds < found[video][-1].end_seconds:
             raise UsageError(where, expected="a start before the end", found=f"{start} to {end}")
     if not found:
         raise UsageError(str(csv_file), expected="at least one line video,start,end", found="none")
     if videos is None:
-        refs = _named_files({name: parts[0].where for name, parts in found.items()}, root)
+        refs = _files_of_segments({name: parts[0].where for name, parts in found.items()}, root)
     else:
-        refs = _named_videos({name: parts[0].where for name, parts in found.items()}, videos)
+        refs = _videos_of_segments({name: parts[0].where for name, parts in found.items()}, videos)
     by_start: Callable[[Segment], tuple[float, float]] = lambda part: (part.start_seconds, part.end_seconds)  # noqa: E731
     return tuple(replace(ref, segments=tuple(sorted(found[name], key=by_start))) for name, ref in refs.items())
 
 
-def _cells(csv_file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _segment_lines(csv_file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Place and the cells `_COLUMNS` of each line; an empty label where there is none."""
     places: Sequence[int] = range(4)
     try:
@@ -522,14 +669,14 @@ def _seconds(text: str, where: str) -> float:
     return seconds
 
 
-def _named_files(places: Mapping[str, str], root: Path | None) -> dict[str, VideoRef]:
-    confined, base = (None, Path()) if root is None else (_Confinement(root), root)
+def _files_of_segments(places: Mapping[str, str], root: Path | None) -> dict[str, VideoRef]:
+    confined, base = (None, Path()) if root is None else (_Confinement(root, follow_links=False), root)
     keys = {name: name if confined is None else confined.name_of(base / name, where) for name, where in places.items()}
     _distinct(VideoRef(key, str(base / name)) for name, key in keys.items())
     return {name: VideoRef(key, str(base / name)) for name, key in keys.items()}
 
 
-def _named_videos(places: Mapping[str, str], videos: Sequence[VideoRef]) -> dict[str, VideoRef]:
+def _videos_of_segments(places: Mapping[str, str], videos: Sequence[VideoRef]) -> dict[str, VideoRef]:
     by_name: dict[str, list[VideoRef]] = {}
     for video in videos:
         for name in {video.key, os.path.splitext(video.key)[0]}:  # noqa: PTH122

@@ -150,7 +150,7 @@ def test_windows_need_their_interval(name: str) -> None:
         ({"frame_interval": 2}, "--frame-interval: expected --long-video-mode with it"),
         (
             {"multi_view": True, "views": "few"},
-            "--multi-view: expected no other --views than keep; found --views few",
+            "--multi-view: expected --views keep, or none; found --views few",
         ),
     ],
 )

@@ -38,6 +38,14 @@ class TestHelp:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("vidfeat ")
 
+    def test_the_table_of_models_imports_nothing_that_takes_long(self) -> None:
+        code = (
+            "import sys; from vidfeat.cli.main import main; code = main(['models']); "
+            "print({'torch', 'av', 'cv2', 'numpy', 'yaml', 'vidfeat.mmaction.compile'} & set(sys.modules), code)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines()[-1] == "set() 0"
+
     @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)])
     def test_it_imports_nothing_that_takes_long(self, words: tuple[str, ...]) -> None:
         code = (
@@ -67,15 +75,15 @@ class TestMistakes:
             ),
             (
                 ["extract", "m", "-o", "x.pkl"],
-                "VIDEO_OR_FOLDER: expected videos, folders of them, or --video-list; found none of them. Name some.",
+                "VIDEO_OR_FOLDER: expected at least one video, folder or --video-list; found none.",
             ),
             (
                 ["extract", "clip.mp4", "m", "-o", "x.pkl"],
-                "MODEL: expected a model before the videos; found 'clip.mp4'. See the names with `vidfeat models`.",
+                "MODEL: expected MODEL before the videos; found 'clip.mp4'. See the names with `vidfeat models`.",
             ),
             (
                 ["estimate", ".", "m"],
-                "MODEL: expected a model before the videos; found '.'. See the names with `vidfeat models`.",
+                "MODEL: expected MODEL before the videos; found '.'. See the names with `vidfeat models`.",
             ),
         ],
     )

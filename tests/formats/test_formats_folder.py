@@ -103,7 +103,7 @@ def test_a_name_that_the_system_cannot_take_fails_alone(tmp_path: Path, key: str
     assert list(failed) == [key]
     error = failed[key]
     assert (error.where, error.stage, error.kind) == (key, "write", "io")
-    assert error.expected == "a name that the file system takes"
+    assert error.expected == "a name that the file system accepts"
     assert os.strerror(errno.ENAMETOOLONG) in error.found
     same(sink.read(["a.mp4", key, "b/c.mp4"]), [np.array([1]), None, np.array([3])])
     assert not sink.holds(key)

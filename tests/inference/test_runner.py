@@ -151,7 +151,8 @@ def test_what_is_faster_is_measured_where_the_list_is_long(make: Make, monkeypat
     monkeypatch.setattr(backends, "COMPILE_PAYS_AFTER_SECONDS", 0.0)
     long = new()
     rows(long, clips(4), samples_ahead=1000)
-    (line,) = said
+    begun, line = said
+    assert begun.startswith("compiling the network, which takes about 10 to 60 s and may save a tenth to a third of ")
     assert line.startswith("compiled: " if long.numerics.backend == "compiled" else "not compiled: ")
     assert "times as fast" in line
     assert asked[2:] == [None, long.numerics.backend]
@@ -204,7 +205,8 @@ for wanted in (None, "compiled"):
 
 def test_without_a_compiler_a_long_list_is_computed_all_the_same(repository: Path, tmp_path: Path) -> None:
     env = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "HOME": str(tmp_path)}
-    said, finite, refused = _python(WITHOUT_COMPILER, repository, env=env).splitlines()
+    _, said, finite, begun, refused = _python(WITHOUT_COMPILER, repository, env=env).splitlines()
+    assert begun == "compiling the network, which takes about 10 to 60 s and was asked for"
     assert said.startswith("not compiled: ")
     assert finite == "True"
     assert refused.startswith("backend: expected")

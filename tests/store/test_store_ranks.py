@@ -139,7 +139,7 @@ def test_two_commits_of_one_video_in_an_interrupted_run(out):
     with load(out) as stored:
         assert stored.state == "unfinished"
         assert [stored.problem(key) for key in stored] == ([None, None] if not out.is_dir() else [
-            "has other values than the hash was taken of", None
+            "does not match its SHA-256 in the manifest", None
         ])  # fmt: skip
     with begin(out, videos) as store:
         assert store.pending() == []

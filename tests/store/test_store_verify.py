@@ -64,23 +64,23 @@ def with_manifest(out: Path, change: Change) -> list[str]:
         (lambda lines: lines.pop(), "announces 12 videos and lists 11"),
         (lambda lines: lines.append(lines[-1]), "announces 12 videos and lists 13"),
         (lambda lines: lines.insert(2, lines[1]), "line 3 of the manifest is not about video 1"),
-        (lambda lines: lines[1].update(name="other.mp4"), "names in the manifest are not those of the list"),
-        (lambda lines: lines[1].update(name="\ud800"), "names in the manifest are not those of the list"),
+        (lambda lines: lines[1].update(name="other.mp4"), "names in the manifest do not match its list_digest"),
+        (lambda lines: lines[1].update(name="\ud800"), "names in the manifest do not match its list_digest"),
         (lambda lines: lines[1].update(name=7), "line 2 of the manifest is not about video 0"),
         (lambda lines: lines[2].update(index=0), "line 3 of the manifest is not about video 1"),
-        (lambda lines: lines[0].update(list_digest="0" * 64), "names in the manifest are not those of the list"),
-        (lambda lines: lines[0].update(recipe={"schema": 2}), "recipe is not the one"),
+        (lambda lines: lines[0].update(list_digest="0" * 64), "names in the manifest do not match its list_digest"),
+        (lambda lines: lines[0].update(recipe={"schema": 2}), "recipe does not match its recipe_digest"),
         (lambda lines: lines[0].update(failed=0), "announces 0 failures and lists 1"),
-        (lambda lines: lines[4].update(status="done"), "line 5 of the manifest says no shape"),
-        (lambda lines: lines[1].update(status="maybe"), "neither done nor failed"),
-        (lambda lines: lines[1].update(shape="64"), "line 2 of the manifest says no shape"),
-        (lambda lines: lines[1].update(shape=[64.0]), "line 2 of the manifest says no shape"),
-        (lambda lines: lines[1].update(sha256=None), "line 2 of the manifest says no hash"),
-        (lambda lines: lines[4].update(error=None), "does not say which"),
+        (lambda lines: lines[4].update(status="done"), "line 5 of the manifest has no valid shape"),
+        (lambda lines: lines[1].update(status="maybe"), "a status other than done and failed"),
+        (lambda lines: lines[1].update(shape="64"), "line 2 of the manifest has no valid shape"),
+        (lambda lines: lines[1].update(shape=[64.0]), "line 2 of the manifest has no valid shape"),
+        (lambda lines: lines[1].update(sha256=None), "line 2 of the manifest has no hash"),
+        (lambda lines: lines[4].update(error=None), "is a failure without an error"),
         (lambda lines: lines[1].update(shape=[32, 2]), "'folder 0/clip 0.mp4' (index 0): has shape [64], not [32, 2]"),
-        (lambda lines: lines[1].update(sha256="0" * 64), "'folder 0/clip 0.mp4' (index 0): has other values"),
+        (lambda lines: lines[1].update(sha256="0" * 64), "'folder 0/clip 0.mp4' (index 0): does not match its SHA-256"),
         (lambda lines: lines[1].update(status="failed", error={}), "announces 1 failures and lists 2"),
-        (lambda lines: lines[1].update(session=1), "line 2 of the manifest names no session"),
+        (lambda lines: lines[1].update(session=1), "line 2 of the manifest names an unknown session"),
     ],
 )
 def test_a_manifest_that_was_changed(out: Path, change: Change, words: str) -> None:
@@ -187,7 +187,7 @@ def test_of_a_folder_every_damaged_file_is_named(sound: Path, tmp_path: Path) ->
     (out / "folder 1" / "clip 10.npy").mkdir()
     problems = verify(out)
     for index, words in enumerate(
-        ("no features", "cannot be read", "shape [5]", "has features, though", "float64", "infinite", "other values",
+        ("no features", "cannot be read", "shape [5]", "has features, though", "float64", "infinite", "does not match",
          "cannot be read", "instead of 39999999999996", None, "no features", None)
     ):  # fmt: skip
         mine = [problem for problem in problems if f"(index {index})" in problem]
@@ -242,7 +242,7 @@ def test_exit_codes(sound: Path, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    assert run_command() == (0, f"{out}: whole\n", "")
+    assert run_command() == (0, f"{out}: whole: 11 of 12 videos have features\n", "")
     sound_bytes = out.read_bytes()
     out.write_bytes(sound_bytes[:-30])
     code, told, errors = run_command()
@@ -313,7 +313,7 @@ def test_verify_names_what_is_wrong(three: Path) -> None:
     nan = values_of(0).copy()
     nan[3] = np.nan
     for new, problem in [
-        ([values_of(2), None, values_of(2)], "'folder 0/clip 0.mp4' (index 0): has other values than"),
+        ([values_of(2), None, values_of(2)], "'folder 0/clip 0.mp4' (index 0): does not match its SHA-256"),
         ([values_of(0)[:-1], None, good[2]], "'folder 0/clip 0.mp4' (index 0): has shape [63], not [64]"),
         ([good[0], None, None], "'folder 2/clip 2.mp4' (index 2): has no features, though"),
         ([good[0], good[0], good[2]], "'folder 1/clip 1.mp4' (index 1): has features, though"),
@@ -323,7 +323,7 @@ def test_verify_names_what_is_wrong(three: Path) -> None:
         assert found.startswith(problem)
     if three.suffix in ("", ".pkl"):
         replace_rows(three, [nan, None, good[2]])
-        assert verify(three) == ["'folder 0/clip 0.mp4' (index 0): has values that are infinite or no number"]
+        assert verify(three) == ["'folder 0/clip 0.mp4' (index 0): has values that are infinite or NaN"]
     if open_sink(three).positional:
         replace_rows(three, good[:2])
         assert verify(three) == ["the output ends before 'folder 2/clip 2.mp4' (index 2)"]
@@ -339,7 +339,7 @@ def test_verify_names_what_is_wrong_with_the_manifest(three: Path) -> None:
     manifest = manifest_path(three)
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(lines[:3]))
-    names = "the names in the manifest are not those of the list that its list_digest was taken of"
+    names = "the names in the manifest do not match its list_digest"
     assert verify(three) == ["the manifest announces 3 videos and lists 2", names]
     manifest.write_text("".join([lines[0], lines[2], lines[1], lines[3]]))
     assert verify(three) == [*(f"line {n} of the manifest is not about video {n - 2}" for n in (2, 3)), names]
@@ -370,7 +370,7 @@ def test_what_is_committed_of_a_run_is_checked(tmp_path: Path, name: str) -> Non
         assert verify(out) == [
             unfinished,
             "'folder 0/clip 0.mp4': has no features, though it is finished",
-            "'folder 1/clip 1.mp4': has other values than the hash was taken of",
+            "'folder 1/clip 1.mp4': does not match its SHA-256 in the manifest",
         ]
     else:
         database = RunFiles(out).database(0)
@@ -379,10 +379,10 @@ def test_what_is_committed_of_a_run_is_checked(tmp_path: Path, name: str) -> Non
         (first, second) = verify(out)
         assert first == unfinished
         assert second.startswith("'folder 1/clip 1.mp4': ")
-        assert "has other values than the hash was taken of" in second
-        with load(out) as stored, pytest.raises(OutputError, match="has other values"):
+        assert "does not match its SHA-256 in the manifest" in second
+        with load(out) as stored, pytest.raises(OutputError, match="does not match its SHA-256"):
             _ = stored["folder 1/clip 1.mp4"]
         with begin(out, videos) as store:
             compute(store)
-            with pytest.raises(OutputError, match=r"folder 1/clip 1.mp4.*has other values"):
+            with pytest.raises(OutputError, match=r"folder 1/clip 1.mp4.*does not match its SHA-256"):
                 store.finalize()

@@ -71,7 +71,7 @@ def test_what_is_missing_is_reported_before_any_work(repository: Path, tmp_path:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("vidfeat: error: --decoder nvdec: expected an NVIDIA GPU")
-    assert "pip install 'vidfeat[nvdec]'" in done.stderr
+    assert "pip install 'torchcodec>=" in done.stderr
     assert "FFmpeg's shared libraries" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not out.exists()

@@ -44,6 +44,7 @@ def main() -> int:
     @click.argument("output_prefix", required=False, metavar="")  # of 1.x; answered below
     @options.video_list
     @options.video_root
+    @options.follow_links
     @click.option(
         "--out", metavar="OUT", help="Output file: .pkl, .json, .yaml, .npz or .h5; or a folder for .npy files."
     )

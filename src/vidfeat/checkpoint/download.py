@@ -58,7 +58,7 @@ def download(url: str, target: Path, *, sha256_prefix: str = "", progress: bool 
             if not sha256.startswith(sha256_prefix):
                 raise _RefusedError(
                     expected=f"content whose SHA-256 begins with {sha256_prefix}, as the file name says",
-                    found=f"{sha256[: len(sha256_prefix)]}: another file, or one altered on its way",
+                    found=f"{sha256[: len(sha256_prefix)]}: another or an altered file",
                 )
             out.flush()
             os.fsync(out.fileno())

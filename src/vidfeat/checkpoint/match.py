@@ -71,7 +71,7 @@ def load_into(
 
     Raises:
         CheckpointError: names or shapes do not match, and the message lists them and the probable reason; or a value is
-            infinite or not a number.
+            infinite or NaN.
     """
     targets = model.state_dict()
     heads = _heads_beside(targets, state)
@@ -131,7 +131,7 @@ def _check_finite(targets: dict[str, Tensor], weights: dict[str, Tensor], source
             raise CheckpointError(
                 source,
                 expected=f"finite numbers in {str(converted.dtype).removeprefix('torch.')}",
-                found=f"{broken} of {converted.numel()} values of {name} that are infinite or not a number",
+                found=f"{broken} of {converted.numel()} values of {name} that are infinite or NaN",
                 hint="The training that made the file diverged, or the file is damaged.",
             )
 

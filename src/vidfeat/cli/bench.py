@@ -27,16 +27,27 @@ from vidfeat.errors import UsageError
     "count",
     type=options.count,
     metavar="N",
-    help="Length of the list, from the videos over and over (default: all that are given, or 12).",
+    help="Length of the list, from the videos over and over (default: all that are given; or 4, with --thorough 12).",
 )
 @click.option(
-    "--repeat", type=options.count, default=3, metavar="K", help="Runs of each row (default: 3), interleaved."
+    "--repeat",
+    type=options.count,
+    metavar="K",
+    help="Runs of each row (default: 1, with --thorough 3), interleaved.",
 )
 @click.option(
-    "--rows", default="shipped,tuned,exact,bf16", metavar="NAMES", help="Some of shipped,tuned,exact,bf16; or none."
+    "--rows",
+    metavar="NAMES",
+    help="Some of shipped,tuned,exact,bf16; or none (default: shipped,exact,bf16, with --thorough all).",
 )
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Measure three rounds of a longer list, with torch.compile where it pays. Takes ten minutes and more.",
+)
+@options.cores
 @options.device("cpu, cuda or cuda:i (default: auto).")
-@options.compiled("Run vidfeat's networks through torch.compile, or not (default: as measured, for a long list).")
+@options.compiled("Run vidfeat's networks through torch.compile, or not (default: not; with --thorough as measured).")
 @click.option("--scaling", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")
 @click.option("--scaling-model", metavar="MODEL", help="The model for that (default: a small one).")
 @click.option("--dense", is_flag=True, help="Measure also rows over time, beside decoding each window by itself.")
@@ -48,11 +59,13 @@ def bench(
     videos: tuple[str, ...],
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     checkpoint: str | None,
     cfg_options: tuple[str, ...],
     count: int | None,
-    repeat: int,
-    rows: str,
+    repeat: int | None,
+    rows: str | None,
+    thorough: bool,
     device: str,
     compiled: bool | None,
     scaling: bool,
@@ -60,8 +73,8 @@ def bench(
     dense: bool,
     json_file: Path | None,
 ) -> None:
-    """Measure, in one run: MMAction2's way of working, vidfeat, and what this machine can do at most. Takes minutes,
-    and a machine that does nothing else.
+    """Measure, in one run: MMAction2's way of working, vidfeat, and what this machine can do at most. Takes
+    three minutes on two cores that do nothing else; the figures of its single short round are rough.
 
     MODEL is the name of a released model, or the path of an MMAction2 config (default: TSN, ResNet-50, 25 frames of
     256x256). Clips are rendered where no videos are given.
@@ -71,30 +84,36 @@ def bench(
     # Before the minutes of measuring, and not after them.
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError("--json", expected="a file in a folder that exists", found=str(json_file))
-    found = options.find_videos(videos, video_list, video_root) if videos or video_list else ()
+    found = options.find_videos(videos, video_list, video_root, follow_links) if videos or video_list else ()
     overrides = options.overrides(cfg_options)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.formats.atomic import replacing
     from vidfeat.tools.bench.comparison import parse_rows
-    from vidfeat.tools.bench.session import Request, bench
+    from vidfeat.tools.bench.session import QUICK, THOROUGH, Request, bench
     from vidfeat.tools.bench.table import render, to_json
 
+    scope = THOROUGH if thorough else QUICK
+    backend = scope.backend if compiled is None else "compiled" if compiled else "eager"
     request = Request(
         model=model,
         cfg_options=overrides,
         checkpoint=checkpoint,
         device=device,
         paths=[video.path for video in found],
-        videos=count,
-        rows=parse_rows(rows),
-        repeat=repeat,
-        backend=None if compiled is None else "compiled" if compiled else "eager",
+        videos=count or (None if found else scope.videos),
+        rows=scope.rows if rows is None else parse_rows(rows),
+        repeat=repeat or scope.repeat,
+        backend=backend,
         scaling=scaling,
         scaling_model=scaling_model,
         dense=dense,
     )
     measured = bench(request, say=lambda line: echo(line, err=True))
     echo(render(measured.facts, measured.comparison, measured.scaling, measured.dense))
+    if not thorough and measured.comparison is not None and (repeat or scope.repeat) == 1:
+        echo(
+            "\none short round: ratios may be off by a quarter; --thorough takes three longer ones, with torch.compile"
+        )
     if json_file is not None:
         text = json.dumps(to_json(measured.facts, measured.comparison, measured.scaling, measured.dense), indent=2)
         with replacing(json_file) as file:

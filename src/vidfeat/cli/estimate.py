@@ -1,4 +1,4 @@
-"""`vidfeat estimate`: predict what extracting would take, before it is spent."""
+"""`vidfeat estimate`: predict what extracting would take."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def estimate(
     videos: tuple[str, ...],
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     out: str | None,
     checkpoint: str | None,
     as_json: bool,
@@ -52,7 +53,7 @@ def estimate(
     from vidfeat.formats import open_sink
 
     grid = request.grid()
-    found = options.find_videos(videos, video_list, video_root, request.segments)
+    found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
     if out is not None:
         open_sink(out).check_keys([video.key for video in found])
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")

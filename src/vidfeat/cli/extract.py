@@ -34,10 +34,14 @@ run_options = options.together(
     ),
     options.choice(
         *("--decoder", "pyav", "nvdec"),
-        help="PyAV on the CPU, exact (default); or the GPU, which rounds colours otherwise and needs 'vidfeat[nvdec]'.",
+        help="PyAV on the CPU, exact (default); or the GPU, which rounds colours differently; needs the extra 'nvdec'.",
     ),
     options.compiled(
         "Run the network through torch.compile, or not (default: where the list is long enough to pay for it)."
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Print a line for each video."),
+    click.option(
+        "--log-json", type=Path, metavar="FILE", help="Append events to a file, a JSON object a line: see docs/log.md."
     ),
     click.option("--restart", is_flag=True, help="Replace what an earlier run left at the output."),
     click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before."),
@@ -96,6 +100,7 @@ def extract_to(
     videos: Sequence[str] = (),
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     cfg_options: Sequence[str],
     request: options.RequestFlags,
     layout: str | None,
@@ -103,6 +108,8 @@ def extract_to(
     restart: bool,
     retry_failed: bool,
     quiet: bool,
+    verbose: bool,
+    log_json: Path | None,
     **job_options: Any,
 ) -> int:
     """The command `extract`, also under its MMAction2 name.
@@ -110,9 +117,9 @@ def extract_to(
     Args:
         models, request: the encoders, each with its checkpoint, where one is given; `cfg_options` as typed.
         out: the output, as typed; a trailing slash makes it a folder.
-        videos, video_list, video_root: as for `options.find_videos`.
+        videos, video_list, video_root, follow_links: as for `options.find_videos`.
         layout: as for `vidfeat.Job`; its lines for a config are printed, unless `quiet`.
-        launcher, restart, retry_failed, quiet: as for `vidfeat.run`.
+        launcher, restart, retry_failed, quiet, verbose, log_json: as for `vidfeat.run`.
         job_options: further arguments of `vidfeat.Job`.
 
     Returns:
@@ -128,7 +135,7 @@ def extract_to(
     if cfg_options and len(models) > 1:
         raise UsageError("--cfg-options", expected="one model with it", found=f"{len(models)}")
     grid = request.grid()
-    found = options.find_videos(videos, video_list, video_root, request.segments)
+    found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
     if layout is None:
         open_sink(out)
     if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
@@ -149,7 +156,14 @@ def extract_to(
     ]
     job = vidfeat.Job(videos=found, encoders=encoders, out=out, grid=grid, layout=layout, **job_options)
     summary = vidfeat.run(
-        job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
+        job,
+        restart=restart,
+        retry_failed=retry_failed,
+        launcher=launcher,
+        quiet=quiet,
+        verbose=verbose,
+        log_json=log_json,
+        wording=options.spell_as_flags,
     )
     if summary is not None and summary.config_lines and not quiet:
         click.echo(summary.config_lines)

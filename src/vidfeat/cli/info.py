@@ -14,13 +14,20 @@ from vidfeat.cli.process import EXIT_UNFORESEEN, echo
 
 
 @click.command(cls=options.Command, short_help="List the released models.")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--family", metavar="F", help="Only this family, such as slowonly.")
 @click.option("--dataset", metavar="D", help="Only this data set, such as kinetics-400.")
-def models(family: str | None, dataset: str | None) -> None:
-    """List the released models: their names, data sets, feature sizes, cost and published accuracy."""
-    from vidfeat.mmaction.zoo import render, table
+@options.as_json("Print the table as JSON.")
+def models(words: tuple[str, ...], family: str | None, dataset: str | None, as_json: bool) -> None:
+    """List the released models: their names, data sets, feature sizes, cost and published accuracy.
 
-    echo(render(table(family, dataset)))
+    With WORDs, only those that have all of them in their name, family or data set. GFLOP are 1e9 multiply-adds: of all
+    views of a video, and of one view.
+    """
+    from vidfeat.mmaction.zoo import render, table, to_json
+
+    rows = table(family, dataset, words)
+    echo(json.dumps(to_json(rows), indent=2) if as_json else render(rows))
 
 
 @click.command(cls=options.Command, short_help="Describe what a model does to a video.")
@@ -54,7 +61,8 @@ def verify(out: str) -> int:
     for problem in problems:
         echo(options.spell_as_flags(problem))
     if not problems:
-        echo(f"{out}: whole")
+        with vidfeat.load(out) as stored:
+            echo(f"{out}: whole: {len(stored)} of {len(stored.videos)} videos have features")
     return EXIT_UNFORESEEN if problems else 0
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 import click
+from click.shell_completion import shell_complete
 
 from vidfeat import __version__
 from vidfeat.cli.options import CONTEXT, DEBUG, in_flags
 from vidfeat.cli.process import EXIT_SOME_FAILED, EXIT_UNFORESEEN, EXIT_USAGE, ctrl_c, echo
 from vidfeat.errors import VideoError, VidfeatError, printable
+
+COMPLETION = "_VIDFEAT_COMPLETE"
+"""The environment variable in which click's scripts for shells ask for completions."""
 
 COMMANDS = {
     "extract": "vidfeat.cli.extract",
@@ -66,7 +71,9 @@ def vidfeat(context: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command `vidfeat`; as `execute`."""
+    """Run the command `vidfeat`; as `execute`. For a shell that asks for completions, print these."""
+    if instruction := os.environ.get(COMPLETION):
+        return shell_complete(vidfeat, {}, "vidfeat", COMPLETION, instruction)
     return execute(vidfeat, arguments)
 
 

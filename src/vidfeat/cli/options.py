@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vidfeat.cli.process import ctrl_c
+from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError, VidfeatError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ FLAGS = {
     "videos": "VIDEO_OR_FOLDER",
     "video_root": "--video-root",
     "names": "--video-list",
+    "follow_links": "--follow-links",
     "out": "--out",
     "layout": "--layout",
     "checkpoint": "--checkpoint",
@@ -52,6 +53,8 @@ FLAGS = {
     "restart": "--restart",
     "retry_failed": "--retry-failed",
     "quiet": "--quiet",
+    "verbose": "--verbose",
+    "log_json": "--log-json",
     "pooling.space": "--spatial-type",
     "pooling.time": "--temporal-type",
     "pooling.views": "--views",
@@ -124,7 +127,20 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         ctrl_c.words = self.interrupted
+        if _CORES in ctx.meta:
+            from vidfeat.hardware import limit_cores
+
+            limit_cores(ctx.meta[_CORES])
         return super().invoke(ctx)
+
+
+_CORES = "vidfeat.cores"
+"""How many cores may be used, in `click.Context.meta`."""
+
+
+def _remember_cores(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        context.meta[_CORES] = value
 
 
 def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -174,7 +190,12 @@ def model(*, required: bool = True) -> Callable[[Function], Function]:
     return click.argument("model", metavar="MODEL" if required else "[MODEL]", required=required)
 
 
-video_list = click.option("--video-list", metavar="FILE", help="Text file with one video path per line.")
+video_list = click.option(
+    "--video-list",
+    metavar="FILE",
+    help="List of videos: a path a line, a label after a comma or a tab; or a CSV file with a column 'video' or "
+    "'path'. - reads standard input.",
+)
 """A list of videos."""
 
 video_root = click.option(
@@ -182,14 +203,29 @@ video_root = click.option(
 )
 """The folder of the videos of a list."""
 
-videos = together(click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]..."), video_list, video_root)
+follow_links = click.option(
+    "--follow-links", is_flag=True, help="Follow symbolic links out of DIR, and out of folders of videos."
+)
+"""Whether links are trusted."""
+
+videos = together(
+    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]..."), video_list, video_root, follow_links
+)
 """The videos: paths, a list, or both. `find_videos` takes what they become."""
 
 
 def find_videos(
-    paths: Sequence[str], list_file: str | None, root: Path | None, segments: Path | None = None
+    paths: Sequence[str],
+    list_file: str | None,
+    root: Path | None,
+    follow_links: bool = False,
+    segments: Path | None = None,
+    *,
+    quiet: bool = False,
 ) -> tuple[VideoRef, ...]:
     """The videos of the options `videos`, with their segments where a table of those is given; cheap.
+
+    Unless quiet, files that are no videos are counted on stderr.
 
     Raises:
         UsageError: there are none, or what is given cannot be read.
@@ -197,15 +233,15 @@ def find_videos(
     from vidfeat.videos import expand, read_list, read_segments
 
     if segments is not None:
-        listed = find_videos(paths, list_file, root) if paths or list_file else None
-        return read_segments(segments, listed, root)
+        found = find_videos(paths, list_file, root, follow_links, quiet=quiet) if paths or list_file else None
+        return read_segments(segments, found, root)
     if list_file is None and not paths:
-        raise UsageError(
-            "videos", expected="videos, folders of them, or --video-list", found="none of them", hint="Name some."
-        )
+        raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
+    note: Callable[[str], object] = (lambda line: None) if quiet else functools.partial(echo, err=True)
     if list_file is None:
-        return expand(paths, root)
-    return expand([*read_list(Path(list_file), root), *paths])  # whatever the list's name is
+        return expand(paths, root, follow_links=follow_links, note=note)
+    listed = read_list(Path(list_file), root, follow_links=follow_links)  # whatever the list's name is
+    return expand([*listed, *paths], follow_links=follow_links, note=note)
 
 
 def require_model_first(model: str) -> None:
@@ -217,7 +253,7 @@ def require_model_first(model: str) -> None:
     if are_videos(model):
         raise UsageError(
             "MODEL",
-            expected="a model before the videos",
+            expected="MODEL before the videos",
             found=repr(model),
             hint="See the names with `vidfeat models`.",
         )
@@ -225,9 +261,9 @@ def require_model_first(model: str) -> None:
 
 def are_videos(word: str) -> bool:
     """Whether a word names a video, a folder or a list rather than a model."""
-    from vidfeat.videos import VIDEO_SUFFIXES
+    from vidfeat.videos import LIST_SUFFIXES, VIDEO_SUFFIXES
 
-    return Path(word).is_dir() or Path(word).suffix.lower() in {".txt", *VIDEO_SUFFIXES}
+    return Path(word).is_dir() or Path(word).suffix.lower() in LIST_SUFFIXES | VIDEO_SUFFIXES
 
 
 def out(words: str, *, required: bool = False) -> Callable[[Function], Function]:
@@ -325,6 +361,17 @@ def _rate(text: str | float) -> float:
     return number
 
 
+cores = click.option(
+    "--cores",
+    type=count,
+    metavar="N",
+    expose_value=False,
+    callback=_remember_cores,
+    help="Processor cores to use at most (default: all). Features do not depend on it.",
+)
+"""How many cores the command may use; applied by `Command`."""
+
+
 @dataclass(frozen=True)
 class RequestFlags:
     """Poolings, views and what rows stand for, as typed.
@@ -373,7 +420,7 @@ class RequestFlags:
         if len(said) > 1:
             raise UsageError(said[1], expected="one way to say what rows stand for", found=" and ".join(said))
         if self.multi_view and self.views not in ("mean", "keep"):
-            raise UsageError("--multi-view", expected="no other --views than keep", found=f"--views {self.views}")
+            raise UsageError("--multi-view", expected="--views keep, or none", found=f"--views {self.views}")
 
     def grid(self) -> TimeGrid | None:
         """The time grid that they ask for; None for the encoders' own.
@@ -458,6 +505,7 @@ def _request(function: Callable[..., Any]) -> Callable[..., Any]:
 computation = together(
     cfg_options,
     device(),
+    cores,
     choice(
         *("--precision", "fp32", "bf16", "fp16"),
         help="Arithmetic of the network (default: fp32, exact). The others are checked against it on the first batch.",

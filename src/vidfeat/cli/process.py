@@ -28,8 +28,8 @@ EXIT_UNFORESEEN, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_WRITE, EXIT_INTERRUPTED = 1,
 REPEAT_SECONDS = 1.0
 """A Ctrl-C so soon after the first one is ignored: a launcher passes on what the terminal has sent already."""
 
-GRACE_SECONDS = 10
-"""So long the clean-up after Ctrl-C may take. Then the process ends as it stands, which loses no finished work."""
+GRACE_SECONDS = 1.8
+"""The clean-up after Ctrl-C may take this long. Then the process ends as it stands, which loses no finished work."""
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -50,7 +50,8 @@ class CtrlC:
     in that time, can lose a `KeyboardInterrupt`, make an `ImportError` of it, or abort.
 
     From then on it raises `KeyboardInterrupt`, as Python does. The process ends at the next Ctrl-C that comes more than
-    `REPEAT_SECONDS` later, and after `GRACE_SECONDS` in any case, whatever became of the exception.
+    `REPEAT_SECONDS` later, and after `GRACE_SECONDS` in any case, whatever became of the exception. A thread sees to
+    that, since the main thread notices a signal only between two steps of Python, and compiling has long ones.
 
     Attributes:
         words: what the command says of its work.
@@ -61,10 +62,15 @@ class CtrlC:
         self.words = "interrupted"
         self.pressed_at: float | None = None
         self._has_begun = False
+        self._ending = threading.Lock()
 
     def install(self) -> None:
         """Handle the signal, unless the process is to ignore it, as what a shell started with `&`."""
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            arrivals, wakeup = os.pipe()
+            os.set_blocking(wakeup, False)
+            signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+            threading.Thread(target=self._end_after_grace, args=[arrivals], daemon=True).start()
             signal.signal(signal.SIGINT, self._press)
 
     def begin_work(self, *modules: str) -> None:
@@ -75,11 +81,16 @@ class CtrlC:
 
     def end(self) -> NoReturn:
         """Say what is left of the work, and end the process as it stands."""
-        for number in (signal.SIGINT, signal.SIGALRM):
-            signal.signal(number, signal.SIG_IGN)
+        self._ending.acquire()  # another thread that comes later has nothing left to do
         with contextlib.suppress(OSError):
             os.write(2, f"vidfeat: error: {self.words}\n".encode())
         os._exit(EXIT_INTERRUPTED)
+
+    def _end_after_grace(self, arrivals: int) -> None:
+        while signal.SIGINT not in os.read(arrivals, 1):
+            pass
+        time.sleep(GRACE_SECONDS)
+        self.end()
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         if signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
@@ -91,8 +102,6 @@ class CtrlC:
             self.end()
         if self.pressed_at is None:
             self.pressed_at = now
-            signal.signal(signal.SIGALRM, lambda *_: self.end())
-            signal.alarm(GRACE_SECONDS)
             raise KeyboardInterrupt
 
 
@@ -129,8 +138,8 @@ def run_process(main: Callable[[], int]) -> NoReturn:
     Args:
         main: the command.
     """
+    stdout = _open_streams()  # before anything else is opened, which would get the number of a stream that is closed
     ctrl_c.install()
-    stdout = _open_streams()
     try:
         code = main()
         sys.stdout.flush()

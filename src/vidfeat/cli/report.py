@@ -35,7 +35,7 @@ from vidfeat.cli.process import ctrl_c, echo
     "method",
     type=click.Choice(("pca", "umap")),
     default="pca",
-    help="How the map is computed (default: pca); umap needs 'vidfeat[umap]'.",
+    help="How the map is computed (default: pca); umap needs the extra 'umap'.",
 )
 @options.quiet()
 def report(

@@ -428,7 +428,7 @@ def _timeout(path: str, seconds: float) -> VideoError:
         stage="decode",
         kind="timeout",
         expected=f"a video that is decoded within {seconds:.1f} s",
-        found="a decoder that was not done, twice",
+        found="a decoder that exceeded it twice",
         hint="Check that it plays. If only the disk or the machine is slow, allow more time with `timeout_seconds`.",
     )
 

@@ -77,7 +77,7 @@ class LocalExecutor:
             VidfeatError: as `Worker.run` does.
         """
         with self._worker_for(execution) as worker:
-            execution.progress.load = Load(worker)
+            execution.progress.load, worker.tick = Load(worker), execution.progress.tick
             for _, encoder, outcome in worker.run(execution.tasks, in_order=execution.in_order):
                 yield Computed(encoder, outcome, worker.session(encoder))
 

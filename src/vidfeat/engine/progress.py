@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -13,15 +15,20 @@ from tqdm import tqdm
 
 from vidfeat.errors import printable
 from vidfeat.features import Outcome, VideoFailure
+from vidfeat.hardware import usable_cores
 
 if TYPE_CHECKING:
-    from vidfeat.engine.worker import Worker
+    from vidfeat.engine.event_log import EventLog
+    from vidfeat.engine.worker import Footage, Worker
 
 LOG_EVERY_SECONDS = 10.0
 """Distance of log lines where the output is not a terminal."""
 
 LOAD_EVERY_SECONDS = 2.0
 """How often the line on a terminal is updated with where the time goes."""
+
+LONG_SECONDS = 60.0
+"""Of a video that is longer, the line says how much of it is done."""
 
 
 class Load:
@@ -35,29 +42,36 @@ class Load:
         self._worker = worker
         self._last = (time.monotonic(), 0.0, 0.0)
 
-    def describe(self) -> str:
-        """Where the time went since the last call, such as "model-bound (network 98 % busy, decoding 21 %)"."""
+    @property
+    def longest(self) -> Footage | None:
+        """The longest video under way."""
+        return max(self._worker.footage(), key=lambda footage: footage.of_seconds, default=None)
+
+    def measure(self) -> tuple[float, float] | None:
+        """The share of the time since the last call, in percent, that the network and decoding were busy."""
         pool, runners = self._worker.pool, [runner for device in self._worker.runners for runner in device]
         if pool is None:
-            return ""
+            return None
         now = (time.monotonic(), sum(runner.busy.seconds for runner in runners), pool.decoding.seconds)
         seconds, *busy = (after - before for after, before in zip(now, self._last, strict=True))
         self._last = now
         slots = (sum(runner.slots for runner in runners), pool.processes)
         network, decoding = (100 * b / max(seconds, 1e-9) / count for b, count in zip(busy, slots, strict=True))
-        bound = "model" if network >= decoding else "decode"
-        return f"{bound}-bound (network {network:.0f} % busy, decoding {decoding:.0f} %)"
+        return network, decoding
 
 
 class Progress:
     """Videos done, videos per second, time left, failures, and where the time goes.
 
     On a terminal one line that redraws itself; elsewhere a plain line every `LOG_EVERY_SECONDS` and one at the end.
+    Both say how far a long video is.
 
     Args:
         total: videos in the run.
         already: how many of those an earlier run finished.
         quiet: show nothing but failures.
+        verbose: show a line for each video.
+        log: takes everything as events, whatever is shown.
         stream: where to write.
         wording: changes a line before it is shown.
 
@@ -71,23 +85,28 @@ class Progress:
         *,
         already: int = 0,
         quiet: bool = False,
+        verbose: bool = False,
+        log: EventLog | None = None,
         stream: TextIO | None = None,
         wording: Callable[[str], str] = str,
     ) -> None:
         self._wording = wording
         self._stream = stream or sys.stderr
-        self._quiet = quiet
+        self._quiet, self._verbose = quiet, verbose
+        self._log_event: Callable[..., None] = log.write if log else lambda event, **fields: None
         self._total = total
         self._already = already
         self._done = self._logged = already
         self._failed = 0
-        self._start = self._last_log = time.monotonic()
+        self._showing = threading.Lock()
+        self._start = self._last_log = self._last_event = time.monotonic()
         self.load: Load | None = None
         self._bar: tqdm[Any] | None = None
         if not quiet and self._stream.isatty():
             self._bar = tqdm(total=total, initial=already, unit="video", file=self._stream, dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
+        self._log_event("start", videos=self._total, already=self._already, cores=len(usable_cores()))
         return self
 
     def __exit__(
@@ -98,13 +117,23 @@ class Progress:
             self._bar = None
         elif not self._quiet and self._done > self._logged:
             self._log()
+        failure = None if error is None else f"{type(error).__name__}: {error}"
+        self._log_event("end", done=self._done, videos=self._total, failed=self._failed, error=failure)
 
     def count(self, outcome: Outcome) -> None:
         """One more outcome is committed. The message of a failure is shown even when quiet."""
         if isinstance(outcome, VideoFailure):
             self._failed += 1
             self.say(str(outcome.error))
-        elif outcome.info is not None and outcome.info.salvaged:
+            error = {"stage": outcome.error.stage, "kind": outcome.error.kind, "message": str(outcome.error)}
+            self._log_event("video", key=outcome.key, encoder=outcome.encoder, status="failed", error=error)
+            self.advance()
+            return
+        shape = list(outcome.values.shape)
+        self._log_event("video", key=outcome.key, encoder=outcome.encoder, status="done", shape=shape)
+        if self._verbose and not self._quiet:
+            self.say(f"{outcome.key}: {' x '.join(map(str, shape))} numbers")
+        if outcome.info is not None and outcome.info.salvaged:
             declared = f" of {outcome.info.frames_declared}" if outcome.info.frames_declared is not None else ""
             frames = f"{outcome.info.frames}{declared} frames that decode"
             self.say(f"{outcome.info.path}: broken, and salvaged: features of the {frames}")
@@ -114,16 +143,30 @@ class Progress:
         """One more video is done."""
         self._done += 1
         if self._bar is not None:
-            if time.monotonic() - self._last_log >= LOAD_EVERY_SECONDS:
-                self._last_log = time.monotonic()
-                self._bar.set_postfix_str(self._more(), refresh=False)
             with _unless_closed():
                 self._bar.update()
-        elif not self._quiet and time.monotonic() - self._last_log >= LOG_EVERY_SECONDS:
+        self.tick()
+
+    def tick(self) -> None:
+        """Show what is due. Called now and then by any thread, also while no video is finished."""
+        with self._showing:
+            self._show_due(time.monotonic())
+
+    def _show_due(self, now: float) -> None:
+        if now - self._last_event >= LOG_EVERY_SECONDS:
+            self._last_event = now
+            self._log_event("progress", **self._numbers())
+        if self._bar is not None:
+            if now - self._last_log >= LOAD_EVERY_SECONDS:
+                self._last_log = now
+                with _unless_closed():
+                    self._bar.set_postfix_str(self._more())
+        elif not self._quiet and now - self._last_log >= LOG_EVERY_SECONDS:
             self._log()
 
     def note(self, message: str) -> None:
         """A line of its own, unless quiet."""
+        self._log_event("note", message=self._wording(message))
         if not self._quiet:
             self.say(message)
 
@@ -138,13 +181,32 @@ class Progress:
 
     def _more(self) -> str:
         failed = [f"{self._failed} failed"] if self._failed or self._bar is None else []
-        load = self.load.describe() if self.load else ""
-        return ", ".join([*failed, *([load] if load else [])])
+        load = self.load.measure() if self.load else None
+        if load is not None:
+            bound = "model" if load[0] >= load[1] else "decode"
+            failed.append(f"{bound}-bound (network {load[0]:.0f} % busy, decoding {load[1]:.0f} %)")
+        long = self.load.longest if self.load else None
+        if long is not None and long.of_seconds >= LONG_SECONDS:
+            failed.append(f"{long.key}: {long.seconds:.0f} of {long.of_seconds:.0f} s")
+        return ", ".join(failed)
+
+    def _numbers(self) -> dict[str, Any]:
+        """The fields of the event "progress"."""
+        longest = self.load.longest if self.load else None
+        under_way = None if longest is None else asdict(longest)
+        rate = self._rate(time.monotonic())
+        return {
+            **{"done": self._done, "videos": self._total, "failed": self._failed},
+            **{"videos_per_second": rate, "longest": under_way},
+        }
+
+    def _rate(self, now: float) -> float:
+        return (self._done - self._already) / max(now - self._start, 1e-9)
 
     def _log(self) -> None:
         self._last_log, self._logged = time.monotonic(), self._done
-        rate = (self._done - self._already) / max(self._last_log - self._start, 1e-9)
-        left = tqdm.format_interval((self._total - self._done) / rate)
+        rate = self._rate(self._last_log)
+        left = tqdm.format_interval((self._total - self._done) / rate) if rate else "?"
         self.say(f"{self._done}/{self._total} videos, {rate:.2f} videos/s, {left} left, {self._more()}")
 
 

@@ -63,6 +63,21 @@ class WorkerOptions:
     pool: PoolOptions
 
 
+@dataclass(frozen=True)
+class Footage:
+    """How far a video is.
+
+    Attributes:
+        key: the video.
+        seconds: of it, decoded and handed to the networks.
+        of_seconds: its duration.
+    """
+
+    key: str
+    seconds: float
+    of_seconds: float
+
+
 class Worker:
     """Computes features. It keeps its networks and decode processes between runs; `close` it to end them.
 
@@ -78,6 +93,7 @@ class Worker:
     Attributes:
         options: the argument.
         pool: the decode pool of the run under way, or of the last one; None before the first.
+        tick: called now and then during a run, whether or not anything is finished.
     """
 
     def __init__(
@@ -98,6 +114,8 @@ class Worker:
         self._idle = Workers()
         self._runners: list[list[InferenceRunner]] = []
         self.pool: DecodePool | None = None
+        self.tick: Callable[[], object] = lambda: None
+        self._dispatcher: _Dispatcher | None = None
         self._running = threading.Lock()
 
     def __enter__(self) -> Worker:
@@ -141,6 +159,10 @@ class Worker:
                 for device in self.options.devices
             ]
         return self._runners
+
+    def footage(self) -> list[Footage]:
+        """How far each video is that is under way."""
+        return [] if self._dispatcher is None else self._dispatcher.footage()
 
     def session(self, encoder: int) -> dict[str, Any]:
         """How features are computed here, as JSON data: device and numerics."""
@@ -206,11 +228,12 @@ class Worker:
     ) -> Generator[tuple[Task, int, Outcome], None, None]:
         runners = self.runners
         dispatcher = _Dispatcher(self.encoders, runners, tasks, pool, inbox, self._videos_ahead or len(tasks))
+        self._dispatcher = dispatcher
         with contextlib.ExitStack() as ending:
             for runner in itertools.chain.from_iterable(runners):
                 ending.callback(runner.cancel)
             while dispatcher.left:
-                for index, encoder, outcome in dispatcher.take(dispatcher.next_event()):
+                for index, encoder, outcome in dispatcher.take(dispatcher.next_event(self.tick)):
                     yield tasks[index], encoder, outcome
         if dispatcher.fallbacks:
             self._say(
@@ -274,6 +297,7 @@ class _Video:
 
     info: VideoInfo
     parts: Mapping[int, _Part]
+    seconds: float = 0.0
     decoded: bool = False
 
     @property
@@ -300,9 +324,17 @@ class _Dispatcher:
         self._videos: dict[int, _Video] = {}
         self.fallbacks, self.fallback = 0, ""
 
-    def next_event(self) -> Event | _Computed:
+    def footage(self) -> list[Footage]:
+        """How far each video is."""
+        return [
+            Footage(self._tasks[index].video.key, video.seconds, float(video.info.timeline.end_seconds[-1]))
+            for index, video in list(self._videos.items())  # another thread may ask
+        ]
+
+    def next_event(self, tick: Callable[[], object]) -> Event | _Computed:
         """The next event; while there is none, batches do not wait for more."""
         while True:
+            tick()
             try:
                 return self._inbox.next_event()
             except Empty:
@@ -351,7 +383,9 @@ class _Dispatcher:
         return _Part(VideoComputation(batcher, key=video.key, encoder=encoder.name, where=video.uri, windows=windows))
 
     def _compute(self, chunk: ChunkDecoded) -> None:
-        part = self._videos[chunk.index].parts[chunk.encoder]
+        video = self._videos[chunk.index]
+        video.seconds = max(video.seconds, float(chunk.clips.end_seconds.max()))
+        part = video.parts[chunk.encoder]
         if part.error is None:
             try:
                 under_way = part.computation.add(chunk.clips)

@@ -18,6 +18,7 @@ from vidfeat.formats.pkl import PickleSink
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.formats.video_file import FILE_FORMATS
 from vidfeat.formats.yaml_list import YamlSink
+from vidfeat.videos import require_local
 
 __all__ = ["FILE_FORMATS", "FORMATS", "KEY", "FolderSink", "Sink", "Unreadable", "as_little_endian", "open_sink"]
 
@@ -47,11 +48,17 @@ def open_sink(out: Path | str) -> Sink:
     `.npy` per video. `FOLDER/{key}.SUFFIX` means a folder with files of that suffix, one of `FILE_FORMATS`.
 
     Raises:
-        UsageError: an empty path, or another suffix; a file where a folder is asked for.
+        UsageError: an empty path, an address such as `s3://...`, or another suffix; a file where a folder is asked for.
     """
     if not str(out):
         # `Path("")` is the current folder, which `--out "$UNSET"` would fill.
         raise UsageError("output", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
+    require_local(
+        str(out),
+        "output",
+        expected="a path on this machine",
+        hint="Write to a local path and copy the output when it is finished, or mount the storage.",
+    )
     path = Path(out)
     suffix = path.suffix.lower()
     if KEY in str(out):

@@ -109,7 +109,7 @@ def _naming(path: Path) -> Iterator[None]:
             raise
         raise FileNameError(
             str(path),
-            expected="a name that the file system takes",
+            expected="a name that the file system accepts",
             found=error.strerror or str(error),
             hint="Rename the video, or write a single file such as features.pkl.",
         ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidfeat.errors import OutputError, UsageError, shorten
+from vidfeat.lazy_import import install_command
 
 
 @contextlib.contextmanager
@@ -52,5 +53,5 @@ def import_extra(module: str, extra: str, out: Path) -> Any:
             str(out),
             expected=f"the package {package}, for this format",
             found="none",
-            hint=f"Type: pip install 'vidfeat[{extra}]'",
+            hint=f"Type: {install_command(extra)}",
         ) from error

@@ -132,7 +132,7 @@ class VideoComputation:
                 stage="model",
                 kind="corrupt",
                 expected="finite features",
-                found=f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values infinite or not a number",
+                found=f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values infinite or NaN",
                 hint="Check that the checkpoint fits the config's normalisation.",
             )
         if per_row is not None and pooling.views != "per_clip":

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+from vidfeat.lazy_import import install_command
 from vidfeat.mmaction.config import Node
 from vidfeat.models import mobileone as mobileone_family
 from vidfeat.models import mvit as mvit_family
@@ -350,7 +351,7 @@ def _library_network(node: Node) -> LibraryConfig:
             "type",
             expected=f"{library} to be installed, which has the backbone {name!r}",
             found=f"no {library}",
-            hint=f'Run pip install "vidfeat[{library}]".',
+            hint=f"Run {install_command(library)}",
         )
     # MMAction2 sets the number of classes itself; weights come from the checkpoint.
     node.ignore({"num_classes"} if library == "timm" else {"weights", "progress"})

@@ -153,7 +153,7 @@ class _Load:
     def _base(self, where: str, path: Path, name: str = "") -> dict[str, Any]:
         if _resolved(path) in self.chain:
             found = f"a cycle through {shown(name or str(path))}"
-            raise ConfigError(where, expected="bases that do not lead back here", found=found)
+            raise ConfigError(where, expected="`_base_` files without a cycle", found=found)
         if not _is_file(path):
             raise ConfigError(
                 where,

@@ -462,7 +462,7 @@ def finished_meanwhile(path: Path) -> OutputError:
     """The error of a process that commits to an output that another process finished."""
     return OutputError(
         str(path),
-        expected="a file as this process left it",
+        expected="a file that only this process writes",
         found="none, or another: another process finished this output",
         hint="Run the same command again: what is finished is kept.",
     )

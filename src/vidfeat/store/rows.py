@@ -211,8 +211,8 @@ class Row:
         if isinstance(values, np.ndarray) and values.dtype != self.dtype:
             return f"has numbers of type {values.dtype}, not {self.dtype}"
         if not np.isfinite(features).all():
-            return "has values that are infinite or no number"
-        return None if sha256_of(features) == self.sha256 else "has other values than the hash was taken of"
+            return "has values that are infinite or NaN"
+        return None if sha256_of(features) == self.sha256 else "does not match its SHA-256 in the manifest"
 
 
 def to_kept(outcome: Outcome, dtype: str) -> Outcome:
@@ -248,7 +248,7 @@ def to_kept(outcome: Outcome, dtype: str) -> Outcome:
             stage="model",
             kind="corrupt",
             expected="finite features",
-            found=f"{int((~np.isfinite(values)).sum())} of {values.size} values that are infinite or no number",
+            found=f"{int((~np.isfinite(values)).sum())} of {values.size} values that are infinite or NaN",
             hint="If other videos have finite features, look at this one; otherwise try `precision=fp32`.",
         )
     elif not np.isfinite(kept).all():

@@ -163,6 +163,11 @@ class RunStore:
             undo.pop_all()
         return cls(sink, identity, text, index, lock, created)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether any video of the list has features already."""
+        return next(self._index.done_keys(), None) is not None
+
     def pending(self) -> list[VideoRef]:
         """The videos of this rank that are not finished, in the order of the list.
 

@@ -56,6 +56,8 @@ def _problems(sink: Sink) -> Iterator[str]:
             yield problem
         if not unreliable:
             yield from _output_problems(sink, manifest)
+        if manifest.failed >= manifest.videos:
+            yield f"none of the {manifest.videos} videos has features"
 
 
 def _problems_of_run(sink: Sink, files: RunFiles) -> Iterator[str]:
@@ -120,7 +122,7 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
     """Whether the lines are those of the list, each once. The names are read twice, so that they need not be kept."""
     text = json.dumps(manifest.header["recipe"], sort_keys=True, separators=(",", ":"))
     if hashlib.sha256(text.encode()).hexdigest() != manifest.identity.recipe_digest:
-        yield "the manifest's recipe is not the one that its recipe_digest was taken of"
+        yield "the manifest's recipe does not match its recipe_digest"
     count = failed = 0
     for index, (_, line) in enumerate(manifest.lines()):
         count += 1
@@ -133,7 +135,7 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
     if failed != manifest.failed:
         yield f"the manifest announces {manifest.failed} failures and lists {failed}"
     if not _names_fit(manifest):
-        yield "the names in the manifest are not those of the list that its list_digest was taken of"
+        yield "the names in the manifest do not match its list_digest"
 
 
 def _names_fit(manifest: Manifest) -> bool:
@@ -148,11 +150,11 @@ def _line_problem(line: dict[str, Any], index: int, sessions: int) -> str | None
     if line.get("index") != index or not isinstance(line.get("name"), str):
         return f"is not about video {index}"
     if line.get("session", 0) not in range(sessions):
-        return "names no session"
+        return "names an unknown session"
     if status == "failed":
-        return None if isinstance(line.get("error"), dict) else "is about a failure and does not say which"
+        return None if isinstance(line.get("error"), dict) else "is a failure without an error"
     if status != "done":
-        return "is about a video that is neither done nor failed"
+        return "has a status other than done and failed"
     if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
-        return "says no shape"
-    return None if isinstance(sha256, str) else "says no hash"
+        return "has no valid shape"
+    return None if isinstance(sha256, str) else "has no hash"

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from vidfeat import __version__
 from vidfeat.hardware import usable_cores
+from vidfeat.lazy_import import install_command
 
 Mark = Literal["ok", "note", "fix"]
 
@@ -79,7 +80,7 @@ def examine() -> list[Finding]:
             findings += check()
         except Exception as error:  # the other findings are needed most where something is broken
             reason = str(error).strip() or "no reason given"
-            hint = "Reinstall vidfeat and its dependencies: pip install --force-reinstall vidfeat."
+            hint = "Install vidfeat again, in a new virtual environment."
             findings.append(Finding(subject, "fix", f"{type(error).__name__}: {reason.splitlines()[0]}", hint))
     return findings
 
@@ -210,7 +211,7 @@ def _extras() -> list[Finding]:
         if importlib.util.find_spec(module) is not None:
             findings.append(Finding(f"[{extra}]", "ok", f"{purpose}: {module} {_version_of(module)}".rstrip()))
         else:
-            hint = f"If you need it: pip install 'vidfeat[{extra}]'."
+            hint = f"If you need it: {install_command(extra)}"
             findings.append(Finding(f"[{extra}]", "note", f"{purpose}: not installed", hint))
     return findings
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import DeviceError, VideoError
+from vidfeat.lazy_import import install_command
 from vidfeat.video.decode import (
     Frame,
     FrameIndices,
@@ -177,7 +178,7 @@ def require(device: str = "cuda") -> None:
             "`decoder=nvdec`",
             expected="an NVIDIA GPU, PyTorch for CUDA, torchcodec of 0.17 or later, and FFmpeg's shared libraries",
             found=found,
-            hint="Install torchcodec with pip install 'vidfeat[nvdec]' and FFmpeg (4 to 9) with the system's packages; "
+            hint=f"Install torchcodec with {install_command('nvdec')} and FFmpeg (4 to 9) with the system's packages; "
             "or leave `decoder=nvdec` out.",
         )
 

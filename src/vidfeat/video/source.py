@@ -233,7 +233,7 @@ def _refuse_nested_open(url: str, flags: int, options: dict[str, str]) -> NoRetu
 @contextmanager
 def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
     """Convert FFmpeg's errors to `VideoError`; the only place that does."""
-    from av.error import FFmpegError
+    from av.error import FFmpegError, InvalidDataError
 
     try:
         yield
@@ -253,14 +253,14 @@ def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
         ) from error
     except FFmpegError as error:
         # Above its own limit, four times `MAX_PIXELS`, FFmpeg refuses a frame before its size can be read.
-        known = f"a video in a known container, of frames with at most {MAX_PIXELS} pixels"
+        known = f"a video in a known container, with frames of at most {MAX_PIXELS} pixels"
         expected = known if stage == "open" else "a stream that decodes without errors"
         raise VideoError(
             where,
             stage=stage,
             kind="corrupt",
             expected=expected,
-            found=_reason(error),
+            found="damaged or unknown data" if isinstance(error, InvalidDataError) else _reason(error),
             hint="Check that it plays, or encode it again.",
         ) from error
 

@@ -12,6 +12,8 @@ import pytest
 
 from video.video_files import write_video
 from vidfeat.cli.main import main
+from vidfeat.tools.bench.comparison import CONTENDERS
+from vidfeat.tools.bench.session import QUICK, THOROUGH
 
 VIDFEAT = ("exact", "bf16")
 
@@ -120,17 +122,24 @@ class TestRun:
             assert row["words"] in line
             assert f"  {row['ratio']:.2f}" in line
         assert "decoding alone" in text
+        assert "one short round" in text
 
     def test_nothing_is_left_behind(self, done: tuple[str, dict], scratch: Path) -> None:
         assert list(scratch.glob("vidfeat-*")) == []
+
+
+def test_what_is_measured_by_default_and_thoroughly() -> None:
+    assert (QUICK.rows, QUICK.repeat, QUICK.backend) == (("shipped", "exact", "bf16"), 1, "eager")
+    assert (THOROUGH.rows, THOROUGH.repeat, THOROUGH.backend) == (tuple(CONTENDERS), 3, None)
+    assert QUICK.videos * len(QUICK.rows) * 6 <= THOROUGH.videos * THOROUGH.repeat * len(THOROUGH.rows)
 
 
 class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("CLIPS",), "MODEL: expected a model before the videos"),
-            (("clip.mp4",), "MODEL: expected a model before the videos"),
+            (("CLIPS",), "MODEL: expected MODEL before the videos"),
+            (("clip.mp4",), "MODEL: expected MODEL before the videos"),
             (("CONFIG", "--rows", "exact,fast"), "--rows: expected some of shipped,tuned,exact,bf16, or none"),
             (("CONFIG", "--json", "no/such/folder/x.json"), "--json: expected a file in a folder that exists"),
             (("CONFIG", "--videos", "0"), "expected a whole number above 0; found '0'"),

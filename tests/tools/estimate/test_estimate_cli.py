@@ -32,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "second.mp4", frames=50, size=(128, 72))
     shutil.copy(first, folder / "copy.mp4")
     cut(first, folder / "cut.mp4", 0.5)
-    (folder / "list.txt").write_text("second.mp4 1\ncut.mp4 0\nfirst.mp4 0\nabsent.mp4 1\n")
+    (folder / ".lists").mkdir()
+    (folder / ".lists" / "list.txt").write_text("second.mp4 1\ncut.mp4 0\nfirst.mp4 0\nabsent.mp4 1\n")
     return folder
 
 
@@ -60,7 +61,17 @@ def test_the_table(folder: Path, config: Path, tmp_path: Path) -> None:
 def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     done = estimate(
-        *(config, folder / "list.txt", "--video-root", folder, "--json", "--checkpoint", checkpoint, "--views", "keep")
+        *(
+            config,
+            folder / ".lists" / "list.txt",
+            "--video-root",
+            folder,
+            "--json",
+            "--checkpoint",
+            checkpoint,
+            "--views",
+            "keep",
+        )
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -91,8 +102,8 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
         (("{config}", "{folder}", "--device", "cuda:99"), "a CUDA device"),
         (("{config}", "{folder}", "--clip-interval", "16"), "--long-video-mode together with"),
         (("{config}", "{folder}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
-        (("{folder}", "{config}"), "MODEL: expected a model before the videos"),
-        (("{config}",), "expected videos, folders of them, or --video-list"),
+        (("{folder}", "{config}"), "MODEL: expected MODEL before the videos"),
+        (("{config}",), "expected at least one video, folder or --video-list"),
         ((), "Missing argument 'MODEL'"),
     ],
 )
@@ -107,7 +118,7 @@ def test_mistakes_are_reported_before_any_work(
     assert message in line
 
 
-@pytest.mark.parametrize("arguments", [("{folder}/list.txt", "{config}"), ("{config}", "{folder}/list.txt")])
+@pytest.mark.parametrize("arguments", [("{folder}/.lists/list.txt", "{config}"), ("{config}", "{folder}/.lists/list.txt")])
 def test_the_former_name_takes_the_model_first_or_last(
     arguments: tuple[str, str], folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any, cast
 
 from vidfeat.errors import ConfigError, UsageError
 from vidfeat.mmaction.compile import compile_config
 from vidfeat.mmaction.config import apply_overrides
 from vidfeat.mmaction.evaluator import shortened
+from vidfeat.mmaction.zoo.listing import number, published
 from vidfeat.mmaction.zoo.recipes import Line, ModelRow
 from vidfeat.mmaction.zoo.rows import ROWS
 from vidfeat.recipe import Recipe
@@ -124,7 +123,7 @@ class ZooEntry:
 def released() -> tuple[ZooEntry, ...]:
     """All released models whose input is RGB video, sorted by line, family and name."""
     rows = {name: row for row in ROWS for name in row.names.split()}
-    return tuple(_entry(line, rows) for line in _published() if line["input"] == "rgb")
+    return tuple(_entry(line, rows) for line in published() if line["input"] == "rgb")
 
 
 def find_model(name: str) -> ZooEntry:
@@ -149,36 +148,26 @@ def find_model(name: str) -> ZooEntry:
 
 
 @cache
-def _published() -> tuple[dict[str, str], ...]:
-    text = resources.files("vidfeat.mmaction.zoo").joinpath("released.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(text.splitlines()))
-
-
-@cache
 def _entries_by_name() -> dict[str, ZooEntry]:
     with_hash = {f"{_plain(entry.name)}@{_hash(entry.checkpoint)}": entry for entry in released()}
     return {**with_hash, **{entry.name: entry for entry in released()}}
 
 
-def _entry(published: Mapping[str, str], rows: Mapping[str, ModelRow]) -> ZooEntry:
-    name = published["name"]
+def _entry(line: Mapping[str, str], rows: Mapping[str, ModelRow]) -> ZooEntry:
+    name = line["name"]
     return ZooEntry(
         name=name,
-        line=cast(Line, published["line"]),
-        family=published["family"],
-        dataset=published["dataset"],
-        resolution=published["resolution"] or None,
-        checkpoint=_HOST + published["weights"],
-        top1=_number(published["top1"]),
-        top5=_number(published["top5"]),
-        mean_ap=_number(published["mean_ap"]),
-        gflop=_number(published["gflop"]),
+        line=cast(Line, line["line"]),
+        family=line["family"],
+        dataset=line["dataset"],
+        resolution=line["resolution"] or None,
+        checkpoint=_HOST + line["weights"],
+        top1=number(line["top1"]),
+        top5=number(line["top5"]),
+        mean_ap=number(line["mean_ap"]),
+        gflop=number(line["gflop"]),
         row=rows[_plain(name)],
     )
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
 
 
 def _plain(name: str) -> str:

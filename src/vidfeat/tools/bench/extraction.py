@@ -81,8 +81,8 @@ def extract(
     if summary is None or summary.failed:
         raise VidfeatError(
             "the videos",
-            expected="videos that give features, as those of a benchmark all have to",
-            found="some that do not, named above",
+            expected="videos that all give features",
+            found="the failures above",
             hint="Leave them out.",
         )
     stored = vidfeat.load(out)

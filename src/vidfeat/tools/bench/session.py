@@ -20,8 +20,28 @@ if TYPE_CHECKING:
     from vidfeat.inference.backends import Backend
 
 RENDERED_CLIPS = 6
-DEFAULT_VIDEOS = 12
-"""Videos of the list where none are given: twice the rendered clips, so that starting up weighs less."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much is measured where nothing is said.
+
+    Attributes:
+        videos: of the list, where none are given.
+        rows, repeat, backend: as in `Request`.
+    """
+
+    videos: int
+    rows: tuple[str, ...]
+    repeat: int
+    backend: Backend | None
+
+
+QUICK = Scope(videos=4, rows=("shipped", "exact", "bf16"), repeat=1, backend="eager")
+"""An answer in three minutes on two cores."""
+
+THOROUGH = Scope(videos=12, rows=tuple(CONTENDERS), repeat=3, backend=None)
+"""Twice the rendered clips, so that starting up weighs less; compiled where that pays."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +69,8 @@ class Request:
     device: str = "auto"
     paths: Sequence[Path] = ()
     videos: int | None = None
-    rows: Sequence[str] = tuple(CONTENDERS)
-    repeat: int = 3
+    rows: Sequence[str] = THOROUGH.rows
+    repeat: int = THOROUGH.repeat
     backend: Backend | None = None
     scaling: bool = False
     scaling_model: str | None = None
@@ -99,8 +119,8 @@ def _workload(request: Request, scratch: Path) -> tuple[Workload, Facts]:
     if request.model is None:
         options = {**DEFAULT_CFG_OPTIONS, **options}
     facts, encoder = apart(functools.partial(examine, model, options, request.checkpoint, request.device, scratch))
-    paths = request.paths or apart(functools.partial(render_clips, scratch / "clips", RENDERED_CLIPS))
-    count = request.videos or (len(paths) if request.paths else DEFAULT_VIDEOS)
+    count = request.videos or len(request.paths) or THOROUGH.videos
+    paths = request.paths or apart(functools.partial(render_clips, scratch / "clips", min(count, RENDERED_CLIPS)))
     listed = tuple(paths[number % len(paths)] for number in range(count))
     return Workload(encoder, facts.device, listed, scratch), facts
 

@@ -1,4 +1,4 @@
-"""Videos that are there twice: one file under two names, or two files of the same content."""
+"""Duplicate videos: one file under two names, or two files of the same content."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import UsageError
+from vidfeat.lazy_import import install_command
 
 Method = Literal["pca", "umap"]
 
@@ -59,7 +60,7 @@ def _umap() -> type:
             "--map umap",
             expected="the package umap-learn",
             found=f"none that can be imported ({error})",
-            hint="Install it with: pip install 'vidfeat[umap]'. Or use --map pca.",
+            hint=f"Install it with: {install_command('umap')}. Or use --map pca.",
         ) from error
     return UMAP
 

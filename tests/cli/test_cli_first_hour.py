@@ -1,0 +1,105 @@
+"""Mistakes and habits of a first hour, as real processes: lists, links, outputs elsewhere, argument order, cores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from video.video_files import write_video
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "disk").mkdir()
+    for name in ("a", "b c"):
+        write_video(tmp_path / "disk" / f"{name}.mp4")
+    (tmp_path / "list.txt").write_text("a.mp4,walk\nb c.mp4\tride a bike\n")
+    return tmp_path
+
+
+@pytest.fixture
+def vidfeat(place: Path, repository: Path):  # type: ignore[no-untyped-def]
+    """Runs `vidfeat extract` with a model in between options, the videos last or first."""
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+
+    def run(*words: object, stdin: str = "") -> tuple[int, str, str]:
+        if words[0] == "extract":
+            model = repository / "examples" / "tiny_slowonly.py"
+            words = ("extract", model, "--checkpoint", checkpoint, *words[1:], "--device", "cpu")
+        command = [sys.executable, "-m", "vidfeat", *map(str, words)]
+        done = subprocess.run(command, input=stdin, cwd=place, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_a_forgotten_root_writes_nothing_and_the_corrected_command_computes(vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, errors = vidfeat("extract", "--video-list", "list.txt", "-o", "out.npz")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert "expected at least one file that exists; found none of 2; the first is 'a.mp4'" in errors
+    assert "as --video-root." in errors
+    assert sorted(os.listdir(place)) == ["disk", "list.txt"]  # noqa: PTH208
+
+    code, _, errors = vidfeat("extract", "--video-list", "list.txt", "-o", "out.npz", "--video-root", "disk")
+    assert code == 0, errors
+    assert vidfeat("verify", "out.npz")[:2] == (0, "out.npz: whole: 2 of 2 videos have features\n")
+
+
+def test_an_output_without_features_is_not_whole(vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]
+    (place / "empty.mp4").touch()
+    assert vidfeat("extract", "empty.mp4", "-o", "out.npz")[0] == 3
+    assert vidfeat("verify", "out.npz")[:2] == (1, "none of the 1 videos has features\n")
+
+
+def test_a_list_on_stdin_and_options_between_arguments(vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]
+    text = (place / "list.txt").read_text()
+    words = ("extract", "--cores", 1, "--video-root", "disk", "-", "-o", "out.npz", "--log-json", "log.jsonl", "-v")
+    code, _, errors = vidfeat(*words, stdin=text)
+    assert code == 0, errors
+    assert "b c.mp4: 32 numbers" in errors
+    start = json.loads((place / "log.jsonl").read_text().splitlines()[0])
+    assert (start["event"], start["videos"]) == ("start", 2)
+    assert start["cores"] == 1 or not hasattr(os, "sched_setaffinity")
+
+
+def test_links_to_other_disks_and_files_that_are_skipped(vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]
+    (place / "root").mkdir()
+    for name in ("a.mp4", "b c.mp4"):
+        (place / "root" / name).symlink_to(place / "disk" / name)
+    words = ("extract", "--video-list", "list.txt", "--video-root", "root", "-o", "out.npz")
+    code, _, errors = vidfeat(*words)
+    assert code == 2
+    assert "Give --follow-links" in errors
+    assert vidfeat(*words, "--follow-links")[0] == 0
+    (place / "root" / "notes.json").touch()
+    code, _, errors = vidfeat("extract", "root", "-o", "out.npz")
+    assert code == 0
+    assert "1 file skipped in root: 1 .json\n" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("extract", "disk", "-o", "s3://bucket/x.npz"),
+            "output: expected a path on this machine; found 's3://bucket/",
+        ),
+        (("verify", "s3://bucket/x.npz"), "output: expected a path on this machine"),
+        (
+            ("extract", "https://host/a.mp4", "-o", "x.npz"),
+            "expected a video on this machine; found 'https://host/a.mp",
+        ),
+        (("extract", "disk", "-o", "x.npz", "--precison", "fp32"), "Did you mean '--precision'? See `vidfeat extract"),
+        (("models", "--familly", "tsn"), "Did you mean '--family'? See `vidfeat models --help`."),
+    ],
+)
+def test_what_is_refused_is_named(words: tuple[str, ...], message: str, vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, errors = vidfeat(*words)
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert message in errors
+    assert sorted(os.listdir(place)) == ["disk", "list.txt"]  # noqa: PTH208

@@ -1,0 +1,81 @@
+"""What a repository of this kind has, and that its parts agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vidfeat.cli.main import COMMANDS, COMPLETION
+from vidfeat.mmaction import compile_file
+
+
+def test_the_workflow_tests_every_version_that_is_promised(repository: Path) -> None:
+    workflow = yaml.safe_load((repository / ".github" / "workflows" / "ci.yml").read_text())
+    promised = re.findall(r"Python :: (3\.\d+)", (repository / "pyproject.toml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == promised
+    assert {"lint", "test", "package", "images"} == set(workflow["jobs"])
+
+
+def test_hooks_run_the_tested_linter(repository: Path) -> None:
+    hooks = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())
+    assert f"ruff=={hooks['repos'][0]['rev'].removeprefix('v')}" in (repository / "constraints.txt").read_text().split()
+
+
+def test_the_site_has_every_page(repository: Path) -> None:
+    site = (repository / "mkdocs.yml").read_text()
+    named = set(re.findall(r": ([\w-]+\.md)", site))
+    assert named == {path.name for path in (repository / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_images_install_extras_that_exist(name: str, repository: Path) -> None:
+    extras = re.findall(r"'\.\[(.*)\]'", (repository / "docker" / f"{name}.Dockerfile").read_text())
+    project = (repository / "pyproject.toml").read_text()
+    assert extras
+    assert all(f"\n{extra} = [" in project for names in extras for extra in names.split(","))
+
+
+def complete(*words: str) -> list[str]:
+    """What bash is offered for the last word."""
+    asked = {"COMP_WORDS": " ".join(["vidfeat", *words]), "COMP_CWORD": str(len(words)), COMPLETION: "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-m", "vidfeat"], env={**os.environ, **asked}, capture_output=True, text=True, check=True
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_completion() -> None:
+    assert set(complete("")) == set(COMMANDS) - {"plan"}
+    assert complete("extract", "--prec") == ["--precision"]
+    assert complete("extract", "--precision", "b") == ["bf16"]
+
+
+def test_the_downstream_page_runs_on_any_features(repository: Path, tmp_path: Path) -> None:
+    """In the notebook the same lines run on the features of rendered clips, which are as good as the demo says."""
+    notebook = json.loads((repository / "examples" / "downstream.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    page = re.findall(r"^```python\n(.*?)^```", (repository / "docs" / "downstream.md").read_text(), re.M | re.S)
+    assert [cell.split() for cell in cells[1:]] == [
+        block.replace('"features.npz"', '"demo/features.pkl"').split() for block in page
+    ]
+    program = "\n".join([*cells, "assert accuracy > 0.6 and len(classes) > 5, (accuracy, classes)"])
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert " -> " in done.stdout
+
+
+def test_the_example_of_a_timm_backbone_compiles(repository: Path) -> None:
+    pytest.importorskip("timm", reason="timm is not installed", exc_type=ImportError)
+    folder = repository / "configs" / "recognition" / "tsn"
+    recipe = compile_file(folder / "tsn_timm_resnet18_clip_feature_extraction_1x1x3_rgb.py")
+    other = compile_file(folder / "tsn_r50_clip_feature_extraction_1x1x3_rgb.py")
+    assert (recipe.feature_size, recipe.sampling, recipe.transforms) == (512, other.sampling, other.transforms)
