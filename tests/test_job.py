@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from vidfeat import Encoder, Job, Pooling, UsageError, VideoRef, encoder
+from vidfeat.execution import identity_of
 from vidfeat.mmaction import compile_file
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.sampling import WindowSampling
+from vidfeat.store import WorkIdentity
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,7 @@ def test_a_job_is_equal_after_a_round_trip(tiny: Encoder, tmp_path: Path) -> Non
         grid=WindowSampling(8, 16),
         pooling=Pooling(views="per_clip"),
         precision="bf16",
+        dtype="float16",
         on_error="fail",
     )
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
@@ -53,6 +56,7 @@ def test_grid_and_pooling_of_a_job_are_the_encoders(tiny: Encoder) -> None:
         ("encoders", {"encoders": "tsn"}),
         ("videos", {"videos": 7}),
         ("precision", {"precision": "int8"}),
+        ("dtype", {"dtype": "float64"}),
         ("decoder", {"decoder": "opencv"}),
         ("on_error", {"on_error": "cry"}),
         ("on_corrupt", {"on_corrupt": "mend"}),
@@ -81,6 +85,13 @@ def test_a_grid_that_the_network_cannot_take(repository: Path, tmp_path: Path) -
     with pytest.raises(UsageError) as caught:
         Job(videos="a.mp4", encoders=fixed, grid=WindowSampling(16, 16))
     assert caught.value.where == "grid"
+
+
+def test_the_dtype_belongs_to_the_identity(tiny: Encoder) -> None:
+    plain, half = (Job(videos="x", encoders=tiny, dtype=dtype) for dtype in ("float32", "float16"))
+    identities = [identity_of(tiny, job) for job in (plain, half)]
+    assert [identity.to_json().get("dtype") for identity in identities] == [None, "float16"]
+    assert [WorkIdentity.from_json(identity.to_json()) for identity in identities] == identities
 
 
 def test_each_encoder_has_an_output_of_its_own(tiny: Encoder) -> None:

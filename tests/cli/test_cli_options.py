@@ -16,7 +16,9 @@ from vidfeat.mmaction import FeatureRequest, LongVideo
 from vidfeat.recipe import Pooling
 
 DIFFERENT = {("bench", "--json"), ("report", "-o"), ("demo", "-o"), ("demo", "--out"), ("bench", "--videos")}
-"""Options that mean something else to a command: a file in place of a switch, a page or a folder in place of OUT."""
+DIFFERENT |= {("convert", "--dtype")}
+"""Options that mean something else to a command: a file in place of a switch, a page or a folder in place of OUT; the
+dtype of another output where none is given."""
 
 DEFAULT = options.RequestFlags()
 
@@ -63,8 +65,8 @@ def test_every_command_can_show_tracebacks_and_says_what_its_options_do() -> Non
 def test_commands_that_take_their_time_say_what_ctrl_c_leaves() -> None:
     words = {name: command.interrupted for name, command in commands().items()}
     long = {name for name in words if words[name] != "interrupted"}
-    assert long == {"extract", "estimate", "plan", "report", "demo", "bench"}
-    assert {name for name in words if "is kept" in words[name]} == {"extract"}
+    assert long == {"extract", "convert", "estimate", "plan", "report", "demo", "bench"}
+    assert {name for name in words if "is kept" in words[name]} == {"extract", "convert"}
 
 
 def test_only_the_former_name_is_hidden() -> None:

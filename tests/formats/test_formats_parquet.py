@@ -129,6 +129,21 @@ def test_tables_of_other_programs(tmp_path: Path) -> None:
         sink.keys()
 
 
+def test_a_long_key_is_in_memory_once(tmp_path: Path) -> None:
+    count, size = 3000, 1 << 20
+    keys = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["x" * size])
+    values = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(count, np.float32)), 1)
+    seconds = pa.array([None] * count, pa.float64())
+    columns = {"key": keys, "row": list(range(count)), "start_seconds": seconds, "end_seconds": seconds}
+    options = {"compression": "none", "use_dictionary": ["key"]}
+    pq.write_table(pa.table({**columns, "values": values}), tmp_path / "a.parquet", **options)
+    assert (tmp_path / "a.parquet").stat().st_size < 10 * size
+    before = pa.default_memory_pool().max_memory()
+    (found,) = open_sink(tmp_path / "a.parquet").read(["x" * size])
+    assert found.shape == (count, 1)
+    assert pa.default_memory_pool().max_memory() < max(before, 100 * size)
+
+
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 def test_any_damage_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

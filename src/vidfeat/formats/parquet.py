@@ -23,6 +23,9 @@ _GROUP_BYTES = 4 << 20
 _MOST_ROWS = 1 << 16
 """Of a row group."""
 
+_NO_ROW = -1
+"""Stands for the null of a row that is a whole video."""
+
 
 @final
 class ParquetSink(Sink):
@@ -169,10 +172,10 @@ class _Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        # One thread: the row groups are small.
-        self._file = pq.ParquetFile(path, memory_map=True)
+        # A long key is there once, however many rows have it.
+        self._file = pq.ParquetFile(path, memory_map=True, read_dictionary=["key"])
         field = self._file.schema_arrow.field("values")
-        if not pa.types.is_string(self._file.schema_arrow.field("key").type):
+        if self._file.schema_arrow.field("key").type != pa.dictionary(pa.int32(), pa.string()):
             raise ValueError("keys that are no strings")
         rows = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
@@ -184,7 +187,7 @@ class _Table:
             bytes_per_row = math.prod(self.axes) * field.type.value_type.bit_width // 8
             _require_plain(self._file.metadata, bytes_per_row)
         self.places: dict[str, tuple[int, int]] = {}
-        self._group: tuple[int, Any] = (-1, None)
+        self._group: tuple[int, dict[str, npt.NDArray[Any]]] = (-1, {})
         for group, start in enumerate(self._starts[:-1].tolist()):
             self._index(self._file.read_row_group(group, ["key"])["key"].combine_chunks(), start)
 
@@ -197,40 +200,45 @@ class _Table:
 
     def values_of(self, key: str) -> npt.NDArray[Any]:
         """The values of a key that is there."""
-        parts = [
-            part["values"].combine_chunks().flatten().to_numpy(zero_copy_only=True) for part in self._parts_of(key)
-        ]
-        values = np.concatenate(parts).reshape(-1, *self.axes)
-        numbers = [number for part in self._parts_of(key) for number in part["row"].to_pylist()]
-        if numbers == [None]:
+        rows = self._rows_of(key)
+        values, numbers = rows["values"], rows["row"]
+        if numbers.tolist() == [_NO_ROW]:
             return values[0]
-        if numbers != list(range(len(values))):
-            raise ValueError(f"rows {numbers[:5]} in place of 0 to {len(values) - 1}")
+        if not np.array_equal(numbers, np.arange(len(values))):
+            raise ValueError(f"rows {numbers[:5].tolist()} in place of 0 to {len(values) - 1}")
         return values
 
     def times_of(self, key: str) -> Times | None:
         """The seconds of a key that is there."""
-        start, end = (
-            np.concatenate([part[name].to_numpy() for part in self._parts_of(key)]).astype(np.float64)
-            for name in ("start_seconds", "end_seconds")
-        )
+        rows = self._rows_of(key)
+        start, end = rows["start_seconds"], rows["end_seconds"]
         return None if np.isnan(start).any() or np.isnan(end).any() else (start, end)
 
-    def _parts_of(self, key: str) -> Iterator[Any]:
+    def _rows_of(self, key: str) -> dict[str, npt.NDArray[Any]]:
+        """The columns of the rows of a key, in memory of their own."""
         first, count = self.places[key]
+        parts = []
         while count:
             group = int(np.searchsorted(self._starts, first, side="right")) - 1
             if self._group[0] != group:
-                self._group = group, self._file.read_row_group(group, use_threads=False)
+                self._group = group, self._read_group(group)
             offset = first - int(self._starts[group])
-            part = self._group[1].slice(offset, count)
-            if part["values"].null_count:
-                raise ValueError("rows without values")
-            yield part
-            first, count = first + part.num_rows, count - part.num_rows
+            parts.append({name: column[offset : offset + count] for name, column in self._group[1].items()})
+            found = len(parts[-1]["row"])
+            first, count = first + found, count - found
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _read_group(self, group: int) -> dict[str, npt.NDArray[Any]]:
+        table = self._file.read_row_group(group, ["row", "start_seconds", "end_seconds", "values"], use_threads=False)
+        values = table["values"].combine_chunks()
+        if values.null_count:
+            raise ValueError("rows without values")
+        seconds = {name: table[name].to_numpy().astype(np.float64) for name in ("start_seconds", "end_seconds")}
+        numbers = table["row"].fill_null(_NO_ROW).to_numpy()
+        return {**seconds, "row": numbers, "values": values.flatten().to_numpy().reshape(-1, *self.axes)}
 
     def _index(self, keys: Any, start: int) -> None:
-        codes = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        codes = keys.indices.to_numpy(zero_copy_only=False)
         firsts = np.flatnonzero(np.diff(codes, prepend=-1))
         counts = np.diff(firsts, append=len(codes))
         names = keys.take(firsts).to_pylist()
@@ -251,8 +259,10 @@ def _axes_of(field: Any) -> tuple[int, ...]:
 
 def _require_plain(metadata: Any, bytes_per_row: int) -> None:
     """Refuse values that take more memory than they have bytes in the file."""
-    position = next(n for n in range(metadata.num_columns) if metadata.schema.column(n).path.startswith("values"))
+    paths = [metadata.schema.column(position).path.partition(".")[0] for position in range(metadata.num_columns)]
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        if group.column(position).total_compressed_size < group.num_rows * bytes_per_row:
+        if group.column(paths.index("values")).total_compressed_size < group.num_rows * bytes_per_row:
             raise ValueError(f"{group.num_rows} rows of {bytes_per_row} bytes, which are not there uncompressed")
+        if group.column(paths.index("key")).compression != "UNCOMPRESSED":
+            raise ValueError("keys that are compressed")

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.checkpoint import load_tensor
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.npy_array import read_entry, read_npy, write_entry, write_npy
 from vidfeat.formats.sink import Times, times_of
@@ -95,7 +94,13 @@ def _native(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.array(values, values.dtype.newbyteorder("="), order="C")
 
 
-PT = FileFormat(".pt", _write_pt, lambda path: (load_tensor(path).numpy(), None))
+def _read_pt(path: Path) -> tuple[npt.NDArray[Any], None]:
+    from vidfeat.checkpoint import load_tensor
+
+    return load_tensor(path).numpy(), None
+
+
+PT = FileFormat(".pt", _write_pt, _read_pt)
 
 
 # --- .csv: a header, then a line per row ------------------------------------------------------------------------------

@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from vidfeat.engine.progress import Progress
 from vidfeat.errors import OutputError, UsageError, VideoError
 from vidfeat.features import Dtype, Values, VideoFailure
 from vidfeat.formats import Sink, Unreadable, open_sink
@@ -21,6 +20,9 @@ from vidfeat.store.rows import Row, to_kept
 from vidfeat.store.run import RunStore
 from vidfeat.store.stored import StoredFeatures, load
 from vidfeat.videos import VideoRef
+
+if TYPE_CHECKING:
+    from vidfeat.engine.progress import Progress
 
 _NOWHERE = ""
 """Where the videos are: converting does not need them, and their rows keep the stamps that they have."""
@@ -89,6 +91,8 @@ def convert(
         OutputError: `source` cannot be read, or none of its features can; `out` is there already.
         WriteError: the system refused.
     """
+    from vidfeat.engine.progress import Progress  # with tqdm, which `load` does not need
+
     if dtype not in (None, *get_args(Dtype)):
         raise UsageError("dtype", expected=" or ".join(get_args(Dtype)), found=repr(dtype))
     with load(source) as stored:
