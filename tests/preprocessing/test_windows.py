@@ -213,6 +213,12 @@ def test_times_that_a_broken_file_makes_up_do_not_fill_the_memory() -> None:
         Windows(stride="1s").plan(Timeline(np.array([0.0, 1e12]), 25.0))
 
 
+def test_a_plan_has_a_frame_of_the_video() -> None:
+    """Of a video of one frame of unknown duration a window around its middle has none but black ones."""
+    grid = Windows(stride="1s", window="2s", clip_len=4, placement="centre", tail="pad")
+    assert grid.plan(Timeline(np.array([5.0]))).frame_index.tolist() == [[0, 0, 0, 0]]
+
+
 def test_one_form_and_json() -> None:
     grid = Windows(stride="2.0 s", window="16", fps=25)
     assert (grid.stride, grid.window, grid.fps) == ("2s", 16, 25.0)

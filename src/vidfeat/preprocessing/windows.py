@@ -145,8 +145,9 @@ class Windows(Grid):
         index = self._frames_in(axis, first, stop)
         inside = (index >= 0) & (index < axis.frames)
         source = axis.source(np.clip(index, 0, axis.frames - 1)) + frames.start
+        pad = self.tail == "pad" and inside.any()  # of nothing but black frames nobody knows the size
         return ClipPlan(
-            np.where(inside, source, PADDING) if self.tail == "pad" else source,
+            np.where(inside, source, PADDING) if pad else source,
             axis.seconds(np.clip(first, 0, axis.frames - 1)),
             axis.seconds(np.clip(stop, 1, axis.frames)),
         )
