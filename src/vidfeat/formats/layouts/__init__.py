@@ -24,7 +24,6 @@ from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.formats.layouts.rtfm import RTFM
 from vidfeat.formats.layouts.tridet import TRIDET
 from vidfeat.formats.layouts.videomae_tad import VIDEOMAE_TAD
-from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.preprocessing.segments import Segments
 from vidfeat.recipe import Recipe, TimeGrid, part_to_json
 
@@ -82,6 +81,8 @@ class Rows:
         Raises:
             UsageError: it does not say where they lie, or they are those of a layout that changes rows.
         """
+        from vidfeat.preprocessing.clips import PreprocessSpec  # imports OpenCV
+
         written = LAYOUTS.get(header.get("layout", ""))
         if written is not None and written.convert is not None:
             raise UsageError("layout", expected="rows as they were computed", found=f"those of {written.name}")
