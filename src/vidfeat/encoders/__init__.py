@@ -3,13 +3,15 @@
     encoder("tsn_r50_320p_1x1x3_100e_kinetics400_rgb")      # a released model
     encoder("config.py", checkpoint="weights.pth")          # a config of MMAction2
     encoder(recipe, checkpoint="weights.pth")               # a vidfeat.Recipe
+    encoder("hf:openai/clip-vit-base-patch32")              # a repository of transformers, or a folder like one
 
-An origin is a module with `compile_encoder` and `from_json`, and a line in `ORIGINS`.
+An origin is a module with `compile_encoder`, `from_json` and `load_model`, and a line in `ORIGINS`.
 """
 
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.encoders.protocol import ClipSpec, Encoder, LoadedEncoder
@@ -23,7 +25,7 @@ __all__ = ["ClipSpec", "Encoder", "FeatureRequest", "LoadedEncoder", "LongVideo"
 
 __getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
 
-ORIGINS = {"mmaction": "vidfeat.encoders.mmaction"}
+ORIGINS = {"mmaction": "vidfeat.encoders.mmaction", "hf": "vidfeat.encoders.transformers"}
 """The module of each origin, imported when it is used. `origin:` before a model's name selects it; the first one is the
 default."""
 
@@ -32,7 +34,7 @@ def encoder(model: Any, **options: Any) -> Encoder:
     """Compile a model into an encoder. Its checkpoint is found, or downloaded, and hashed, but not read.
 
     Args:
-        model: a name, a path or a `Recipe`; see `vidfeat.encoders.mmaction.compile_encoder`.
+        model: a name, a path or a `Recipe`; with a prefix of `ORIGINS`, what that origin's `compile_encoder` takes.
         options: as that origin's `compile_encoder` takes them: `checkpoint`, `cfg_options`, `request`, `progress`.
 
     Raises:
@@ -41,8 +43,13 @@ def encoder(model: Any, **options: Any) -> Encoder:
     origin = next(iter(ORIGINS))
     if isinstance(model, str) and model.partition(":")[0] in ORIGINS:
         origin, _, model = model.partition(":")
-    compiled: Encoder = importlib.import_module(ORIGINS[origin]).compile_encoder(model, **options)
+    compiled: Encoder = origin_module(origin).compile_encoder(model, **options)
     return compiled
+
+
+def origin_module(name: str) -> ModuleType:
+    """The module of an origin."""
+    return importlib.import_module(ORIGINS[name])
 
 
 def encoder_from_json(data: dict[str, Any]) -> Encoder:
@@ -54,5 +61,5 @@ def encoder_from_json(data: dict[str, Any]) -> Encoder:
     """
     if data.get("origin") not in ORIGINS:
         raise ConfigError("encoder.origin", expected=" or ".join(ORIGINS), found=repr(data.get("origin")))
-    read: Encoder = importlib.import_module(ORIGINS[data["origin"]]).from_json(data)
+    read: Encoder = origin_module(data["origin"]).from_json(data)
     return read

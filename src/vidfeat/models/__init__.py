@@ -33,6 +33,7 @@ from vidfeat.models.timesformer import TimeSformer, TimeSformerConfig
 from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import ResNetTIN, TINConfig
 from vidfeat.models.tpn import TPN, FusionConfig, TPNConfig
+from vidfeat.models.transformers import TransformersConfig, TransformersNetwork
 from vidfeat.models.tsm import ResNetTSM, TSMConfig
 from vidfeat.models.uniformer import UniFormer, UniFormerConfig
 from vidfeat.models.uniformerv2 import UniFormerV2, UniFormerV2Config
@@ -67,6 +68,7 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     SwinConfig: Swin3d,
     UniFormerConfig: UniFormer,
     UniFormerV2Config: UniFormerV2,
+    TransformersConfig: TransformersNetwork,
 }
 """Config class to module class, for every family."""
 

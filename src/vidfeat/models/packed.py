@@ -33,6 +33,11 @@ class PackedLinear(nn.Module):
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self._bias = None if bias is None else bias.detach()
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The packed weights: networks of other libraries ask for their dtype."""
+        return self._packed
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[..., in]` to `[..., out]`; `ValueError`, clearer than oneDNN's error, for rows of another length."""
         if x.shape[-1] != self._in_features:
@@ -65,6 +70,11 @@ class PackedConv(nn.Module):
         self._then = "relu" if relu else "none"
         self._shape: torch.Size | None = None
         self._packing = threading.Lock()
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """As in `PackedLinear`."""
+        return self._weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, in, ...]` to `[N, out, ...]`."""
@@ -103,6 +113,8 @@ def pack(model: nn.Module, dtype: torch.dtype, *, one_shape: bool) -> None:
     convolutions = one_shape and _convolutions_pay(dtype)
     linears = _linears_pay(dtype)
     for module in list(model.modules()):
+        if isinstance(module, nn.MultiheadAttention):  # reads the weights of its linear layer itself
+            continue
         if linears and isinstance(module, Packable):
             module.pack()
         if convolutions and isinstance(module, ConvNorm) and type(module.bn) is nn.Identity and _can_pack(module.conv):
