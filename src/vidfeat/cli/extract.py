@@ -58,11 +58,13 @@ on."""
 @options.videos
 @options.out("Output file or folder.", required=True)
 @options.checkpoint("Weights of the model; a released model has its own.")
+@options.trust_remote_code
 @run_options
 def extract(model: str, **given: Any) -> int:
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them, or
+    MODEL is the name of a released model, the path of an MMAction2 config, or hf:ORG/NAME (a folder, too), timm:NAME or
+    torchvision:NAME. The videos are files, folders of them, or
     --video-list.
     """
     options.require_model_first(model)
@@ -83,6 +85,7 @@ def extract_to(
     restart: bool,
     retry_failed: bool,
     quiet: bool,
+    trust_remote_code: bool = False,
     **job_options: Any,
 ) -> int:
     """The command `extract`, also under its MMAction2 name.
@@ -92,6 +95,7 @@ def extract_to(
         out: the output, as typed; a trailing slash makes it a folder.
         videos, video_list, video_root: as for `options.find_videos`.
         launcher, restart, retry_failed, quiet: as for `vidfeat.run`.
+        trust_remote_code: as for `vidfeat.encoder`.
         job_options: further arguments of `vidfeat.Job`.
 
     Returns:
@@ -118,6 +122,7 @@ def extract_to(
         cfg_options=options.overrides(cfg_options),
         request=request.request(),
         progress=not quiet,
+        **options.trusted(trust_remote_code),
     )
     job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
     summary = vidfeat.run(

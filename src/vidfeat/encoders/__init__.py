@@ -5,12 +5,14 @@
     encoder(recipe, checkpoint="weights.pth")               # a vidfeat.Recipe
     encoder("hf:openai/clip-vit-base-patch32")              # a repository of transformers, or a folder like one
 
-An origin is a module with `compile_encoder`, `from_json` and `load_model`, and a line in `ORIGINS`.
+An origin is a module with `compile_encoder`, `compile_recipe`, `from_json` and `load_model`, and a line in `ORIGINS`.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,18 @@ from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from vidfeat.mmaction import FeatureRequest, LongVideo
+    from vidfeat.recipe import Recipe
 
-__all__ = ["ClipSpec", "Encoder", "FeatureRequest", "LoadedEncoder", "LongVideo", "encoder", "encoder_from_json"]
+__all__ = [
+    "ClipSpec",
+    "Encoder",
+    "FeatureRequest",
+    "LoadedEncoder",
+    "LongVideo",
+    "compile_recipe",
+    "encoder",
+    "encoder_from_json",
+]
 
 __getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
 
@@ -40,11 +52,33 @@ def encoder(model: Any, **options: Any) -> Encoder:
     Raises:
         UsageError, ConfigError, CheckpointError: see `vidfeat.errors`.
     """
-    origin = next(iter(ORIGINS))
-    if isinstance(model, str) and model.partition(":")[0] in ORIGINS:
-        origin, _, model = model.partition(":")
-    compiled: Encoder = origin_module(origin).compile_encoder(model, **options)
+    origin, rest = _split(model)
+    compiled: Encoder = origin_module(origin).compile_encoder(rest, **options)
     return compiled
+
+
+def compile_recipe(model: Any, **options: Any) -> tuple[Recipe, str | None]:
+    """The recipe of a model, and the source of its weights, where it has some; they are neither found nor read.
+
+    Args:
+        model, options: as for `encoder`: `cfg_options`, `request`.
+
+    Raises:
+        UsageError, ConfigError, CheckpointError: as `encoder` does.
+    """
+    origin, rest = _split(model)
+    compiled: tuple[Recipe, str | None] = origin_module(origin).compile_recipe(rest, **options)
+    return compiled
+
+
+def _split(model: Any) -> tuple[str, Any]:
+    """The origin of a model, and what that origin takes."""
+    if isinstance(model, str) and model.partition(":")[0] in ORIGINS:
+        origin, _, rest = model.partition(":")
+        return origin, rest
+    if isinstance(model, str | os.PathLike) and Path(model, "config.json").is_file():
+        return "hf", os.fspath(model)
+    return next(iter(ORIGINS)), model
 
 
 def origin_module(name: str) -> ModuleType:

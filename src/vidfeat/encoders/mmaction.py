@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint import CheckpointFile, find, load_into, load_state
-from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of
+from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of, refuse_options
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.mmaction.feature_script import apply_request
 from vidfeat.preprocessing.clips import PreprocessSpec, samples_per_video
-from vidfeat.recipe import ModelSpec, Pooling, Recipe, TimeGrid
+from vidfeat.recipe import Pooling, Recipe, TimeGrid
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ def compile_encoder(
     cfg_options: Mapping[str, Any] | None = None,
     request: FeatureRequest | None = None,
     progress: bool = False,
+    trust_remote_code: bool = False,
 ) -> MMActionEncoder:
     """Compile a released model, a config or a recipe, and find its checkpoint.
 
@@ -42,6 +43,7 @@ def compile_encoder(
         cfg_options: overrides of the config, dotted key to value, such as `{"model.backbone.depth": 50}`.
         request: other poolings, views or windows than the default, the mean over all views.
         progress: whether a download shows a progress bar on stderr.
+        trust_remote_code: refused; for other origins.
 
     Raises:
         UsageError: an argument is missing, or of another type.
@@ -52,6 +54,7 @@ def compile_encoder(
     _require("checkpoint", checkpoint, (str, os.PathLike, type(None)), "a path or a URL")
     _require("cfg_options", cfg_options, (Mapping, type(None)), 'a dict, such as {"model.backbone.depth": 50}')
     _require("request", request, (FeatureRequest, type(None)), "a vidfeat.FeatureRequest")
+    refuse_options(ORIGIN, {"trust_remote_code": trust_remote_code})
     if isinstance(model, Recipe):
         if cfg_options:
             raise UsageError("cfg_options", expected="none with a Recipe, which is no config", found=repr(cfg_options))
@@ -69,6 +72,10 @@ def compile_encoder(
             hint="Give the path or URL of a checkpoint; only released models have their own.",
         )
     return MMActionEncoder(recipe, find(os.fspath(source), progress=progress), name)
+
+
+compile_recipe = compile_model
+"""The recipe of a released model or a config, and the URL of its checkpoint, or None. See `vidfeat.encoders`."""
 
 
 def _require(argument: str, value: object, types: tuple[type, ...], expected: str) -> None:
@@ -160,7 +167,7 @@ class MMActionEncoder:
         from vidfeat.inference.network import FeatureNetwork
         from vidfeat.models import channels_last, fold_norms
 
-        model, match = origin_module(self.origin).load_model(self.recipe.model, self.weights)
+        model, match = origin_module(self.origin).load_model(self)
         fold_norms(model)
         channels_last(model)
         return LoadedEncoder(FeatureNetwork(model, self.recipe).to(device), match)
@@ -174,7 +181,7 @@ if TYPE_CHECKING:
     _is_an_encoder: type[Encoder] = MMActionEncoder
 
 
-def load_model(spec: ModelSpec, weights: CheckpointFile) -> tuple[Recognizer, MatchReport]:
+def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
     """The network with its weights, which match it by name and shape.
 
     Raises:
@@ -182,8 +189,9 @@ def load_model(spec: ModelSpec, weights: CheckpointFile) -> tuple[Recognizer, Ma
     """
     from vidfeat.models import build
 
-    model = build(spec)
-    return model, load_into(model, load_state(weights), source=weights.source, computed=model.computed)
+    model = build(encoder.recipe.model)
+    state = load_state(encoder.weights)
+    return model, load_into(model, state, source=encoder.weights.source, computed=model.computed)
 
 
 def from_json(data: dict[str, Any], find: Callable[[str], CheckpointFile] = find) -> MMActionEncoder:

@@ -22,7 +22,6 @@ from vidfeat.preprocessing.sampling import SegmentSampling, UniformSampling
 from vidfeat.recipe import ModelSpec, Recipe, TimeGrid
 
 if TYPE_CHECKING:
-    from vidfeat.checkpoint import CheckpointFile
     from vidfeat.models import Recognizer
     from vidfeat.models.transformers import TransformersConfig
 
@@ -101,22 +100,29 @@ def compile_encoder(
         CheckpointError: the repository cannot be had, or has no weights as safetensors.
     """
     refuse_options(ORIGIN, options)
-    _require_library()
     with downloads(progress=progress):
-        repository = Repository.open(model)
-        recipe = compile_recipe(repository, trust_remote_code=trust_remote_code)
-        recipe = recipe if request is None else apply_request(recipe, request)
+        recipe, source = compile_recipe(model, request=request, trust_remote_code=trust_remote_code)
+        repository = Repository.open(source.removeprefix("hf:"))
         return MMActionEncoder(recipe, repository.weights(), repository.short_name, ORIGIN)
 
 
-def compile_recipe(repository: Repository, *, trust_remote_code: bool = False) -> Recipe:
-    """The recipe of a repository; weights are not looked at.
+def compile_recipe(
+    model: str,
+    cfg_options: Mapping[str, Any] | None = None,
+    request: FeatureRequest | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> tuple[Recipe, str]:
+    """The recipe of a repository and the repository at its revision; weights are not looked at.
 
     Raises:
-        ConfigError, CheckpointError: as `compile_encoder` does.
+        UsageError, ConfigError, CheckpointError: as `compile_encoder` does.
     """
+    refuse_options(ORIGIN, {"cfg_options": cfg_options})
+    _require_library()
     from vidfeat.models.transformers import TransformersConfig, network_of
 
+    repository = Repository.open(model)
     values = repository.read_json("config.json") or {}
     architecture = _architecture(values, repository, trust_remote_code)
     kept = {name: value for name, value in values.items() if name not in _DECIDES_NOTHING}
@@ -127,7 +133,8 @@ def compile_recipe(repository: Repository, *, trust_remote_code: bool = False) -
     grid = _grid(architecture, values, dims)
     recipe = Recipe(grid, processing.transforms, processing.normalize, ModelSpec(config, dims))
     sized = replace(config, feature_size=_feature_size(config, recipe, repository))
-    return replace(recipe, model=replace(recipe.model, backbone=sized))
+    recipe = replace(recipe, model=replace(recipe.model, backbone=sized))
+    return recipe if request is None else apply_request(recipe, request), f"hf:{repository.reference}"
 
 
 def from_json(data: dict[str, Any]) -> MMActionEncoder:
@@ -140,7 +147,7 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
     return read_encoder(data, find=lambda source: Repository.open(source.removeprefix("hf:")).weights())
 
 
-def load_model(spec: ModelSpec, weights: CheckpointFile) -> tuple[Recognizer, MatchReport]:
+def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
     """The network with its weights, loaded by the library, whose report on them is strict here.
 
     Raises:
@@ -151,11 +158,12 @@ def load_model(spec: ModelSpec, weights: CheckpointFile) -> tuple[Recognizer, Ma
     from vidfeat.models import build
     from vidfeat.models.transformers import TransformersNetwork, library_class_and_config, network_of, quiet_library
 
-    config: Any = spec.backbone
+    weights = encoder.weights
+    config: Any = encoder.recipe.model.backbone
     unused = network_of(config).unused
     stored = load_shards(weights)
     state = {name: tensor for name, tensor in stored.items() if not _part_of(name, unused)}
-    model = build(spec)
+    model = build(encoder.recipe.model)
     backbone = model.backbone
     assert isinstance(backbone, TransformersNetwork)
     library_class: Any = type(backbone.network)
