@@ -4,6 +4,7 @@
     encoder("config.py", checkpoint="weights.pth")          # a config of MMAction2
     encoder(recipe, checkpoint="weights.pth")               # a vidfeat.Recipe
     encoder("hf:openai/clip-vit-base-patch32")              # a repository of transformers, or a folder like one
+    encoder("timm:resnet50.a1_in1k")                        # a pretrained network of timm, or torchvision:NAME
 
 An origin is a module with `compile_encoder`, `compile_recipe`, `from_json` and `load_model`, and a line in `ORIGINS`.
 """
@@ -37,7 +38,12 @@ __all__ = [
 
 __getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
 
-ORIGINS = {"mmaction": "vidfeat.encoders.mmaction", "hf": "vidfeat.encoders.transformers"}
+ORIGINS = {
+    "mmaction": "vidfeat.encoders.mmaction",
+    "hf": "vidfeat.encoders.transformers",
+    "timm": "vidfeat.encoders.timm",
+    "torchvision": "vidfeat.encoders.torchvision",
+}
 """The module of each origin, imported when it is used. `origin:` before a model's name selects it; the first one is the
 default."""
 

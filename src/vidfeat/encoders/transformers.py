@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint.hub import Repository, downloads, load_shards
 from vidfeat.checkpoint.match import MatchReport, Mismatch, check_finite, refuse_mismatch
+from vidfeat.encoders.libraries import frames_of_a_video, require_library
 from vidfeat.encoders.mmaction import MMActionEncoder
 from vidfeat.encoders.mmaction import from_json as read_encoder
 from vidfeat.encoders.processors import Processing, compile_processor
 from vidfeat.encoders.protocol import refuse_options
-from vidfeat.errors import ConfigError, UsageError
+from vidfeat.errors import ConfigError
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.preprocessing.sampling import SegmentSampling, UniformSampling
 from vidfeat.recipe import ModelSpec, Recipe, TimeGrid
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from vidfeat.models.transformers import TransformersConfig
 
 ORIGIN = "hf"
-
-FRAMES_OF_A_VIDEO = 16
-"""That an image network sees of a video, each in the middle of an equal part."""
 
 CLIP_GRIDS: dict[str, tuple[str, int, int]] = {
     "videomae": ("num_frames", 16, 4),
@@ -119,7 +117,7 @@ def compile_recipe(
         UsageError, ConfigError, CheckpointError: as `compile_encoder` does.
     """
     refuse_options(ORIGIN, {"cfg_options": cfg_options})
-    _require_library()
+    require_library(ORIGIN, "transformers")
     from vidfeat.models.transformers import TransformersConfig, network_of
 
     repository = Repository.open(model)
@@ -200,15 +198,6 @@ def _part_of(name: str, parts: Iterable[str]) -> str:
     return found.rpartition(".")[2]
 
 
-def _require_library() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("transformers") is None:
-        raise UsageError(
-            "model", expected="the package transformers, for hf:", found="none", hint="Type: pip install 'vidfeat[hf]'"
-        )
-
-
 def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bool) -> str:
     """The `model_type`, which the library has, or the repository's own code."""
     from transformers import CONFIG_MAPPING
@@ -262,7 +251,7 @@ def _processing(repository: Repository, dims: int) -> Processing:
 
 def _grid(architecture: str, values: Mapping[str, Any], dims: int) -> TimeGrid:
     if dims == 2:
-        return SegmentSampling(1, num_clips=FRAMES_OF_A_VIDEO)
+        return frames_of_a_video()
     if architecture == "xclip":
         vision = values.get("vision_config") or {}
         return UniformSampling(int(vision.get("num_frames", 8)))

@@ -116,7 +116,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def _backbone_in_words(config: Any) -> str:
     """The family, and every option that differs from its default; or the config's own words."""
-    if type(config).__str__ is not object.__str__:
+    if "__str__" in vars(type(config)):
         return str(config)
     return " ".join([type(config).__name__.removesuffix("Config"), ", ".join(_changed(config))])
 
