@@ -43,6 +43,7 @@ ORIGINS = {
     "hf": "vidfeat.encoders.transformers",
     "timm": "vidfeat.encoders.timm",
     "torchvision": "vidfeat.encoders.torchvision",
+    "module": "vidfeat.encoders.module",
 }
 """The module of each origin, imported when it is used. `origin:` before a model's name selects it; the first one is the
 default."""
@@ -84,6 +85,8 @@ def _split(model: Any) -> tuple[str, Any]:
         return origin, rest
     if isinstance(model, str | os.PathLike) and Path(model, "config.json").is_file():
         return "hf", os.fspath(model)
+    if hasattr(model, "state_dict"):  # a torch.nn.Module; torch need not be imported
+        return "module", model
     return next(iter(ORIGINS)), model
 
 

@@ -51,6 +51,15 @@ class Encoder(Protocol):
     Weights are read by `load` alone.
     """
 
+    if not TYPE_CHECKING:  # no member that an implementation needs
+
+        @staticmethod
+        def from_module(module: Any, **options: Any) -> Encoder:
+            """The same as `vidfeat.encoder(module, ...)`; see `vidfeat.encoders.module.compile_encoder`."""
+            from vidfeat.encoders.module import compile_encoder
+
+            return compile_encoder(module, **options)
+
     @property
     def name(self) -> str:
         """Its name in outputs."""

@@ -18,6 +18,7 @@ from vidfeat.models.csn import CSN, CSNConfig
 from vidfeat.models.layers import channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
+from vidfeat.models.module import ModuleConfig, OwnModule
 from vidfeat.models.mvit import MViT, MViTConfig
 from vidfeat.models.nonlocal3d import NonLocalConfig
 from vidfeat.models.omni_resnet import OmniResNet, OmniResNetConfig
@@ -69,6 +70,7 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     UniFormerConfig: UniFormer,
     UniFormerV2Config: UniFormerV2,
     TransformersConfig: TransformersNetwork,
+    ModuleConfig: OwnModule,
 }
 """Config class to module class, for every family."""
 

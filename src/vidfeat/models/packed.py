@@ -35,8 +35,8 @@ class PackedLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The packed weights: networks of other libraries ask for their dtype."""
-        return self._packed
+        """A plain copy of the weights, `[out, in]`: networks of other libraries use them beside `forward`."""
+        return self._packed.to_dense()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[..., in]` to `[..., out]`; `ValueError`, clearer than oneDNN's error, for rows of another length."""
@@ -73,7 +73,7 @@ class PackedConv(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """As in `PackedLinear`."""
+        """The packed weights: networks of other libraries ask for their dtype."""
         return self._weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -91,6 +91,10 @@ class PackedConv(nn.Module):
                 plain = self._weight.to_dense() if self._weight.is_mkldnn else self._weight
                 self._weight = torch.ops.mkldnn._reorder_convolution_weight(plain, *self._how, list(shape))
                 self._shape = shape
+
+
+class Unpacked(nn.Module):
+    """A module whose layers are not replaced: its code, which is a user's, may do anything with them."""
 
 
 @runtime_checkable
@@ -112,9 +116,9 @@ def pack(model: nn.Module, dtype: torch.dtype, *, one_shape: bool) -> None:
     """
     convolutions = one_shape and _convolutions_pay(dtype)
     linears = _linears_pay(dtype)
-    for module in list(model.modules()):
-        if isinstance(module, nn.MultiheadAttention):  # reads the weights of its linear layer itself
-            continue
+    others = [module for module in model.modules() if isinstance(module, nn.MultiheadAttention | Unpacked)]
+    excluded = {part for module in others for part in module.modules()}
+    for module in [module for module in model.modules() if module not in excluded]:
         if linears and isinstance(module, Packable):
             module.pack()
         if convolutions and isinstance(module, ConvNorm) and type(module.bn) is nn.Identity and _can_pack(module.conv):
