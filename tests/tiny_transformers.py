@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 VIT = {
@@ -164,6 +165,23 @@ TINY["vjepa2-classifier"] = Tiny(
     TINY["vjepa2"].processor,
     TINY["vjepa2"].file,
 )
+
+
+TINY["convnext"] = Tiny(
+    "ConvNextConfig",
+    {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+    "ConvNextModel",
+    {**IMAGENET, "feature_extractor_type": "ConvNextFeatureExtractor", "do_resize": True, "do_normalize": True,
+     "resample": 3, "size": 64, "crop_pct": 0.875},
+)  # fmt: skip
+
+
+def frame(height: int, width: int) -> np.ndarray:
+    """A picture with waves and noise, uint8 `[height, width, 3]`."""
+    rows, columns, channels = np.ogrid[:height, :width, :3]
+    waves = 128 + 90 * np.sin(rows / 5 + channels) * np.cos(columns / 7 - channels)
+    noise = np.random.default_rng(height).integers(-30, 31, waves.shape)
+    return np.clip(waves + noise, 0, 255).astype(np.uint8)
 
 
 def make(name: str, seed: int = 0) -> Any:

@@ -25,6 +25,7 @@ from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from vidfeat.encoders import Encoder, encoder
+    from vidfeat.encoders.texts import embed_text
     from vidfeat.engine.worker_handle import prewarm
     from vidfeat.execution import Extractor, Probed, probe_all, run, stream
     from vidfeat.features import VideoFailure, VideoFeatures
@@ -62,6 +63,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "compile_file",
+    "embed_text",
     "encoder",
     "load",
     "prewarm",
@@ -89,6 +91,7 @@ __getattr__ = lazy_names(
         "VideoInfo": "vidfeat.video",
         "VideoRef": "vidfeat.videos",
         "compile_file": "vidfeat.mmaction",
+        "embed_text": "vidfeat.encoders.texts",
         "encoder": "vidfeat.encoders",
         "load": "vidfeat.store",
         "prewarm": "vidfeat.engine.worker_handle",

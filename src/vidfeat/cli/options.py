@@ -60,6 +60,7 @@ FLAGS = {
     "labels": "--labels",
     "page": "--page",
     "method": "--map",
+    "texts": "TEXT",
 }
 """What the library's arguments are called on the command line; after a slash, the flag of the value False."""
 

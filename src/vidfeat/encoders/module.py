@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Union, get_args
 
 from vidfeat.checkpoint import CheckpointFile, MatchReport
 from vidfeat.encoders.libraries import frames_of_a_video
@@ -84,7 +84,11 @@ def _recipe(clip: Any, preprocess: Any, grid: TimeGrid | None, config: Any) -> R
     if not isinstance(clip, ClipSpec) or clip.length < 1:
         raise UsageError("clip", expected="the frames that the module sees, such as ClipSpec(16, 4)", found=repr(clip))
     steps = tuple(preprocess) if isinstance(preprocess, list | tuple) else ()
-    if not steps or not isinstance(steps[-1], Normalize) or not all(isinstance(s, FrameTransform) for s in steps[:-1]):
+    if (
+        not steps
+        or not isinstance(steps[-1], Normalize)
+        or not all(type(s) in get_args(FrameTransform) for s in steps[:-1])
+    ):
         raise UsageError(
             "preprocess", expected="transforms of frames and, at the end, a Normalize", found=repr(preprocess)
         )

@@ -151,8 +151,6 @@ def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
     Raises:
         CheckpointError: weights cannot be read, are missing or unexpected, or are no finite numbers.
     """
-    import torch
-
     from vidfeat.models import build
     from vidfeat.models.transformers import TransformersNetwork, library_class_and_config, network_of, quiet_library
 
@@ -164,15 +162,37 @@ def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
     model = build(encoder.recipe.model)
     backbone = model.backbone
     assert isinstance(backbone, TransformersNetwork)
-    library_class: Any = type(backbone.network)
     with quiet_library():
-        network, report = library_class.from_pretrained(
-            None,
-            config=library_class_and_config(config)[1],
-            state_dict=dict(state),
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        library_config = library_class_and_config(config)[1]
+        network = checked_network(type(backbone.network), library_config, state, weights.source, unused)
+    backbone.adopt(network)
+    others = [_part_of(name, unused) for name in stored if name not in state]
+    others += [_part_of(name, _HEADS) for name in network.unexpected_heads]
+    return model, MatchReport(len(stored) - len(others), len(others), tuple(sorted(set(others))))
+
+
+def checked_network(
+    library_class: Any, config: Any, state: Mapping[str, Any], source: str, unused: Iterable[str] = ()
+) -> Any:
+    """A network of the library with weights, in fp32 and in eval mode.
+
+    Args:
+        library_class, config: what to build.
+        state: the weights, by the names of their files; the library knows its former names.
+        source: where they are from, for errors.
+        unused: parts whose weights may be missing.
+
+    Returns:
+        The network. Its `unexpected_heads` are names of weights that belong to heads it does not have.
+
+    Raises:
+        CheckpointError: weights are missing, unexpected, of another shape, or no finite numbers.
+    """
+    import torch
+
+    network, report = library_class.from_pretrained(
+        None, config=config, state_dict=dict(state), dtype=torch.float32, output_loading_info=True
+    )
     unexpected = sorted(report["unexpected_keys"])
     heads = [name for name in unexpected if _part_of(name, _HEADS)]
     refuse_mismatch(
@@ -181,15 +201,13 @@ def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
             unexpected=[name for name in unexpected if name not in heads],
             misfits=[str(name) for name in (*report["mismatched_keys"], *report["error_msgs"])],
         ),
-        weights.source,
+        source,
         f"the weights of {library_class.__name__}, as its config describes it",
         "Give a repository whose weights belong to its config.json.",
     )
-    check_finite(network.state_dict(), network.state_dict(), weights.source)
-    backbone.adopt(network.requires_grad_(False))
-    others = [_part_of(name, unused) for name in stored if name not in state]
-    others += [_part_of(name, _HEADS) for name in heads]
-    return model, MatchReport(len(stored) - len(others), len(others), tuple(sorted(set(others))))
+    check_finite(network.state_dict(), network.state_dict(), source)
+    network.unexpected_heads = heads
+    return network.requires_grad_(False)
 
 
 def _part_of(name: str, parts: Iterable[str]) -> str:
