@@ -84,11 +84,8 @@ def _recipe(clip: Any, preprocess: Any, grid: TimeGrid | None, config: Any) -> R
     if not isinstance(clip, ClipSpec) or clip.length < 1:
         raise UsageError("clip", expected="the frames that the module sees, such as ClipSpec(16, 4)", found=repr(clip))
     steps = tuple(preprocess) if isinstance(preprocess, list | tuple) else ()
-    if (
-        not steps
-        or not isinstance(steps[-1], Normalize)
-        or not all(type(s) in get_args(FrameTransform) for s in steps[:-1])
-    ):
+    allowed = all(type(step) in get_args(FrameTransform) for step in steps[:-1])
+    if not steps or not isinstance(steps[-1], Normalize) or not allowed:
         raise UsageError(
             "preprocess", expected="transforms of frames and, at the end, a Normalize", found=repr(preprocess)
         )
