@@ -101,13 +101,18 @@ class Repository:
         if not self.revision:
             path = Path(self.name) / name
             return path if path.is_file() else None
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         with self._hub_errors(name):
             try:
+                if try_to_load_from_cache(self.name, name, revision=self.revision) is _CACHED_NO_EXIST:
+                    return None
                 return Path(hf_hub_download(self.name, name, revision=self.revision))
             except LocalEntryNotFoundError:
+                # Without a network a downloaded repository is what its folder holds.
+                if isinstance(try_to_load_from_cache(self.name, "config.json", revision=self.revision), str):
+                    return None
                 raise
             except EntryNotFoundError:
                 return None
@@ -150,7 +155,7 @@ class Repository:
                 found=f"pickles only: {', '.join(pickles[:3])}" if pickles else "no weights",
                 hint="Pickles can run code and are not read. Ask for a safetensors version, or convert it yourself."
                 if pickles
-                else "Name a repository that holds a model.",
+                else "Name a repository that holds a model, and download all of it before you work offline.",
             )
         shards = [self.file(name) for name in _shards_of(index)]
         lines = "".join(f"{find(str(shard)).sha256}  {shard.name}\n" for shard in shards)
@@ -161,8 +166,10 @@ class Repository:
             return sorted(path.name for path in Path(self.name).iterdir())
         from huggingface_hub import list_repo_files
 
-        with self._hub_errors("the list of its files"):
+        try:
             return list_repo_files(self.name, revision=self.revision)
+        except Exception:  # it only makes a message more precise
+            return []
 
     @contextlib.contextmanager
     def _hub_errors(self, name: str) -> Iterator[None]:

@@ -191,15 +191,20 @@ def checked_network(
     import torch
 
     network, report = library_class.from_pretrained(
-        None, config=config, state_dict=dict(state), dtype=torch.float32, output_loading_info=True
+        None,
+        config=config,
+        state_dict=dict(state),
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are in the report
     )
-    unexpected = sorted(report["unexpected_keys"])
+    unexpected, mismatched = sorted(report["unexpected_keys"]), sorted(report["mismatched_keys"])
     heads = [name for name in unexpected if _part_of(name, _HEADS)]
     refuse_mismatch(
         Mismatch(
             missing=sorted(name for name in report["missing_keys"] if not _part_of(name, unused)),
             unexpected=[name for name in unexpected if name not in heads],
-            misfits=[str(name) for name in (*report["mismatched_keys"], *report["error_msgs"])],
+            misfits=[f"{name} ({list(shape)}, the model has {list(own)})" for name, shape, own in mismatched],
         ),
         source,
         f"the weights of {library_class.__name__}, as its config describes it",
