@@ -25,6 +25,7 @@ from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from vidfeat.encoders import Encoder, encoder
+    from vidfeat.encoders.texts import embed_text
     from vidfeat.engine.worker_handle import prewarm
     from vidfeat.execution import Extractor, Probed, probe_all, run, stream
     from vidfeat.features import VideoFailure, VideoFeatures
@@ -68,6 +69,7 @@ __all__ = [
     "__version__",
     "compile_file",
     "convert",
+    "embed_text",
     "encoder",
     "load",
     "prewarm",
@@ -99,6 +101,7 @@ __getattr__ = lazy_names(
         "Windows": "vidfeat.preprocessing.windows",
         "compile_file": "vidfeat.mmaction",
         "convert": "vidfeat.store",
+        "embed_text": "vidfeat.encoders.texts",
         "encoder": "vidfeat.encoders",
         "load": "vidfeat.store",
         "prewarm": "vidfeat.engine.worker_handle",

@@ -152,8 +152,9 @@ class Extractor:
     """An encoder ready to extract features of single videos.
 
     Args:
-        encoder: from `vidfeat.encoder`; or what that takes: the name of a released model, or the path of an MMAction2
-            config.
+        encoder: from `vidfeat.encoder`; or what that takes: the name of a released model, the path of an MMAction2
+            config, "hf:ORG/NAME", or a module.
+        recipe: of a module: which frames it sees, and what is done to them.
         checkpoint, cfg_options, request: as for `vidfeat.encoder`, where that is called.
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1", or a `torch.device`.
         precision: number format of the network: "fp32" is exact; "bf16" or "fp16" are faster, and checked against fp32
@@ -181,8 +182,9 @@ class Extractor:
 
     def __init__(
         self,
-        encoder: Encoder | Recipe | str | os.PathLike[str],
+        encoder: Encoder | Recipe | str | os.PathLike[str] | torch.nn.Module,
         *,
+        recipe: Recipe | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         cfg_options: Mapping[str, Any] | None = None,
         request: FeatureRequest | None = None,
@@ -197,7 +199,9 @@ class Extractor:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UsageError("threads", expected="a whole number above 0, or None for all cores", found=repr(threads))
         require_hardware(str(device), decoder)
-        if isinstance(encoder, Recipe | str | os.PathLike):
+        if isinstance(encoder, torch.nn.Module):
+            encoder = _compile(encoder, recipe=recipe)
+        elif isinstance(encoder, Recipe | str | os.PathLike):
             encoder = _compile(
                 encoder, checkpoint=checkpoint, cfg_options=cfg_options, request=request, progress=progress
             )

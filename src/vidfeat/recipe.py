@@ -53,13 +53,17 @@ class TimeGrid(Protocol):
 
 # --- what is done to each frame ---------------------------------------------------------------------------------------
 
+Interpolation = Literal["bilinear", "nearest", "antialiased_bilinear", "antialiased_bicubic"]
+"""OpenCV's, or those of `vidfeat.preprocessing.antialias`."""
+
 
 @dataclass(frozen=True)
 class ResizeShortEdge:
-    """Scale so that the short edge gets `short` pixels, the aspect ratio kept."""
+    """Scale so that the short edge gets `short` pixels, the aspect ratio kept; the long edge is rounded."""
 
     short: int
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
+    rounding: Literal["half_up", "down"] = field(default="half_up", metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class ResizeWithin:
 
     long: int
     short: int
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class ResizeBy:
     """Scale both edges by `factor`."""
 
     factor: float
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,23 @@ class ResizeTo:
 
     width: int
     height: int
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """One crop of `width` x `height` pixels from the middle."""
+    """One crop of `width` x `height` pixels from the middle.
+
+    Attributes:
+        width, height: of the crop, in pixels.
+        rounding: of half the margin, where the margin is odd: "half_even" as torchvision rounds.
+        smaller: whether a frame that is smaller than the crop is an error, or gets black margins.
+    """
 
     width: int
     height: int
+    rounding: Literal["down", "half_even"] = field(default="down", metadata=ADDED)
+    smaller: Literal["error", "pad"] = field(default="error", metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -276,7 +288,13 @@ class Recipe:
     @property
     def frames_are_alike(self) -> bool:
         """Whether every frame that the network sees has the same size, whatever the video's."""
-        return any(isinstance(transform, ResizeTo | CenterCrop | ThreeCrop | TenCrop) for transform in self.transforms)
+        return self.frame_size is not None
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Width and height of the frames that the network sees; None where the video decides."""
+        fixed = [step for step in self.transforms if isinstance(step, ResizeTo | CenterCrop | ThreeCrop | TenCrop)]
+        return (fixed[-1].width, fixed[-1].height) if fixed else None
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON data: each part a dict whose `type` is its class name."""

@@ -32,12 +32,15 @@ class MatchReport:
 
 
 @dataclass(frozen=True)
-class _Mismatch:
+class Mismatch:
     """Names of the tensors that do not match."""
 
     missing: list[str]
     unexpected: list[str]
     misfits: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.misfits)
 
     def __str__(self) -> str:
         lists = {
@@ -77,18 +80,24 @@ def load_into(
     heads = _heads_beside(targets, state)
     weights = {name: tensor for name, tensor in state.items() if _top(name) not in heads}
     mismatch = _compare(targets, weights, computed)
-    if mismatch.missing or mismatch.unexpected or mismatch.misfits:
-        raise CheckpointError(
-            source,
-            expected=f"the {len(targets)} tensors of the model that the config describes",
-            found=f"tensors that do not match: {mismatch}",
-            hint=_guess(targets, weights) + "Give the config and the checkpoint of the same model.",
-        )
-    _check_finite(targets, weights, source)
+    if mismatch:
+        hint = _guess(targets, weights) + "Give the config and the checkpoint of the same model."
+        refuse_mismatch(mismatch, source, f"the {len(targets)} tensors of the model that the config describes", hint)
+    check_finite(targets, weights, source)
     model.load_state_dict(
         weights, strict=False
     )  # not strict, for the names that may be missing; the others were compared
     return MatchReport(loaded=len(weights), ignored_heads=len(state) - len(weights), heads=heads)
+
+
+def refuse_mismatch(mismatch: Mismatch, source: str, expected: str, hint: str) -> None:
+    """Raise where a checkpoint and a model do not match.
+
+    Raises:
+        CheckpointError: naming the tensors.
+    """
+    if mismatch:
+        raise CheckpointError(source, expected=expected, found=f"tensors that do not match: {mismatch}", hint=hint)
 
 
 def _top(name: str) -> str:
@@ -101,9 +110,9 @@ def _heads_beside(targets: Iterable[str], state: Iterable[str]) -> tuple[str, ..
     return tuple(sorted(prefix for prefix in others if re.fullmatch(r"([A-Za-z0-9_]+_)?head", prefix)))
 
 
-def _compare(targets: dict[str, Tensor], weights: dict[str, Tensor], computed: Collection[str]) -> _Mismatch:
+def _compare(targets: dict[str, Tensor], weights: dict[str, Tensor], computed: Collection[str]) -> Mismatch:
     absent = [name for name in targets if name not in weights and name not in computed]
-    return _Mismatch(
+    return Mismatch(
         missing=[name for name in absent if not name.endswith("num_batches_tracked")],
         unexpected=[name for name in weights if name not in targets],
         misfits=[
@@ -123,7 +132,12 @@ def _kind(tensor: Tensor) -> str:
     return f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def _check_finite(targets: dict[str, Tensor], weights: dict[str, Tensor], source: str) -> None:
+def check_finite(targets: dict[str, Tensor], weights: dict[str, Tensor], source: str) -> None:
+    """Refuse weights that are not finite in the model's number format.
+
+    Raises:
+        CheckpointError: naming the first.
+    """
     for name, weight in weights.items():
         converted = weight.to(targets[name].dtype)
         broken = converted.numel() - int(converted.isfinite().sum())

@@ -71,13 +71,15 @@ on."""
 )
 @options.out("Output file or folder.", required=True)
 @options.checkpoint("Weights of the model; a released model has its own.")
+@options.trust_remote_code
 @run_options
 def extract(
     model: str | None, models: tuple[str, ...], videos: tuple[str, ...], checkpoint: str | None, **given: Any
 ) -> int:
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them, or
+    MODEL is the name of a released model, the path of an MMAction2 config, or hf:ORG/NAME (a folder, too), timm:NAME or
+    torchvision:NAME. The videos are files, folders of them, or
     --video-list.
     """
     if model is not None and models and options.are_videos(model):
@@ -110,6 +112,7 @@ def extract_to(
     quiet: bool,
     verbose: bool,
     log_json: Path | None,
+    trust_remote_code: bool = False,
     **job_options: Any,
 ) -> int:
     """The command `extract`, also under its MMAction2 name.
@@ -120,6 +123,7 @@ def extract_to(
         videos, video_list, video_root, follow_links: as for `options.find_videos`.
         layout: as for `vidfeat.Job`; its lines for a config are printed, unless `quiet`.
         launcher, restart, retry_failed, quiet, verbose, log_json: as for `vidfeat.run`.
+        trust_remote_code: as for `vidfeat.encoder`.
         job_options: further arguments of `vidfeat.Job`.
 
     Returns:
@@ -151,6 +155,7 @@ def extract_to(
             cfg_options=options.overrides(cfg_options),
             request=request.request(),
             progress=not quiet,
+            **options.trusted(trust_remote_code),
         )
         for model, checkpoint in models
     ]

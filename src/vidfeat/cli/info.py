@@ -33,16 +33,19 @@ def models(words: tuple[str, ...], family: str | None, dataset: str | None, as_j
 @click.command(cls=options.Command, short_help="Describe what a model does to a video.")
 @options.model()
 @options.cfg_options
+@options.trust_remote_code
 @options.as_json("Print the recipe as JSON.")
-def inspect(model: str, cfg_options: tuple[str, ...], as_json: bool) -> None:
+def inspect(model: str, cfg_options: tuple[str, ...], trust_remote_code: bool, as_json: bool) -> None:
     """Describe what a model does to a video: frames, views, transforms, backbone, feature size.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config.
+    MODEL is the name of a released model, the path of an MMAction2 config, or hf:ORG/NAME, timm:NAME, torchvision:NAME.
     """
-    from vidfeat.mmaction import compile_model
+    from vidfeat.encoders import compile_recipe
     from vidfeat.tools.describe import describe
 
-    recipe, checkpoint = compile_model(model, options.overrides(cfg_options))
+    recipe, checkpoint = compile_recipe(
+        model, cfg_options=options.overrides(cfg_options), **options.trusted(trust_remote_code)
+    )
     echo(json.dumps(recipe.to_json(), indent=2) if as_json else describe(recipe))
     if checkpoint and not as_json:
         echo(f"checkpoint    {checkpoint}")

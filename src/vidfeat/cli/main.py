@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": "vidfeat.cli.predict",
     "estimate": "vidfeat.cli.estimate",
     "plan": "vidfeat.cli.estimate",
+    "embed-text": "vidfeat.cli.embed_text",
     "inspect": "vidfeat.cli.info",
     "models": "vidfeat.cli.info",
     "verify": "vidfeat.cli.info",
@@ -33,7 +34,8 @@ COMMANDS = {
     "doctor": "vidfeat.cli.info",
     "bench": "vidfeat.cli.bench",
 }
-"""The module of each command, which is a function of the same name there; in the order of `vidfeat --help`."""
+"""The module of each command, which is a function of the same name there, with _ for -. In the order of
+`vidfeat --help`."""
 
 
 class Commands(click.Group):
@@ -49,7 +51,7 @@ class Commands(click.Group):
             close = get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
-        command: click.Command = getattr(importlib.import_module(COMMANDS[name]), name)
+        command: click.Command = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
         return command
 
 

@@ -41,6 +41,7 @@ FLAGS = {
     "layout": "--layout",
     "checkpoint": "--checkpoint",
     "cfg_options": "--cfg-options",
+    "trust_remote_code": "--trust-remote-code",
     "device": "--device",
     "precision": "--precision",
     "dtype": "--dtype",
@@ -74,6 +75,7 @@ FLAGS = {
     "class_names": "--class-names",
     "page": "--page",
     "method": "--map",
+    "texts": "TEXT",
 }
 """What the library's arguments are called on the command line; after a slash, the flag of the value False."""
 
@@ -263,7 +265,8 @@ def are_videos(word: str) -> bool:
     """Whether a word names a video, a folder or a list rather than a model."""
     from vidfeat.videos import LIST_SUFFIXES, VIDEO_SUFFIXES
 
-    return Path(word).is_dir() or Path(word).suffix.lower() in LIST_SUFFIXES | VIDEO_SUFFIXES
+    is_folder = Path(word).is_dir() and not Path(word, "config.json").is_file()  # which a model of transformers is
+    return is_folder or Path(word).suffix.lower() in LIST_SUFFIXES | VIDEO_SUFFIXES
 
 
 def out(words: str, *, required: bool = False) -> Callable[[Function], Function]:
@@ -293,6 +296,17 @@ cfg_options = click.option(
     "--cfg-options", multiple=True, metavar="KEY=VALUE...", help="Config values to override, with dotted keys."
 )
 """Overrides of the config: see `overrides`."""
+
+
+trust_remote_code = click.option(
+    "--trust-remote-code", is_flag=True, help="Run Python code of an hf: repository that defines its network."
+)
+"""Whether a model's own code may run: see `trusted`."""
+
+
+def trusted(trust_remote_code: bool) -> dict[str, Any]:
+    """The argument of `vidfeat.encoder`, where it is asked for."""
+    return {"trust_remote_code": True} if trust_remote_code else {}
 
 
 def overrides(items: Sequence[str]) -> dict[str, Any]:

@@ -3,13 +3,18 @@
     encoder("tsn_r50_320p_1x1x3_100e_kinetics400_rgb")      # a released model
     encoder("config.py", checkpoint="weights.pth")          # a config of MMAction2
     encoder(recipe, checkpoint="weights.pth")               # a vidfeat.Recipe
+    encoder("hf:openai/clip-vit-base-patch32")              # a repository of transformers, or a folder like one
+    encoder("timm:resnet50.a1_in1k")                        # a pretrained network of timm, or torchvision:NAME
 
-An origin is a module with `compile_encoder` and `from_json`, and a line in `ORIGINS`.
+An origin is a module with `compile_encoder`, `compile_recipe`, `from_json` and `load_model`, and a line in `ORIGINS`.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.encoders.protocol import ClipSpec, Encoder, LoadedEncoder
@@ -18,12 +23,28 @@ from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from vidfeat.mmaction import FeatureRequest, LongVideo
+    from vidfeat.recipe import Recipe
 
-__all__ = ["ClipSpec", "Encoder", "FeatureRequest", "LoadedEncoder", "LongVideo", "encoder", "encoder_from_json"]
+__all__ = [
+    "ClipSpec",
+    "Encoder",
+    "FeatureRequest",
+    "LoadedEncoder",
+    "LongVideo",
+    "compile_recipe",
+    "encoder",
+    "encoder_from_json",
+]
 
 __getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
 
-ORIGINS = {"mmaction": "vidfeat.encoders.mmaction"}
+ORIGINS = {
+    "mmaction": "vidfeat.encoders.mmaction",
+    "hf": "vidfeat.encoders.transformers",
+    "timm": "vidfeat.encoders.timm",
+    "torchvision": "vidfeat.encoders.torchvision",
+    "module": "vidfeat.encoders.module",
+}
 """The module of each origin, imported when it is used. `origin:` before a model's name selects it; the first one is the
 default."""
 
@@ -32,17 +53,46 @@ def encoder(model: Any, **options: Any) -> Encoder:
     """Compile a model into an encoder. Its checkpoint is found, or downloaded, and hashed, but not read.
 
     Args:
-        model: a name, a path or a `Recipe`; see `vidfeat.encoders.mmaction.compile_encoder`.
+        model: a name, a path or a `Recipe`; with a prefix of `ORIGINS`, what that origin's `compile_encoder` takes.
         options: as that origin's `compile_encoder` takes them: `checkpoint`, `cfg_options`, `request`, `progress`.
 
     Raises:
         UsageError, ConfigError, CheckpointError: see `vidfeat.errors`.
     """
-    origin = next(iter(ORIGINS))
-    if isinstance(model, str) and model.partition(":")[0] in ORIGINS:
-        origin, _, model = model.partition(":")
-    compiled: Encoder = importlib.import_module(ORIGINS[origin]).compile_encoder(model, **options)
+    origin, rest = _split(model)
+    compiled: Encoder = origin_module(origin).compile_encoder(rest, **options)
     return compiled
+
+
+def compile_recipe(model: Any, **options: Any) -> tuple[Recipe, str | None]:
+    """The recipe of a model, and the source of its weights, where it has some; they are neither found nor read.
+
+    Args:
+        model, options: as for `encoder`: `cfg_options`, `request`.
+
+    Raises:
+        UsageError, ConfigError, CheckpointError: as `encoder` does.
+    """
+    origin, rest = _split(model)
+    compiled: tuple[Recipe, str | None] = origin_module(origin).compile_recipe(rest, **options)
+    return compiled
+
+
+def _split(model: Any) -> tuple[str, Any]:
+    """The origin of a model, and what that origin takes."""
+    if isinstance(model, str) and model.partition(":")[0] in ORIGINS:
+        origin, _, rest = model.partition(":")
+        return origin, rest
+    if isinstance(model, str | os.PathLike) and Path(model, "config.json").is_file():
+        return "hf", os.fspath(model)
+    if hasattr(model, "state_dict"):  # a torch.nn.Module; torch need not be imported
+        return "module", model
+    return next(iter(ORIGINS)), model
+
+
+def origin_module(name: str) -> ModuleType:
+    """The module of an origin."""
+    return importlib.import_module(ORIGINS[name])
 
 
 def encoder_from_json(data: dict[str, Any]) -> Encoder:
@@ -54,5 +104,5 @@ def encoder_from_json(data: dict[str, Any]) -> Encoder:
     """
     if data.get("origin") not in ORIGINS:
         raise ConfigError("encoder.origin", expected=" or ".join(ORIGINS), found=repr(data.get("origin")))
-    read: Encoder = importlib.import_module(ORIGINS[data["origin"]]).from_json(data)
+    read: Encoder = origin_module(data["origin"]).from_json(data)
     return read

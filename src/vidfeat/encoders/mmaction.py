@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint import CheckpointFile, find, load_into, load_state
-from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of
+from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of, refuse_options
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_model
 from vidfeat.mmaction.feature_script import apply_request, own_pooling
 from vidfeat.preprocessing.clips import PreprocessSpec, samples_per_video
-from vidfeat.recipe import CenterCrop, Pooling, Recipe, ResizeTo, TenCrop, ThreeCrop, TimeGrid
+from vidfeat.recipe import Pooling, Recipe, TimeGrid
 
 if TYPE_CHECKING:
     import torch
 
+    from vidfeat.checkpoint import MatchReport
     from vidfeat.encoders.protocol import Encoder
+    from vidfeat.models import Recognizer
 
 ORIGIN = "mmaction"
 
@@ -31,6 +33,7 @@ def compile_encoder(
     cfg_options: Mapping[str, Any] | None = None,
     request: FeatureRequest | None = None,
     progress: bool = False,
+    trust_remote_code: bool = False,
 ) -> MMActionEncoder:
     """Compile a released model, a config or a recipe, and find its checkpoint.
 
@@ -40,6 +43,7 @@ def compile_encoder(
         cfg_options: overrides of the config, dotted key to value, such as `{"model.backbone.depth": 50}`.
         request: other poolings, views or windows than the default, the mean over all views; or class scores.
         progress: whether a download shows a progress bar on stderr.
+        trust_remote_code: refused; for other origins.
 
     Raises:
         UsageError: an argument is missing, or of another type.
@@ -50,6 +54,7 @@ def compile_encoder(
     _require("checkpoint", checkpoint, (str, os.PathLike, type(None)), "a path or a URL")
     _require("cfg_options", cfg_options, (Mapping, type(None)), 'a dict, such as {"model.backbone.depth": 50}')
     _require("request", request, (FeatureRequest, type(None)), "a vidfeat.FeatureRequest")
+    refuse_options(ORIGIN, {"trust_remote_code": trust_remote_code})
     if isinstance(model, Recipe):
         if cfg_options:
             raise UsageError("cfg_options", expected="none with a Recipe, which is no config", found=repr(cfg_options))
@@ -69,6 +74,10 @@ def compile_encoder(
     return MMActionEncoder(recipe, find(os.fspath(source), progress=progress), name)
 
 
+compile_recipe = compile_model
+"""The recipe of a released model or a config, and the URL of its checkpoint, or None. See `vidfeat.encoders`."""
+
+
 def _require(argument: str, value: object, types: tuple[type, ...], expected: str) -> None:
     if not isinstance(value, types):
         raise UsageError(argument, expected=expected, found=f"{value!r}, of type {type(value).__name__}")
@@ -82,11 +91,13 @@ class MMActionEncoder:
         recipe: everything that decides a feature, apart from the weights.
         weights: the checkpoint's file and SHA-256.
         name: its name in outputs.
+        origin: the origin that loads its weights.
     """
 
     recipe: Recipe
     weights: CheckpointFile
     name: str
+    origin: str = ORIGIN
 
     @property
     def identity(self) -> str:
@@ -153,26 +164,43 @@ class MMActionEncoder:
         Raises:
             CheckpointError: the weights cannot be read, or do not fit the network.
         """
+        from vidfeat.encoders import origin_module
         from vidfeat.inference.network import FeatureNetwork
-        from vidfeat.models import build, channels_last, fold_norms
+        from vidfeat.models import channels_last, fold_norms
 
-        model = build(self.recipe.model)
-        match = load_into(model, load_state(self.weights), source=self.weights.source, computed=model.computed)
+        model, match = origin_module(self.origin).load_model(self)
         fold_norms(model)
         channels_last(model)
         return LoadedEncoder(FeatureNetwork(model, self.recipe).to(device), match)
 
     def to_json(self) -> dict[str, Any]:
         """See `Encoder.to_json`."""
-        return {"origin": ORIGIN, **self.description(), "path": str(self.weights.path)}
+        return {"origin": self.origin, **self.description(), "path": str(self.weights.path)}
 
 
 if TYPE_CHECKING:
     _is_an_encoder: type[Encoder] = MMActionEncoder
 
 
-def from_json(data: dict[str, Any]) -> MMActionEncoder:
+def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
+    """The network with its weights, which match it by name and shape.
+
+    Raises:
+        CheckpointError: the weights cannot be read, or do not fit the network.
+    """
+    from vidfeat.models import build
+
+    model = build(encoder.recipe.model)
+    state = load_state(encoder.weights)
+    return model, load_into(model, state, source=encoder.weights.source, computed=model.computed)
+
+
+def from_json(data: dict[str, Any], find: Callable[[str], CheckpointFile] = find) -> MMActionEncoder:
     """The encoder that `MMActionEncoder.to_json` made `data` of; its checkpoint is at its path, or from its source.
+
+    Args:
+        data: JSON data.
+        find: finds a checkpoint by its source.
 
     Raises:
         ConfigError: the data is not that of an encoder.
@@ -182,11 +210,12 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
     if data.keys() != fields or data["checkpoint"].keys() != {"source", "sha256"}:
         raise ConfigError("encoder", expected=f"the fields {', '.join(sorted(fields))}", found=f"{', '.join(data)}")
     recipe, checkpoint = Recipe.from_json(data["recipe"]), data["checkpoint"]
-    weights = find(data["path"] if Path(data["path"]).is_file() else checkpoint["source"])
+    here = data["origin"] == ORIGIN and Path(data["path"]).is_file()
+    weights = find(data["path"] if here else checkpoint["source"])
     if weights.sha256 != checkpoint["sha256"]:
         expected = f"a checkpoint of SHA-256 {checkpoint['sha256']}"
         raise CheckpointError(str(weights.path), expected=expected, found=weights.sha256)
-    return MMActionEncoder(recipe, replace(weights, source=checkpoint["source"]), data["encoder"])
+    return MMActionEncoder(recipe, replace(weights, source=checkpoint["source"]), data["encoder"], data["origin"])
 
 
 # --- whether a network can take a grid's clips ------------------------------------------------------------------------
@@ -213,8 +242,7 @@ def _require_that_it_runs(recipe: Recipe, own_length: int) -> None:
     from vidfeat.inference.out_of_memory import first_line
     from vidfeat.models import build
 
-    fixed = [step for step in recipe.transforms if isinstance(step, ResizeTo | CenterCrop | ThreeCrop | TenCrop)]
-    height, width = (fixed[-1].height, fixed[-1].width) if fixed else (224, 224)
+    width, height = recipe.frame_size or (224, 224)
     network = FeatureNetwork(build(recipe.model), recipe).to("meta")
     try:
         with torch.inference_mode():

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vidfeat.errors import UsageError
 from vidfeat.recipe import Pooling, TimeGrid
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ class Encoder(Protocol):
     Implementations are frozen dataclasses of plain data: they can be compared, printed, pickled and written as JSON.
     Weights are read by `load` alone.
     """
+
+    if not TYPE_CHECKING:  # no member that an implementation needs
+
+        @staticmethod
+        def from_module(module: Any, **options: Any) -> Encoder:
+            """The same as `vidfeat.encoder(module, ...)`; see `vidfeat.encoders.module.compile_encoder`."""
+            from vidfeat.encoders.module import compile_encoder
+
+            return compile_encoder(module, **options)
 
     @property
     def name(self) -> str:
@@ -107,6 +117,17 @@ class Encoder(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON data with the key `origin`; `vidfeat.encoders.encoder_from_json` reads it."""
+
+
+def refuse_options(origin: str, options: dict[str, Any]) -> None:
+    """Refuse arguments of `vidfeat.encoder` that an origin does not have, unless they ask for nothing.
+
+    Raises:
+        UsageError: naming the first.
+    """
+    for name, value in options.items():
+        if value:
+            raise UsageError(name, expected=f"none with {origin}:, whose models say it themselves", found=repr(value))
 
 
 def identity_of(recipe_digest: str, weights_sha256: str) -> str:

@@ -19,6 +19,7 @@ from vidfeat.models.heads import HEADS
 from vidfeat.models.layers import channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config, MobileNetV2TSM, MobileNetV2TSMConfig
 from vidfeat.models.mobileone import MobileOne, MobileOneConfig, MobileOneTSM, MobileOneTSMConfig
+from vidfeat.models.module import ModuleConfig, OwnModule
 from vidfeat.models.mvit import MViT, MViTConfig
 from vidfeat.models.nonlocal3d import NonLocalConfig
 from vidfeat.models.omni_resnet import OmniResNet, OmniResNetConfig
@@ -34,6 +35,7 @@ from vidfeat.models.timesformer import TimeSformer, TimeSformerConfig
 from vidfeat.models.timm_torchvision import LibraryConfig, library_network
 from vidfeat.models.tin import ResNetTIN, TINConfig
 from vidfeat.models.tpn import TPN, FusionConfig, TPNConfig
+from vidfeat.models.transformers import TransformersConfig, TransformersNetwork
 from vidfeat.models.tsm import ResNetTSM, TSMConfig
 from vidfeat.models.uniformer import UniFormer, UniFormerConfig
 from vidfeat.models.uniformerv2 import UniFormerV2, UniFormerV2Config
@@ -68,6 +70,8 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
     SwinConfig: Swin3d,
     UniFormerConfig: UniFormer,
     UniFormerV2Config: UniFormerV2,
+    TransformersConfig: TransformersNetwork,
+    ModuleConfig: OwnModule,
 }
 """Config class to module class, for every family."""
 

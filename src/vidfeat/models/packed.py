@@ -33,6 +33,11 @@ class PackedLinear(nn.Module):
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self._bias = None if bias is None else bias.detach()
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """A plain copy of the weights, `[out, in]`: networks of other libraries use them beside `forward`."""
+        return self._packed.to_dense()
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[..., in]` to `[..., out]`; `ValueError`, clearer than oneDNN's error, for rows of another length."""
         if x.shape[-1] != self._in_features:
@@ -66,6 +71,11 @@ class PackedConv(nn.Module):
         self._shape: torch.Size | None = None
         self._packing = threading.Lock()
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The packed weights: networks of other libraries ask for their dtype."""
+        return self._weight
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, in, ...]` to `[N, out, ...]`."""
         if x.shape != self._shape:
@@ -81,6 +91,10 @@ class PackedConv(nn.Module):
                 plain = self._weight.to_dense() if self._weight.is_mkldnn else self._weight
                 self._weight = torch.ops.mkldnn._reorder_convolution_weight(plain, *self._how, list(shape))
                 self._shape = shape
+
+
+class Unpacked(nn.Module):
+    """A module whose layers are not replaced: its code, which is a user's, may do anything with them."""
 
 
 @runtime_checkable
@@ -102,7 +116,9 @@ def pack(model: nn.Module, dtype: torch.dtype, *, one_shape: bool) -> None:
     """
     convolutions = one_shape and _convolutions_pay(dtype)
     linears = _linears_pay(dtype)
-    for module in list(model.modules()):
+    others = [module for module in model.modules() if isinstance(module, nn.MultiheadAttention | Unpacked)]
+    excluded = {part for module in others for part in module.modules()}
+    for module in [module for module in model.modules() if module not in excluded]:
         if linears and isinstance(module, Packable):
             module.pack()
         if convolutions and isinstance(module, ConvNorm) and type(module.bn) is nn.Identity and _can_pack(module.conv):

@@ -1,4 +1,4 @@
-"""From a decoded frame to its crops: on uint8 with OpenCV, exactly as MMAction2 does.
+"""From a decoded frame to its crops: on uint8, with OpenCV exactly as MMAction2 does, or as torchvision does.
 
 On the device `vidfeat.inference.normalize` then makes floats of them. Crops are a quarter of the bytes, so they are
 what is kept and moved.
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import VideoError
+from vidfeat.preprocessing import antialias
 from vidfeat.recipe import (
     CenterCrop,
     Flip,
@@ -32,7 +33,15 @@ Image = npt.NDArray[np.uint8]
 # Parallelism comes from decoding several videos at once; OpenCV's own threads would only compete with the model's.
 cv2.setNumThreads(1)
 
-_INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}
+Size = tuple[int, int]
+"""Width and height, in pixels."""
+
+_INTERPOLATION: dict[str, Callable[[Image, Size], Any]] = {
+    "bilinear": lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
+    "nearest": lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_NEAREST),
+    "antialiased_bilinear": lambda image, size: antialias.resize(image, *size, "bilinear"),
+    "antialiased_bicubic": lambda image, size: antialias.resize(image, *size, "bicubic"),
+}
 
 
 class CropDoesNotFitError(Exception):
@@ -93,30 +102,38 @@ Apply = Callable[[Image], list[Image]]
 
 def _resize(transform: Any) -> Apply:
     size_of = _SIZES[type(transform)]
-    interpolation = _INTERPOLATION[transform.interpolation]
+    interpolate = _INTERPOLATION[transform.interpolation]
 
     def apply(image: Image) -> list[Image]:
         height, width = image.shape[:2]
         size = size_of(transform, width, height)
         if size == (width, height):
             return [image]
-        return [cast(Image, cv2.resize(image, size, interpolation=interpolation))]
+        return [cast(Image, interpolate(image, size))]
 
     return apply
 
 
-def _scaled(width: int, height: int, factor: float) -> tuple[int, int]:
+def _scaled(width: int, height: int, factor: float) -> Size:
     # Rounded half up, as the original rounds; Python's own `round` would go to even.
     return int(width * factor + 0.5), int(height * factor + 0.5)
 
 
-def _within(transform: ResizeWithin, width: int, height: int) -> tuple[int, int]:
+def _short_edge(transform: ResizeShortEdge, width: int, height: int) -> Size:
+    if transform.rounding == "half_up":
+        return _scaled(width, height, transform.short / min(width, height))
+    # In integers, as other results could be one pixel less.
+    long = transform.short * max(width, height) // min(width, height)
+    return (transform.short, long) if width <= height else (long, transform.short)
+
+
+def _within(transform: ResizeWithin, width: int, height: int) -> Size:
     factor = min(transform.long / max(width, height), transform.short / min(width, height))
     return _scaled(width, height, factor)
 
 
-_SIZES: dict[type, Callable[[Any, int, int], tuple[int, int]]] = {
-    ResizeShortEdge: lambda t, w, h: _scaled(w, h, t.short / min(w, h)),
+_SIZES: dict[type, Callable[[Any, int, int], Size]] = {
+    ResizeShortEdge: _short_edge,
     ResizeWithin: _within,
     ResizeBy: lambda t, w, h: _scaled(w, h, t.factor),
     ResizeTo: lambda t, w, h: (t.width, t.height),
@@ -129,13 +146,25 @@ def _crop(image: Image, left: int, top: int, width: int, height: int) -> Image:
 
 def _center_crop(transform: CenterCrop) -> Apply:
     width, height = transform.width, transform.height
+    half = _HALF[transform.rounding]
 
     def apply(image: Image) -> list[Image]:
+        if transform.smaller == "pad":
+            image = _padded(image, width, height)
         image_height, image_width = image.shape[:2]
         _check_fits(width, height, image)
-        return [_crop(image, (image_width - width) // 2, (image_height - height) // 2, width, height)]
+        return [_crop(image, half(image_width - width), half(image_height - height), width, height)]
 
     return apply
+
+
+_HALF: dict[str, Callable[[int], int]] = {"down": lambda margin: margin // 2, "half_even": lambda m: round(m / 2)}
+
+
+def _padded(image: Image, width: int, height: int) -> Image:
+    """Black margins on all sides, of which the right and the lower one get the odd pixel."""
+    missing = [max(0, height - image.shape[0]), max(0, width - image.shape[1]), 0]
+    return np.pad(image, [(pixels // 2, pixels - pixels // 2) for pixels in missing])
 
 
 def _three_crop(transform: ThreeCrop) -> Apply:

@@ -115,7 +115,9 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _backbone_in_words(config: Any) -> str:
-    """The family, and every option that differs from its default."""
+    """The family, and every option that differs from its default; or the config's own words."""
+    if "__str__" in vars(type(config)):
+        return str(config)
     return " ".join([type(config).__name__.removesuffix("Config"), ", ".join(_changed(config))])
 
 

@@ -29,9 +29,9 @@ def random_encoder(
         UsageError, ConfigError: as for `vidfeat.encoder`.
     """
     import vidfeat
-    from vidfeat.mmaction import compile_model
+    from vidfeat.encoders import compile_recipe
     from vidfeat.models.random_weights import write_random_weights
 
-    recipe, _ = compile_model(model, cfg_options, request)
+    recipe, _ = compile_recipe(model, cfg_options=cfg_options, request=request)
     path = Path(tempfile.mkdtemp(dir=folder)) / "random.safetensors"
     return vidfeat.encoder(recipe, checkpoint=write_random_weights(recipe.model, path))

@@ -1,0 +1,42 @@
+"""`vidfeat embed-text`: texts as vectors in the space of a model's features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from vidfeat.cli import options
+from vidfeat.cli.process import ctrl_c, echo
+from vidfeat.errors import UsageError
+
+
+@click.command(
+    cls=options.Command,
+    short_help="Turn words into vectors in a model's space.",
+    epilog="OUT.npz has `words` and `vectors`, float32 [texts, C], by which vidfeat report searches.",
+)
+@options.model()
+@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
+@options.out("File to write, .npz (default: JSON on stdout).")
+def embed_text(model: str, texts: tuple[str, ...], out: str | None) -> None:
+    """Turn texts into vectors in the space of a model's features, each with the L2 norm 1.
+
+    MODEL is hf:ORG/NAME, or a folder, of CLIP, SigLIP, SigLIP 2 or X-CLIP. The cosine of a text and a feature says how
+    well they agree.
+    """
+    if out is not None and (Path(out).suffix != ".npz" or not Path(out).parent.is_dir()):
+        raise UsageError("out", expected="a name that ends in .npz, in a folder that exists", found=repr(out))
+    ctrl_c.begin_work("numpy", "torch")
+    import numpy as np
+
+    from vidfeat.encoders.texts import embed_text as embed
+    from vidfeat.formats.atomic import replacing
+
+    vectors = embed(model, texts, progress=True)
+    if out is None:
+        echo(json.dumps({"words": texts, "vectors": vectors.tolist()}))
+        return
+    with replacing(Path(out)) as file:
+        np.savez(file, words=np.array(texts), vectors=vectors)

@@ -1,0 +1,226 @@
+"""Processors of `transformers`, from their JSON files to transforms and normalisation.
+
+Their options are compiled, or refused one by one; nothing of the library runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vidfeat.errors import ConfigError
+from vidfeat.recipe import CenterCrop, FrameTransform, Interpolation, Normalize, ResizeShortEdge, ResizeTo
+
+_HALVES = (0.5, 0.5, 0.5)
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+
+_PLAIN: dict[str, Any] = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "do_center_crop": False,
+    "do_pad": False,
+    "do_sample_frames": False,
+    "do_reduce_labels": False,
+    "rescale_factor": 1 / 255,
+    "image_mean": _HALVES,
+    "image_std": _HALVES,
+    "resample": 2,
+    "size": {"height": 224, "width": 224},
+    "crop_size": {"height": 224, "width": 224},
+    "offset": False,
+    "crop_pct": 224 / 256,
+}
+_CROPPED = {**_PLAIN, "do_center_crop": True, "size": {"shortest_edge": 224}}
+_CLIP_LIKE = {**_CROPPED, "resample": 3, "image_mean": _CLIP[0], "image_std": _CLIP[1]}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "VideoMAE": _CROPPED,
+    "CLIP": _CLIP_LIKE,
+    "Bit": _CLIP_LIKE,
+    "Siglip": {**_PLAIN, "resample": 3},
+    "DINOv3ViT": {**_PLAIN, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
+    "ViT": _PLAIN,
+    "Beit": {**_PLAIN, "resample": 3},
+    "DeiT": {**_PLAIN, "do_center_crop": True, "resample": 3, "size": {"height": 256, "width": 256}},
+    "ConvNext": {**_PLAIN, "resample": 3, "size": {"shortest_edge": 384}},
+    "Vivit": {**_CROPPED, "size": {"shortest_edge": 256}, "rescale_factor": 1 / 127.5, "offset": True},
+    "VJEPA2": {
+        **_CROPPED,
+        "image_mean": _IMAGENET[0],
+        "image_std": _IMAGENET[1],
+        "size": {"shortest_edge": 292},
+        "crop_size": {"height": 256, "width": 256},
+    },
+}
+"""The options of each processor that its JSON leaves out, from `transformers` 5.24."""
+
+_NO_EFFECT = {
+    "_processor_class",
+    "_valid_processor_keys",
+    "auto_map",
+    "data_format",
+    "default_to_square",
+    "device",
+    "disable_grouping",
+    "do_convert_rgb",  # frames are RGB
+    "feature_extractor_type",
+    "image_processor_type",
+    "input_data_format",
+    "model_input_names",
+    "processor_class",
+    "return_metadata",
+    "return_tensors",
+    "video_metadata",
+    "video_processor_type",
+}
+
+_RESAMPLE: dict[int, Interpolation] = {2: "antialiased_bilinear", 3: "antialiased_bicubic"}
+
+
+@dataclass(frozen=True)
+class Processing:
+    """What a processor does to a frame.
+
+    Attributes:
+        transforms: on uint8.
+        normalize: from uint8 to float32.
+    """
+
+    transforms: tuple[FrameTransform, ...]
+    normalize: Normalize
+
+
+def compile_processor(data: dict[str, Any], where: str) -> Processing:
+    """Compile the JSON data of a processor.
+
+    The processor's own rounding is kept: the long edge is rounded down, the crop's margins are rounded down, and frames
+    that are smaller than the crop get black margins. `DINOv3ViT`'s processor resizes numbers between 0 and 1 and does
+    not round them again; here they are rounded to 255 levels.
+
+    Args:
+        data: of `preprocessor_config.json` or `video_preprocessor_config.json`.
+        where: the file, for errors.
+
+    Raises:
+        ConfigError: an option is not supported.
+    """
+    options = _Options(data, where)
+    kind = options.kind
+    transforms: list[FrameTransform] = []
+    if options.flag("do_resize"):
+        interpolation = options.one_of("resample", _RESAMPLE)
+        if kind == "ConvNext":
+            transforms += _convnext(options, interpolation)
+        else:
+            transforms.append(options.resize(interpolation))
+    if options.flag("do_center_crop"):
+        width, height = options.edges("crop_size")
+        transforms.append(CenterCrop(width, height, smaller="pad"))
+    for name in ("do_pad", "do_sample_frames", "do_reduce_labels"):
+        if options.flag(name):
+            raise options.error(name, "false", "true")
+    scale = options.number("rescale_factor") if options.flag("do_rescale") else 1.0
+    mean, std = options.three("image_mean"), options.three("image_std")
+    if not options.flag("do_normalize"):
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    shift = 1.0 if options.flag("offset") else 0.0
+    # (pixel * scale - shift - mean) / std, as (pixel - a) / b
+    red, green, blue = (((m + shift) / scale, s / scale) for m, s in zip(mean, std, strict=True))
+    return Processing(tuple(transforms), Normalize((red[0], green[0], blue[0]), (red[1], green[1], blue[1])))
+
+
+def _convnext(options: _Options, interpolation: Interpolation) -> list[FrameTransform]:
+    """Its `size` is that of the result: below 384 it is a crop from a larger frame."""
+    short = options.edge("size", "shortest_edge")
+    if short >= 384:
+        return [ResizeTo(short, short, interpolation)]
+    resize = ResizeShortEdge(int(short / options.number("crop_pct")), interpolation, "down")
+    return [resize, CenterCrop(short, short, smaller="pad")]
+
+
+class _Options:
+    """The options of a processor, each of which is checked when it is read."""
+
+    def __init__(self, data: dict[str, Any], where: str) -> None:
+        self._where = where
+        names = [data.get(f"{n}_type") for n in ("video_processor", "image_processor", "feature_extractor")]
+        name = next((found for found in names if isinstance(found, str)), "")
+        self.kind = name.removesuffix("Fast")
+        for suffix in ("ImageProcessor", "VideoProcessor", "FeatureExtractor"):
+            self.kind = self.kind.removesuffix(suffix)
+        if self.kind not in DEFAULTS:
+            raise self.error("image_processor_type", f"a processor of {', '.join(sorted(DEFAULTS))}", repr(name))
+        given = {key: value for key, value in data.items() if value is not None}
+        self._values = DEFAULTS[self.kind] | given
+        unknown = next((key for key in given if key not in _PLAIN and key not in _NO_EFFECT), None)
+        if unknown is not None:
+            raise self.error(unknown, "no such option", repr(given[unknown]))
+        if self.kind == "VJEPA2":  # computes it from the crop, whatever the file says
+            self._values["size"] = {"shortest_edge": int(self.edges("crop_size")[1] * 256 / 224)}
+
+    def error(self, name: str, expected: str, found: str) -> ConfigError:
+        return ConfigError(
+            f"{self._where}: {name}",
+            expected=expected,
+            found=found,
+            hint="This option of the processor is not supported.",
+        )
+
+    def flag(self, name: str) -> bool:
+        value = self._values[name]
+        if not isinstance(value, bool):
+            raise self.error(name, "true or false", repr(value))
+        return value
+
+    def number(self, name: str) -> float:
+        value = self._values[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise self.error(name, "a number above 0", repr(value))
+        return float(value)
+
+    def one_of(self, name: str, table: dict[int, Interpolation]) -> Interpolation:
+        value = self._values[name]
+        if value not in table:
+            raise self.error(name, "2 (bilinear) or 3 (bicubic)", repr(value))
+        return table[value]
+
+    def three(self, name: str) -> tuple[float, float, float]:
+        value = self._values[name]
+        numbers = [value] * 3 if isinstance(value, int | float) else value
+        if not isinstance(numbers, list | tuple) or [type(n) in (int, float) for n in numbers] != [True] * 3:
+            raise self.error(name, "three numbers", repr(value))
+        if name == "image_std" and not all(numbers):
+            raise self.error(name, "numbers other than 0", repr(value))
+        red, green, blue = (float(number) for number in numbers)
+        return red, green, blue
+
+    def resize(self, interpolation: Interpolation) -> FrameTransform:
+        size = self._values["size"]
+        if isinstance(size, int) and not isinstance(size, bool):
+            shortest = DEFAULTS[self.kind]["size"].keys() == {"shortest_edge"}
+            size = {"shortest_edge": size} if shortest else {"height": size, "width": size}
+        if isinstance(size, dict) and {key for key, value in size.items() if value} == {"shortest_edge"}:
+            return ResizeShortEdge(self._pixels("size", size["shortest_edge"]), interpolation, "down")
+        width, height = self._edges("size", size)
+        return ResizeTo(width, height, interpolation)
+
+    def edge(self, name: str, key: str) -> int:
+        value = self._values[name]
+        return self._pixels(name, value.get(key) if isinstance(value, dict) else value)
+
+    def edges(self, name: str) -> tuple[int, int]:
+        """Width and height."""
+        value = self._values[name]
+        return self._edges(name, {"height": value, "width": value} if isinstance(value, int) else value)
+
+    def _edges(self, name: str, value: Any) -> tuple[int, int]:
+        if not isinstance(value, dict) or {key for key, pixels in value.items() if pixels} != {"height", "width"}:
+            raise self.error(name, "height and width" + (", or shortest_edge" * (name == "size")), repr(value))
+        return self._pixels(name, value["width"]), self._pixels(name, value["height"])
+
+    def _pixels(self, name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+            raise self.error(name, "pixels, from 1 to 10000", repr(value))
+        return value

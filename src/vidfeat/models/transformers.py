@@ -1,0 +1,212 @@
+"""Vision networks of Hugging Face's `transformers`, built by that library, as backbones.
+
+A network is built from the text of its repository's `config.json`; parameter names below `backbone.network.` are the
+library's. What it computes is one vector for each image or clip, chosen by `pooled`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class TransformersConfig:
+    """Configuration of a vision network of `transformers`.
+
+    Attributes:
+        architecture: the repository's `model_type`, such as "videomae".
+        pooled: which vector of the network's output is the feature; see `NETWORKS`.
+        feature_size: length C of a feature vector.
+        config: JSON text of the repository's `config.json`, keys sorted, without what decides no feature.
+        code: the repository or folder whose own Python code defines the network; None where the library does.
+    """
+
+    architecture: str
+    pooled: str
+    feature_size: int
+    config: str
+    code: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.architecture} of transformers, {self.pooled}"
+
+
+Features = Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Network:
+    """How one kind of network gives one vector.
+
+    Attributes:
+        class_name: the library's class.
+        features: from the network and `[N, 3, H, W]`, or `[N, T, 3, H, W]` for clips, to `[N, C]`.
+        dims: 2 for networks of images, 3 for networks of clips.
+        unused: parts of the network that the vector does not need; they are dropped once weights are loaded.
+    """
+
+    class_name: str
+    features: Features
+    dims: Literal[2, 3] = 2
+    unused: tuple[str, ...] = ()
+
+
+def _pooler_output(output: Any) -> torch.Tensor:
+    """The pooled output, `[N, C]` or `[N, C, 1, 1]`."""
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is None:
+        raise ValueError(f"{type(output).__name__} without a pooled output")
+    rows: torch.Tensor = pooled.flatten(1)
+    return rows
+
+
+def _vjepa2_tokens(network: Any, clips: torch.Tensor) -> torch.Tensor:
+    tokens: torch.Tensor = network(clips, skip_predictor=True).last_hidden_state
+    return tokens
+
+
+_TEXT = ("text_model", "text_projection")
+
+_NO_TEXT = {
+    "num_hidden_layers": 0,
+    "num_attention_heads": 1,
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "vocab_size": 2,
+    "max_position_embeddings": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+"""The text tower of a network whose text tower is dropped at once: the smallest that the library builds."""
+
+NETWORKS: dict[tuple[str, str], Network] = {
+    ("videomae", "fc_norm"): Network(
+        "VideoMAEForVideoClassification",
+        lambda n, x: n.fc_norm(n.videomae(x).last_hidden_state.mean(1)),
+        3,
+        ("classifier",),
+    ),
+    ("videomae", "mean"): Network("VideoMAEModel", lambda n, x: n(x).last_hidden_state.mean(1), 3),
+    ("videomae", "first"): Network("VideoMAEModel", lambda n, x: n(x).last_hidden_state[:, 0], 3),
+    ("vjepa2", "mean"): Network("VJEPA2Model", lambda n, x: _vjepa2_tokens(n, x).mean(1), 3, ("predictor",)),
+    ("vjepa2", "attentive"): Network(
+        "VJEPA2ForVideoClassification",
+        lambda n, x: n.pooler(_vjepa2_tokens(n.vjepa2, x)),
+        3,
+        ("classifier", "vjepa2.predictor"),
+    ),
+    ("timesformer", "first"): Network("TimesformerModel", lambda n, x: n(x).last_hidden_state[:, 0], 3),
+    ("vivit", "first"): Network(
+        "VivitForVideoClassification", lambda n, x: n.vivit(x).last_hidden_state[:, 0], 3, ("classifier",)
+    ),
+    ("vivit", "pooler"): Network("VivitModel", lambda n, x: _pooler_output(n(x)), 3),
+    ("xclip", "projection"): Network(
+        "XCLIPModel",
+        lambda n, x: _pooler_output(n.get_video_features(x)),
+        3,
+        (*_TEXT, "prompts_generator", "prompts_visual_layernorm"),
+    ),
+    ("clip", "projection"): Network("CLIPModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, _TEXT),
+    ("clip_vision_model", "projection"): Network("CLIPVisionModelWithProjection", lambda n, x: n(x).image_embeds),
+    ("siglip", "pooler"): Network(
+        "SiglipModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, ("text_model",)
+    ),
+}
+"""By `architecture` and `pooled`. An architecture that is not here is built with `AutoModel`, and "pooler" is its
+`pooler_output`.
+
+- fc_norm: the mean of all tokens through the norm that VideoMAE's classifier holds.
+- mean: the mean of all tokens. first: the first token, which is what the classifiers of these networks read.
+- attentive: V-JEPA 2's attentive pooler. pooler: the library's pooled output.
+- projection: the vector in the space that texts share.
+"""
+
+ANY = Network("AutoModel", lambda n, x: _pooler_output(n(pixel_values=x)))
+
+
+def network_of(config: TransformersConfig) -> Network:
+    """How a configuration's network gives one vector."""
+    return NETWORKS.get((config.architecture, config.pooled), ANY)
+
+
+class TransformersNetwork(nn.Module):
+    """A network of the library with `forward_features`.
+
+    Args:
+        config: which.
+
+    Attributes:
+        network: the library's module.
+    """
+
+    def __init__(self, config: TransformersConfig) -> None:
+        super().__init__()
+        self._how = network_of(config)
+        # On the CPU even if the rest is built on the meta device: these networks compute tables when they are built.
+        with torch.device("cpu"), quiet_library():
+            from transformers.initialization import no_init_weights
+
+            library_class, library_config = library_class_and_config(config)
+            with no_init_weights():
+                network = (
+                    library_class.from_config(library_config, trust_remote_code=config.code is not None)
+                    if self._how is ANY
+                    else library_class(library_config)
+                )
+        self.network: nn.Module = network
+        self.adopt(network)
+
+    def adopt(self, network: nn.Module) -> None:
+        """Put another module, with weights, in the place of the network, without its unused parts."""
+        for name in self._how.unused:
+            parent, _, child = name.rpartition(".")
+            delattr(network.get_submodule(parent), child)
+        self.network = network.eval()
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """`[N, 3, H, W]`, or `[N, 3, T, H, W]` for networks of clips, to `[N, C]`."""
+        return self._how.features(self.network, x.transpose(1, 2) if x.dim() == 5 else x)
+
+
+def library_class_and_config(config: TransformersConfig) -> tuple[Any, Any]:
+    """The library's class for a network, and its configuration object.
+
+    Raises:
+        ImportError: the library is not installed.
+        Exception: the library's error for a configuration that it refuses.
+    """
+    import transformers
+
+    found = getattr(transformers, network_of(config).class_name)
+    values = json.loads(config.config)
+    if config.code is not None:
+        folder, _, revision = config.code.partition("@")
+        options = {"revision": revision, "code_revision": revision} if revision else {}
+        return found, transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True, **options)
+    if set(_TEXT) & set(network_of(config).unused):
+        values["text_config"] = _NO_TEXT
+    return found, transformers.AutoConfig.for_model(**values)
+
+
+@contextlib.contextmanager
+def quiet_library() -> Iterator[None]:
+    """While the library works: no progress bars and no advice on stderr; what is wrong is raised here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

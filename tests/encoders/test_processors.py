@@ -1,0 +1,97 @@
+"""Processors of transformers: pixels against the library's own, options that are refused, antialiased resizing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from tiny_transformers import TINY, frame
+from vidfeat.encoders.processors import compile_processor
+from vidfeat.errors import ConfigError
+from vidfeat.preprocessing import antialias
+from vidfeat.preprocessing.transforms import FrameTransformer
+
+GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "processors.npz"))
+
+EXACT = 2e-6
+ONE_LEVEL = 1.01
+"""The largest difference, of a pixel of 255 levels: Pillow's weights are more precise, and DINOv3's processor does not
+round what it has resized. Vivit's processor is Pillow's."""
+
+LARGEST = {"dinov3": ONE_LEVEL, "vivit": ONE_LEVEL}
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_pixels_are_those_of_the_library(case: str) -> None:
+    name, size, *backend = case.split("-")
+    height, width = map(int, size.split("x"))
+    processing = compile_processor(TINY[name].processor, name)
+    (pixels,) = FrameTransformer(processing.transforms)(frame(height, width), where="picture")
+    mean, std = np.array(processing.normalize.mean), np.array(processing.normalize.std)
+    expected = GOLDEN[case].transpose(1, 2, 0)
+    assert pixels.shape == expected.shape
+    levels = np.abs((expected * std + mean) - pixels).max()
+    assert levels <= (ONE_LEVEL if backend else LARGEST.get(name, 255 * EXACT))
+    found = (pixels - mean) / std
+    assert np.linalg.norm(found - expected) <= (1e-2 if name == "dinov3" else 4e-3) * np.linalg.norm(expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    *(st.integers(1, 90) for _ in range(4)),
+    st.sampled_from(["bilinear", "bicubic"]),
+)
+def test_antialiased_resizing_is_that_of_pytorch(
+    height: int, width: int, to_height: int, to_width: int, kind: Any
+) -> None:
+    picture = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
+    expected = functional.interpolate(planes, size=(to_height, to_width), mode=kind, antialias=True)
+    found = antialias.resize(picture, to_width, to_height, kind)
+    np.testing.assert_array_equal(found, expected[0].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"resample": 1}, r"resample: expected 2 \(bilinear\) or 3 \(bicubic\); found 1"),
+        ({"resample": True}, "resample: expected"),
+        ({"do_resize": 1}, "do_resize: expected true or false; found 1"),
+        ({"size": {"longest_edge": 224}}, "size: expected height and width, or shortest_edge"),
+        ({"size": {"height": 224}}, "size: expected height and width, or shortest_edge"),
+        ({"size": {"shortest_edge": 0}}, "size: expected"),
+        ({"size": "224"}, "size: expected"),
+        ({"size": {"shortest_edge": 20_000}}, "size: expected pixels, from 1 to 10000"),
+        ({"crop_size": {"shortest_edge": 224}}, "crop_size: expected height and width; found"),
+        ({"do_pad": True}, "do_pad: expected false; found true"),
+        ({"do_sample_frames": True}, "do_sample_frames: expected false"),
+        ({"rescale_factor": 0}, "rescale_factor: expected a number above 0"),
+        ({"image_mean": [0.5, 0.5]}, "image_mean: expected three numbers"),
+        ({"image_std": [0.5, 0, 0.5]}, "image_std: expected numbers other than 0"),
+        ({"do_flip_channel_order": True}, "do_flip_channel_order: expected no such option; found True"),
+        ({"image_processor_type": "LayoutLMv3ImageProcessor"}, "_type: expected a processor of Beit, Bit"),
+        ({"image_processor_type": None}, "image_processor_type: expected a processor of"),
+    ],
+)  # fmt: skip
+def test_options_that_are_not_supported(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^repository: .*{words}.* This option of the processor is not supported\.$"
+    ):
+        compile_processor({"image_processor_type": "CLIPImageProcessor"} | change, "repository")
+
+
+def test_switches() -> None:
+    options = {"image_processor_type": "CLIPImageProcessor", "do_resize": False, "do_center_crop": False}
+    whole = compile_processor({**options, "do_rescale": False, "do_normalize": False}, "")
+    assert (whole.transforms, whole.normalize.mean, whole.normalize.std) == ((), (0.0,) * 3, (1.0,) * 3)
+    scaled = compile_processor({**options, "do_normalize": False}, "")
+    assert scaled.normalize.std == pytest.approx((255.0,) * 3)
+    raw = compile_processor({**options, "do_rescale": False, "image_mean": 100, "image_std": 50}, "")
+    assert (raw.normalize.mean, raw.normalize.std) == ((100.0,) * 3, (50.0,) * 3)
