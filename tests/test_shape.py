@@ -16,6 +16,7 @@ ORDER = (
     "lazy_import",
     "hardware",
     "recipe",
+    "storage",
     "videos",
     "video",
     "preprocessing",

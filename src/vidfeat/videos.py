@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias, Union
+from urllib.parse import unquote
 
 from vidfeat.errors import UsageError, quote, shorten
+from vidfeat.storage import find, is_uri, open_lines, require_scheme
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -53,7 +55,8 @@ class VideoRef:
     Attributes:
         key: its name in outputs: the path as the list has it, or relative to the folder scanned; with `/` between
             folders, without `.` components and doubled slashes. No two videos of a job have the same.
-        uri: where it is: a local path. It need not exist: then this video fails, alone.
+        uri: where it is: a local path, or a URI of `vidfeat.storage.SCHEMES`. It need not exist: then this video
+            fails, alone.
         segment: the half-open range of presentation time that is looked at, `(start, end)` in seconds; None for all.
         label: its class, where the list says it.
     """
@@ -65,7 +68,7 @@ class VideoRef:
 
     @property
     def path(self) -> Path:
-        """The local file."""
+        """The local file of one that is no URI."""
         return Path(self.uri)
 
 
@@ -81,42 +84,55 @@ def expand(videos: VideoLike | Sequence[VideoLike], root: Path | str | None = No
             `.txt`, or a pipe, as in `read_list`; the path of a video; a pattern with `*`, `?` or `[`, which stands for
             the files that match and end in one of `VIDEO_SUFFIXES`, in the order of their names. `**` matches folders
             at any depth, without following links. What a pattern matches is named by its path relative to the folder
-            before the first wildcard. A path that exists is no pattern.
-        root: the folder that the paths in list files are relative to, as in `read_list`.
+            before the first wildcard. A path that exists is no pattern. Any of these may be a URI, such as
+            `s3://bucket/folder/`, with one of the schemes in `vidfeat.storage.SCHEMES`.
+        root: the folder, or its URI, that the paths in list files are relative to, as in `read_list`.
 
     Raises:
         UsageError: as in `read_list` and `scan`; a pattern matches no video; two videos have the same key; a key is
             empty or has more than `LONGEST_NAME` bytes; there is a root and no list.
     """
     given = [videos] if isinstance(videos, (str, Path, VideoRef)) else list(videos)
-    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(Path(video))]
+    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(video)]
     if root is not None and not lists:
         raise UsageError("video_root", expected="a list of videos to go with it", found="none")
-    base = None if root is None else Path(root)
-    refs = tuple(_distinct(itertools.chain.from_iterable(_expand_one(video, base) for video in given)))
+    refs = tuple(_distinct(itertools.chain.from_iterable(_expand_one(video, root) for video in given)))
     for ref in refs:
         _require_name(ref.key, ref.uri)
     return refs
 
 
-def _expand_one(video: VideoLike, root: Path | None) -> Sequence[VideoRef]:
+def _expand_one(video: VideoLike, root: Path | str | None) -> Sequence[VideoRef]:
     if isinstance(video, VideoRef):
         return [video]
-    path = Path(video)
     if not str(video):
         raise UsageError("videos", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
-    if _is_list(path):
-        return read_list(path, root)
+    video = _without_file_scheme(video)
+    if _is_list(video):
+        return read_list(video, root)
+    if is_uri(video):
+        return [VideoRef(found.name, found.uri) for found in find(str(video), VIDEO_SUFFIXES)]
+    path = Path(video)
     if not _is(Path.exists, path) and _WILDCARDS.search(str(path)):
         return _matching(path)
     return _videos_at(path)
 
 
-def _is_list(path: Path) -> bool:
+def _without_file_scheme(path: Path | str) -> Path | str:
+    """A local path in place of a URI that means one."""
+    if not str(path).lower().startswith("file://"):
+        return path
+    return Path(unquote(str(path)[len("file://") :]))
+
+
+def _is_list(list_file: Path | str) -> bool:
+    path = Path(list_file)
+    if is_uri(list_file):
+        return path.suffix.lower() == ".txt"
     return _is(Path.is_fifo, path) or (path.suffix.lower() == ".txt" and not _is(Path.is_dir, path))
 
 
-def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
+def read_list(list_file: Path | str, root: Path | str | None) -> list[VideoRef]:
     """The videos named by a list file, one path a line.
 
     Spaces belong to the path. A whole number after the path, separated by white space, is a label in the manner of
@@ -126,11 +142,13 @@ def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
     bytes are kept as they are (`surrogateescape`).
 
     Args:
-        list_file: the list; it is read once and from start to end, so that it may be a pipe.
+        list_file: the list; it is read once and from start to end, so that it may be a pipe. It may be a URI.
         root: the folder that the paths are relative to. No path may then lead out of it: not by `..`, not as an
             absolute path, not through a symbolic link; an absolute path inside it is named relative to it. Without a
             root, paths are relative to the current folder, and nothing is confined: absolute paths and `..` lead
-            wherever they lead, so read lists of strangers with a root.
+            wherever they lead, so read lists of strangers with a root. It may be the URI of a folder: then a line is
+            a path below it, or a URI that begins with it. The root of a list that is a URI is, by default, the folder
+            that the list is in. No other list may name URIs.
 
     Returns:
         The videos in the order of the list. A file that does not exist is still one: it fails later, alone.
@@ -139,6 +157,10 @@ def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
         UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, leaves the
             root, has a name of more than `LONGEST_NAME` bytes, or repeats paths, of which the first ones are named.
     """
+    list_file, root = _without_file_scheme(list_file), None if root is None else _without_file_scheme(root)
+    if is_uri(root) or is_uri(list_file):
+        return _read_remote_list(list_file, root)
+    root = None if root is None else Path(root)
     if root is not None and not _is(Path.is_dir, root):
         raise UsageError(
             f"video_root {str(root)!r}",
@@ -155,6 +177,13 @@ def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
         where = f"{list_file}:{number}"
         name, label = _split_label(line, base)
         _require_name(name, where)
+        if is_uri(name):
+            raise UsageError(
+                where,
+                expected="a path, as the list and its root are local",
+                found=quote(name),
+                hint="Pass the URI of the folder that holds the videos as `video_root`.",
+            )
         path = base / name
         key = path.as_posix() if confined is None else confined.name_of(path, where)
         normal = os.path.normpath(base / key)
@@ -163,6 +192,47 @@ def read_list(list_file: Path, root: Path | None) -> list[VideoRef]:
             continue
         first_line[normal] = number
         refs.append(VideoRef(key, str(path), label=label))
+    return _list_of(list_file, refs, repeats)
+
+
+def _read_remote_list(list_file: Path | str, root: Path | str | None) -> list[VideoRef]:
+    """`read_list` with a list, or a root, behind a URI: no line leads out of the root."""
+    folder = str(root if root is not None else str(list_file).rpartition("/")[0]).rstrip("/") + "/"
+    if not is_uri(folder):
+        raise UsageError(
+            "video_root", expected="a URI, as the list is one", found=quote(folder), hint="Copy the list first."
+        )
+    require_scheme(folder, "video_root")
+    first_line: dict[str, int] = {}
+    repeats: list[tuple[int, str, int]] = []
+    refs = []
+    for number, line in _lines(list_file):
+        where = f"{list_file}:{number}"
+        name, label = _split_label(line, None)
+        key = name.removeprefix(folder)
+        _require_name(key, where)
+        if is_uri(key) or key.startswith("/") or ".." in re.split(r"[/\\]", unquote(key)):
+            raise UsageError(
+                where,
+                expected=f"a path below video_root {folder}",
+                found=quote(name),
+                hint="Correct the line, or choose a root that holds all videos.",
+            )
+        key = os.path.normpath(key)
+        if key in first_line:
+            repeats.append((number, key, first_line[key]))
+            continue
+        first_line[key] = number
+        refs.append(VideoRef(key, folder + key, label=label))
+    return _list_of(list_file, refs, repeats)
+
+
+def _list_of(list_file: Path | str, refs: list[VideoRef], repeats: Sequence[tuple[int, str, int]]) -> list[VideoRef]:
+    """The videos of a list.
+
+    Raises:
+        UsageError: there are none, or lines repeat others.
+    """
     if repeats:
         raise _repeated(list_file, repeats)
     if not refs:
@@ -231,7 +301,7 @@ def _require_name(name: str, where: str) -> None:
         )
 
 
-def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> UsageError:
+def _repeated(list_file: Path | str, repeats: Sequence[tuple[int, str, int]]) -> UsageError:
     """The error for lines that name a video again: their numbers, the names, and the lines that named them first."""
     found = "; ".join(
         f"{quote(name)} on line {number}, which is already on line {first}"
@@ -249,10 +319,10 @@ def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> Usage
 # --- list files -------------------------------------------------------------------------------------------------------
 
 
-def _lines(list_file: Path) -> Iterator[tuple[int, str]]:
+def _lines(list_file: Path | str) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and the lines that hold a path, stripped."""
     try:
-        with list_file.open("rb") as file:
+        with open_lines(str(list_file)) if is_uri(list_file) else Path(list_file).open("rb") as file:
             # A line of a binary file can be as long as the file.
             for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
                 where = f"{list_file}:{number}"
@@ -279,8 +349,8 @@ def _binary(where: str) -> UsageError:
     )
 
 
-def _split_label(line: str, base: Path) -> tuple[str, str | None]:
-    """The path and the label of a line."""
+def _split_label(line: str, base: Path | None) -> tuple[str, str | None]:
+    """The path and the label of a line; a file below `base`, if it is local, decides what is which."""
     words = line.split()
     labels = sum(1 for _ in itertools.takewhile(_LABEL.fullmatch, reversed(words[1:])))
     if not labels:
@@ -288,7 +358,7 @@ def _split_label(line: str, base: Path) -> tuple[str, str | None]:
     path = line.rsplit(maxsplit=labels)[0]
     if not _is_video(Path(path)):
         path, labels = line.rsplit(maxsplit=1)[0], 1
-    if _is(Path.is_file, base / line) and not _is(Path.is_file, base / path):
+    if base is not None and _is(Path.is_file, base / line) and not _is(Path.is_file, base / path):
         return line, None
     return path, " ".join(words[-labels:])
 

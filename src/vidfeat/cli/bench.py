@@ -82,7 +82,7 @@ def bench(
         cfg_options=overrides,
         checkpoint=checkpoint,
         device=device,
-        paths=[video.path for video in found],
+        paths=[Path(video.uri) for video in found],
         videos=count,
         rows=parse_rows(rows),
         repeat=repeat,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vidfeat.errors import OutputError, VideoError
 from vidfeat.features import Outcome, Seconds, Values, VideoFailure, VideoFeatures
+from vidfeat.storage import is_uri, stamp
 from vidfeat.video.info import VideoInfo
 from vidfeat.videos import VideoRef
 
@@ -251,6 +252,8 @@ def require_values(features: VideoFeatures) -> VideoFailure | None:
 def stamp_of(video: VideoRef) -> tuple[int, int] | None:
     """Size and modification time of the file now; None where there is none."""
     try:
+        if is_uri(video.uri):
+            return stamp(video.uri, listed=True)
         status = os.stat(video.uri)  # noqa: PTH116 - a million of them
     except (OSError, ValueError):  # a name may hold a zero byte
         return None
