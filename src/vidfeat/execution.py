@@ -28,6 +28,7 @@ from vidfeat.engine.progress import Progress
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure, VideoFeatures
+from vidfeat.formats import open_sink
 from vidfeat.hardware import usable_cores
 from vidfeat.inference.backends import Backend
 from vidfeat.inference.devices import choose_decoder, choose_devices
@@ -35,7 +36,7 @@ from vidfeat.inference.precision import Precision
 from vidfeat.job import Job
 from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
-from vidfeat.store import RunStore, Summary, WorkIdentity
+from vidfeat.store import PartsStore, RunStore, Store, Summary, WorkIdentity, is_parts
 from vidfeat.video import VideoInfo
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
@@ -74,23 +75,13 @@ def run(
         CheckpointError, ConfigError, DeviceError: the network cannot be run.
     """
     share = read_share(launcher)
-    videos, sinks = job.refs(), job.sinks()
+    videos = job.refs()
     options = worker_options(job, share)
+    choices: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed}
     with contextlib.ExitStack() as stack:
-        stores = [
-            stack.enter_context(
-                RunStore.open(
-                    sink,
-                    identity_of(encoder, job),
-                    videos,
-                    description=encoder.description(),
-                    rank=share.rank,
-                    world_size=share.world_size,
-                    restart=restart,
-                    retry_failed=retry_failed,
-                )
-            )
-            for sink, encoder in zip(sinks, _encoders(job), strict=True)
+        stores: list[Store] = [
+            stack.enter_context(_open_store(job, encoder, out, videos, share, choices))
+            for out, encoder in zip(job.outputs(), _encoders(job), strict=True)
         ]
         tasks = _tasks(stores)
         _require_segments([task.video for task in tasks], options)
@@ -110,6 +101,21 @@ def run(
     for summary in summaries:
         progress.note(_report(summary))
     return _total(summaries)
+
+
+def _open_store(
+    job: Job, encoder: Encoder, out: str, videos: Sequence[VideoRef], share: Share, choices: Mapping[str, Any]
+) -> Store:
+    """What takes the features of one encoder: parts for a URI, and otherwise what the name of the output says."""
+    identity, description = identity_of(encoder, job), encoder.description()
+    if not is_parts(out):
+        choices = {**choices, "rank": share.rank, "world_size": share.world_size}
+        return RunStore.open(open_sink(out), identity, videos, description=description, **choices)
+    if share.world_size > 1:
+        raise UsageError(
+            "`launcher`", expected="none with an output in object storage", found=f"{share.world_size} processes"
+        )
+    return PartsStore.open(out, identity, videos, description=description, backend=_backend(job) or "eager", **choices)
 
 
 def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
@@ -410,7 +416,7 @@ def _require_segments(videos: Sequence[VideoRef], options: WorkerOptions) -> Non
             )
 
 
-def _tasks(stores: Sequence[RunStore]) -> list[Task]:
+def _tasks(stores: Sequence[Store]) -> list[Task]:
     """The videos that any encoder lacks, in the order of the list, each with the encoders that lack it."""
     wanted: dict[VideoRef, list[int]] = {}
     for position, store in enumerate(stores):
@@ -423,7 +429,7 @@ def _compute(
     job: Job,
     tasks: Sequence[Task],
     options: WorkerOptions,
-    stores: Sequence[RunStore],
+    stores: Sequence[Store],
     progress: Progress,
     executor: Executor,
 ) -> None:
@@ -456,7 +462,7 @@ def _compute(
     )
     with (
         contextlib.closing(executor.execute(execution)) as results,
-        Committer(commit, committed) as committer,
+        Committer(commit, committed, max(store.linger_seconds for store in stores)) as committer,
     ):
         for result in results:
             committer.put(result)
@@ -464,7 +470,7 @@ def _compute(
                 raise result.outcome.error
 
 
-def _require_backend(job: Job, stores: Sequence[RunStore]) -> None:
+def _require_backend(job: Job, stores: Sequence[Store]) -> None:
     """Refuse a backend other than the one that finished features of the output come from."""
     wanted = _backend(job)
     if wanted is None:

@@ -6,11 +6,13 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
 from vidfeat.inference.precision import Precision
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
+from vidfeat.storage import is_uri, require_scheme
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
 from vidfeat.videos import VideoRef, expand
@@ -36,7 +38,8 @@ class Job:
             when the job is run.
         encoders: one encoder, or several, which share the decoding.
         out: the output: a file, whose suffix says the format, or a folder. With several encoders it holds `{encoder}`,
-            in place of which each puts its name. None for a job that is only streamed.
+            in place of which each puts its name. A URI means a folder of Parquet files in object storage. None for a
+            job that is only streamed.
         video_root: the folder that the paths of a list start from.
         grid: when rows are, in place of the encoders' own.
         pooling: what becomes of space, time and views, in place of the encoders' own.
@@ -93,8 +96,8 @@ class Job:
             isinstance(self.decode_processes, int) and self.decode_processes >= 1
         ):
             raise UsageError("decode_processes", expected="a whole number above 0", found=f"{self.decode_processes}")
-        if self.out is not None:
-            self.sinks()
+        for out in self.outputs() if self.out is not None else ():
+            _require_output(out)
 
     def refs(self) -> tuple[VideoRef, ...]:
         """The videos, looked up.
@@ -105,18 +108,26 @@ class Job:
         return expand(self._videos, None if self.video_root is None else os.fspath(self.video_root))
 
     def sinks(self) -> tuple[Sink, ...]:
-        """The output of each encoder.
+        """The output of each encoder, where it is a file or a folder on this machine.
 
         Raises:
-            UsageError: `out` is missing or no output's name, or two encoders would have the same.
+            UsageError: as `outputs`; or one is no output's name.
         """
         from vidfeat.formats import open_sink
 
+        return tuple(open_sink(out) for out in self.outputs())
+
+    def outputs(self) -> tuple[str, ...]:
+        """The name of the output of each encoder.
+
+        Raises:
+            UsageError: `out` is missing, or two encoders would have the same.
+        """
         if self.out is None:
             raise UsageError("out", expected="the output", found="None", hint="Name a file such as features.npz.")
         names = [encoder.name for encoder in self._encoders]
         if len(names) == 1:
-            return (open_sink(str(self.out).replace("{encoder}", names[0])),)
+            return (str(self.out).replace("{encoder}", names[0]),)
         if "{encoder}" not in str(self.out):
             raise UsageError(
                 "out",
@@ -131,7 +142,7 @@ class Job:
                 expected="encoders with different names, as outputs are named after them",
                 found=repr(repeated),
             )
-        return tuple(open_sink(str(self.out).replace("{encoder}", name)) for name in names)
+        return tuple(str(self.out).replace("{encoder}", name) for name in names)
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON data."""
@@ -186,6 +197,23 @@ class Job:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # as the field is normalised
+
+
+def _require_output(out: str) -> None:
+    """Refuse a name that no output can have."""
+    from vidfeat.formats import open_sink
+
+    if not is_uri(out):
+        open_sink(out)
+        return
+    require_scheme(out, "out")
+    if out.lower().startswith("http") or PurePosixPath(out).suffix:
+        raise UsageError(
+            "out",
+            expected="the URI of a folder in object storage, which gets Parquet files",
+            found=repr(out),
+            hint="Convert them to another format afterwards.",
+        )
 
 
 def _normalized(videos: Videos) -> tuple[str | VideoRef, ...]:

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias, Union
@@ -59,12 +59,14 @@ class VideoRef:
             fails, alone.
         segment: the half-open range of presentation time that is looked at, `(start, end)` in seconds; None for all.
         label: its class, where the list says it.
+        bytes: its size, where that was known when it was found; not part of what it is.
     """
 
     key: str
     uri: str
     segment: tuple[float, float] | None = None
     label: str | None = None
+    bytes: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -111,7 +113,9 @@ def _expand_one(video: VideoLike, root: Path | str | None) -> Sequence[VideoRef]
     if _is_list(video):
         return read_list(video, root)
     if is_uri(video):
-        return [VideoRef(found.name, found.uri) for found in find(str(video), VIDEO_SUFFIXES)]
+        return [
+            VideoRef(found.name, found.uri, bytes=found.bytes or None) for found in find(str(video), VIDEO_SUFFIXES)
+        ]
     path = Path(video)
     if not _is(Path.exists, path) and _WILDCARDS.search(str(path)):
         return _matching(path)

@@ -14,28 +14,12 @@ import numpy as np
 import pytest
 
 import vidfeat
-from storage.s3_server import s3_server
 from video.video_files import write_video
 from vidfeat import Job, UsageError, VideoError, VideoRef, run, stream
 from vidfeat.storage import filesystem
 from vidfeat.video import decode, probe, remote
 from vidfeat.video.source import _BUFFER_BYTES
 from vidfeat.videos import expand
-
-s3fs = pytest.importorskip("s3fs")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """A bucket `videos` on a server, which this process and those that it starts find."""
-    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        filesystem._filesystem.cache_clear()
-        store = s3fs.S3FileSystem()
-        store.mkdir("videos")
-        yield store
-        filesystem._filesystem.cache_clear()
 
 
 @pytest.fixture

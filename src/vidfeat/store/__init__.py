@@ -1,8 +1,11 @@
 """What is finished of a run, kept through crashes; the outputs' manifests; and reading outputs again."""
 
 from vidfeat.store.identity import WorkIdentity
+from vidfeat.store.loading import load
+from vidfeat.store.parts import PartsStore, is_parts
+from vidfeat.store.protocol import Store
 from vidfeat.store.run import RunStore, Summary
-from vidfeat.store.stored import StoredFeatures, load
+from vidfeat.store.stored import StoredFeatures
 from vidfeat.store.verify import verify
 
-__all__ = ["RunStore", "StoredFeatures", "Summary", "WorkIdentity", "load", "verify"]
+__all__ = ["PartsStore", "RunStore", "Store", "StoredFeatures", "Summary", "WorkIdentity", "is_parts", "load", "verify"]
