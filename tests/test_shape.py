@@ -31,6 +31,7 @@ ORDER = (
     "store",
     "job",
     "execution",
+    "cluster",
     "tools",
     "cli",
 )

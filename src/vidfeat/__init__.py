@@ -24,6 +24,7 @@ from vidfeat.errors import (
 from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
+    from vidfeat.cluster import Ray
     from vidfeat.encoders import Encoder, encoder
     from vidfeat.engine.worker_handle import prewarm
     from vidfeat.execution import Extractor, Probed, probe_all, run, stream
@@ -49,6 +50,7 @@ __all__ = [
     "OutputError",
     "Pooling",
     "Probed",
+    "Ray",
     "Recipe",
     "Summary",
     "Timeline",
@@ -81,6 +83,7 @@ __getattr__ = lazy_names(
         "LongVideo": "vidfeat.mmaction",
         "Pooling": "vidfeat.recipe",
         "Probed": "vidfeat.execution",
+        "Ray": "vidfeat.cluster",
         "Recipe": "vidfeat.recipe",
         "Summary": "vidfeat.store",
         "Timeline": "vidfeat.video",

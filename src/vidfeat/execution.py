@@ -11,10 +11,10 @@ import contextlib
 import os
 import platform
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, Protocol, get_args, runtime_checkable
 
 import torch
 
@@ -37,6 +37,7 @@ from vidfeat.job import Job
 from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
 from vidfeat.store import PartsStore, RunStore, Store, Summary, WorkIdentity, is_parts
+from vidfeat.store.part_files import Committed, PartWriter
 from vidfeat.video import VideoInfo
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
@@ -49,7 +50,7 @@ def run(
     restart: bool = False,
     retry_failed: bool = False,
     launcher: Launcher = "none",
-    executor: Executor | None = None,
+    executor: Executor | ClusterExecutor | None = None,
     quiet: bool = False,
     wording: Callable[[str], str] = str,
 ) -> Summary | None:
@@ -61,7 +62,8 @@ def run(
             first new result is committed.
         retry_failed: try the videos again that failed in runs before.
         launcher: what started this process as one of several that share the job's videos.
-        executor: where the work is done; in this process where None.
+        executor: where the work is done; in this process where None. With a `ClusterExecutor` the output is a folder
+            of parts, whatever its name.
         quiet: whether stderr shows failures only, in place of progress as well.
         wording: changes the lines on stderr before they are shown; the command line spells arguments as flags.
 
@@ -76,6 +78,10 @@ def run(
     """
     share = read_share(launcher)
     videos = job.refs()
+    if isinstance(executor, ClusterExecutor):
+        return _run_on_cluster(
+            job, videos, executor, restart=restart, retry_failed=retry_failed, quiet=quiet, wording=wording
+        )
     options = worker_options(job, share)
     choices: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed}
     with contextlib.ExitStack() as stack:
@@ -103,6 +109,78 @@ def run(
     return _total(summaries)
 
 
+@runtime_checkable
+class ClusterExecutor(Protocol):
+    """Computes and commits the tasks of a job elsewhere; `vidfeat.Ray` is one."""
+
+    def execute_and_commit(
+        self, job: Job, tasks: Iterator[Task], count: int, writers: Sequence[PartWriter], progress: Progress
+    ) -> Iterator[tuple[int, list[Committed]]]:
+        """Yield the position of an encoder, and what was committed of it just now.
+
+        Args:
+            job: what to compute; its videos are not looked at.
+            tasks: the videos, read as they are needed.
+            count: how many they are.
+            writers: for each encoder, commits its outcomes; plain data.
+            progress: takes lines about decisions, and is shown where the time goes.
+        """
+
+
+def _run_on_cluster(
+    job: Job,
+    videos: Iterable[VideoRef],
+    executor: ClusterExecutor,
+    *,
+    restart: bool,
+    retry_failed: bool,
+    quiet: bool,
+    wording: Callable[[str], str],
+) -> Summary:
+    with contextlib.ExitStack() as stack:
+        choices = {"restart": restart, "retry_failed": retry_failed}
+        stores = [
+            stack.enter_context(_open_parts(job, encoder, out, videos, choices))
+            for out, encoder in zip(job.outputs(), _encoders(job), strict=True)
+        ]
+        total, pending = sum(map(len, stores)), sum(store.count_pending() for store in stores)
+        with Progress(total, already=total - pending, quiet=quiet, wording=wording) as progress:
+            for store in stores:
+                for note in store.notes:
+                    progress.note(f"{store.out}: {note}")
+            count = sum(1 for _ in _cluster_tasks(stores))
+            if not count:
+                progress.note(f"{job.out} is complete already: nothing to compute")
+            writers = [store.writer for store in stores]
+            results = executor.execute_and_commit(job, _cluster_tasks(stores), count, writers, progress)
+            for position, committed in results if count else ():
+                stores[position].record(committed)
+                for one in committed:
+                    progress.advance() if one.error is None else progress.count(one.error)
+        summaries = [store.finalize() for store in stores]
+        for summary in summaries:
+            progress.note(_report(summary))
+    return _total(summaries)
+
+
+def _cluster_tasks(stores: Sequence[PartsStore]) -> Iterator[Task]:
+    """The videos that any encoder lacks, each once, with the encoders that lack it."""
+    for first, store in enumerate(stores):
+        for video in store.pending():
+            if not any(earlier.is_pending(video.key) for earlier in stores[:first]):
+                rest = [
+                    n for n, other in enumerate(stores) if n == first or (n > first and other.is_pending(video.key))
+                ]
+                yield Task(video, tuple(rest))
+
+
+def _open_parts(
+    job: Job, encoder: Encoder, out: str, videos: Iterable[VideoRef], choices: Mapping[str, Any]
+) -> PartsStore:
+    identity, description, backend = identity_of(encoder, job), encoder.description(), _backend(job) or "eager"
+    return PartsStore.open(out, identity, videos, description=description, backend=backend, **choices)
+
+
 def _open_store(
     job: Job, encoder: Encoder, out: str, videos: Sequence[VideoRef], share: Share, choices: Mapping[str, Any]
 ) -> Store:
@@ -115,7 +193,7 @@ def _open_store(
         raise UsageError(
             "`launcher`", expected="none with an output in object storage", found=f"{share.world_size} processes"
         )
-    return PartsStore.open(out, identity, videos, description=description, backend=_backend(job) or "eager", **choices)
+    return _open_parts(job, encoder, out, videos, choices)
 
 
 def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
@@ -344,18 +422,23 @@ def versions() -> dict[str, str]:
 
 
 def worker_for(
-    job: Job, *, say: Callable[[str], object] = lambda line: None, videos_ahead: int | None = None
+    job: Job,
+    *,
+    say: Callable[[str], object] = lambda line: None,
+    videos_ahead: int | None = None,
+    cores: int | None = None,
 ) -> Worker:
     """A worker for jobs with the encoders and options of this one. `LocalExecutor` takes it; closing it is up to you.
 
     Args:
         job: which.
         say, videos_ahead: as for `Worker`.
+        cores: as for `worker_options`.
 
     Raises:
         DeviceError: the machine lacks what the job asks for.
     """
-    return Worker(_encoders(job), worker_options(job), say=say, videos_ahead=videos_ahead)
+    return Worker(_encoders(job), worker_options(job, cores=cores), say=say, videos_ahead=videos_ahead)
 
 
 _compile = encoder  # `Extractor` has an argument of that name

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from tqdm import tqdm
 
@@ -22,6 +22,13 @@ LOG_EVERY_SECONDS = 10.0
 
 LOAD_EVERY_SECONDS = 2.0
 """How often the line on a terminal is updated with where the time goes."""
+
+
+class Describing(Protocol):
+    """Says where the time goes."""
+
+    def describe(self) -> str:
+        """In some words, for the line of progress."""
 
 
 class Load:
@@ -82,7 +89,7 @@ class Progress:
         self._done = self._logged = already
         self._failed = 0
         self._start = self._last_log = time.monotonic()
-        self.load: Load | None = None
+        self.load: Describing | None = None
         self._bar: tqdm[Any] | None = None
         if not quiet and self._stream.isatty():
             self._bar = tqdm(total=total, initial=already, unit="video", file=self._stream, dynamic_ncols=True)

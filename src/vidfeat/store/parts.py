@@ -131,6 +131,11 @@ class PartsStore:
         while page := rows.fetchmany(_PAGE):
             yield from map(_ref, page)
 
+    def is_pending(self, key: str) -> bool:
+        """Whether a video of the list is not finished."""
+        found = self._videos.execute("SELECT state FROM videos WHERE key = ?", (key,)).fetchone()
+        return found is not None and found[0] == _NONE
+
     def count_pending(self) -> int:
         """How many they are."""
         return self._count(_NONE)
