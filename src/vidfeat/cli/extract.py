@@ -10,6 +10,7 @@ import click
 
 from vidfeat.cli import options
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c
+from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat.engine.launch import Launcher
@@ -37,6 +38,16 @@ run_options = options.together(
     options.compiled(
         "Run the network through torch.compile, or not (default: where the list is long enough to pay for it)."
     ),
+    options.choice(
+        *("--executor", "local", "ray"),
+        help="Compute here (default), or on a Ray cluster, to a folder of Parquet files that all machines can write.",
+    ),
+    click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster (default: one on this machine)."),
+    click.option("--workers", type=options.count, metavar="N", help="Ray workers at most (default: all that fit)."),
+    click.option(
+        "--cpus-per-worker", type=options.count, metavar="C", help="CPU cores of each Ray worker (default: 1)."
+    ),
+    click.option("--gpus-per-worker", type=float, metavar="G", help="GPUs of each Ray worker (default: 0)."),
     click.option("--restart", is_flag=True, help="Replace what an earlier run left at the output."),
     click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before."),
 )
@@ -50,7 +61,7 @@ on."""
     short_help="Turn videos into feature vectors.",
     epilog=(
         "OUT ends in .pkl, .json or .yaml for one file in list order, in .npz or .h5 for one keyed by video, or is a "
-        "folder for one .npy per video. "
+        "folder for one .npy per video. A URI such as s3://bucket/features/ is a folder of Parquet files. "
         "OUT.manifest.jsonl beside it has a line per video: its status, and the reason where it failed."
     ),
 )
@@ -83,6 +94,11 @@ def extract_to(
     restart: bool,
     retry_failed: bool,
     quiet: bool,
+    executor: str,
+    address: str | None,
+    workers: int | None,
+    cpus_per_worker: int | None,
+    gpus_per_worker: float | None,
     **job_options: Any,
 ) -> int:
     """The command `extract`, also under its MMAction2 name.
@@ -92,6 +108,8 @@ def extract_to(
         out: the output, as typed; a trailing slash makes it a folder.
         videos, video_list, video_root: as for `options.find_videos`.
         launcher, restart, retry_failed, quiet: as for `vidfeat.run`.
+        executor: "local" or "ray"; the next four are arguments of `vidfeat.Ray`.
+        address, workers, cpus_per_worker, gpus_per_worker: as typed.
         job_options: further arguments of `vidfeat.Job`.
 
     Returns:
@@ -101,12 +119,20 @@ def extract_to(
     from vidfeat.engine.launch import read_share
     from vidfeat.formats import open_sink
     from vidfeat.hardware import usable_cores
+    from vidfeat.storage import is_uri
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     read_share(launcher)
     found = options.find_videos(videos, video_list, video_root)
-    open_sink(out)
-    if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
+    ray = {"address": address, "workers": workers}
+    ray |= {"cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
+    ray = {name: value for name, value in ray.items() if value is not None}
+    if executor == "local" and ray:
+        raise UsageError(next(iter(ray)), expected="`executor=ray` with it", found="`executor=local`")
+    is_uri(out) or open_sink(out)
+    if executor == "local" and (
+        restart or retry_failed or is_uri(out) or not Path(out).exists()
+    ):  # otherwise the output is probably complete
         vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat import execution
@@ -121,6 +147,12 @@ def extract_to(
     )
     job = vidfeat.Job(videos=found, encoders=[encoder], out=out, **job_options)
     summary = vidfeat.run(
-        job, restart=restart, retry_failed=retry_failed, launcher=launcher, quiet=quiet, wording=options.spell_as_flags
+        job,
+        restart=restart,
+        retry_failed=retry_failed,
+        launcher=launcher,
+        executor=vidfeat.Ray(**ray) if executor == "ray" else None,
+        quiet=quiet,
+        wording=options.spell_as_flags,
     )
     return EXIT_SOME_FAILED if summary is not None and summary.failed else 0
