@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,24 @@ def shared() -> Path:
     if not (folder / "reference").is_dir():
         pytest.skip(f"no reference data at {folder} (set VIDFEAT_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """A bucket `videos` on a real server, which this process and those that it starts find; as `s3fs.S3FileSystem`."""
+    s3fs = pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    from storage.s3_server import s3_server
+    from vidfeat.storage import filesystem
+
+    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        filesystem._filesystem.cache_clear()
+        store = s3fs.S3FileSystem()
+        store.mkdir("videos")
+        yield store
+        filesystem._filesystem.cache_clear()
 
 
 @pytest.fixture(scope="session")

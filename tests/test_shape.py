@@ -16,6 +16,7 @@ ORDER = (
     "lazy_import",
     "hardware",
     "recipe",
+    "storage",
     "videos",
     "video",
     "preprocessing",
@@ -30,6 +31,7 @@ ORDER = (
     "store",
     "job",
     "execution",
+    "cluster",
     "tools",
     "cli",
 )

@@ -24,6 +24,7 @@ from vidfeat.errors import (
 from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
+    from vidfeat.cluster import Ray
     from vidfeat.encoders import Encoder, encoder
     from vidfeat.encoders.texts import embed_text
     from vidfeat.engine.worker_handle import prewarm
@@ -52,6 +53,7 @@ __all__ = [
     "OutputError",
     "Pooling",
     "Probed",
+    "Ray",
     "Recipe",
     "Segment",
     "Segments",
@@ -89,6 +91,7 @@ __getattr__ = lazy_names(
         "LongVideo": "vidfeat.mmaction",
         "Pooling": "vidfeat.recipe",
         "Probed": "vidfeat.execution",
+        "Ray": "vidfeat.cluster",
         "Recipe": "vidfeat.recipe",
         "Segment": "vidfeat.videos",
         "Segments": "vidfeat.preprocessing.segments",

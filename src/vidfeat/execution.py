@@ -11,10 +11,10 @@ import contextlib
 import os
 import platform
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, Protocol, get_args, runtime_checkable
 
 import torch
 
@@ -36,7 +36,9 @@ from vidfeat.inference.precision import Precision
 from vidfeat.job import Job
 from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
-from vidfeat.store import RunStore, Summary, WorkIdentity
+from vidfeat.storage import is_uri
+from vidfeat.store import PartsStore, RunStore, Store, Summary, WorkIdentity, is_parts
+from vidfeat.store.part_files import Committed, PartWriter
 from vidfeat.video import VideoInfo
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
@@ -49,7 +51,7 @@ def run(
     restart: bool = False,
     retry_failed: bool = False,
     launcher: Launcher = "none",
-    executor: Executor | None = None,
+    executor: Executor | ClusterExecutor | None = None,
     quiet: bool = False,
     verbose: bool = False,
     log_json: str | os.PathLike[str] | None = None,
@@ -63,7 +65,8 @@ def run(
             first new result is committed.
         retry_failed: try the videos again that failed in runs before.
         launcher: what started this process as one of several that share the job's videos.
-        executor: where the work is done; in this process where None.
+        executor: where the work is done; in this process where None. With a `ClusterExecutor` the output is a folder
+            of parts, whatever its name.
         quiet: whether stderr shows failures only, in place of progress as well.
         verbose: whether stderr shows a line for each video.
         log_json: a file to append what happens to, as JSON Lines.
@@ -80,23 +83,16 @@ def run(
     """
     share = read_share(launcher)
     notes: list[str] = []
-    videos, sinks = job.refs(notes.append), job.sinks()
+    videos = job.refs(notes.append)
+    if isinstance(executor, ClusterExecutor):
+        on_cluster: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed, "log_json": log_json}
+        return _run_on_cluster(job, videos, executor, quiet=quiet, verbose=verbose, wording=wording, **on_cluster)
     options = worker_options(job, share)
+    choices: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed}
     with contextlib.ExitStack() as stack:
-        stores = [
-            stack.enter_context(
-                RunStore.open(
-                    sink,
-                    identity_of(encoder, job),
-                    videos,
-                    description=encoder.description(),
-                    rank=share.rank,
-                    world_size=share.world_size,
-                    restart=restart,
-                    retry_failed=retry_failed,
-                )
-            )
-            for sink, encoder in zip(sinks, _encoders(job), strict=True)
+        stores: list[Store] = [
+            stack.enter_context(_open_store(job, position, out, videos, share, choices))
+            for position, out in enumerate(job.outputs())
         ]
         if not any(store.has_features for store in stores):
             _require_any_file(videos)
@@ -120,6 +116,98 @@ def run(
     for summary in summaries:
         progress.note(_report(summary))
     return _total(summaries)
+
+
+@runtime_checkable
+class ClusterExecutor(Protocol):
+    """Computes and commits the tasks of a job elsewhere; `vidfeat.Ray` is one."""
+
+    def execute_and_commit(
+        self, job: Job, tasks: Iterator[Task], count: int, writers: Sequence[PartWriter], progress: Progress
+    ) -> Iterator[tuple[int, list[Committed]]]:
+        """Yield the position of an encoder, and what was committed of it just now.
+
+        Args:
+            job: what to compute; its videos are not looked at.
+            tasks: the videos, read as they are needed.
+            count: how many they are.
+            writers: for each encoder, commits its outcomes; plain data.
+            progress: takes lines about decisions, and is shown where the time goes.
+        """
+
+
+def _run_on_cluster(
+    job: Job,
+    videos: Iterable[VideoRef],
+    executor: ClusterExecutor,
+    *,
+    restart: bool,
+    retry_failed: bool,
+    quiet: bool,
+    verbose: bool,
+    log_json: str | os.PathLike[str] | None,
+    wording: Callable[[str], str],
+) -> Summary:
+    with contextlib.ExitStack() as stack:
+        choices = {"restart": restart, "retry_failed": retry_failed}
+        stores = [
+            stack.enter_context(_open_parts(job, encoder, out, videos, choices))
+            for out, encoder in zip(job.outputs(), _encoders(job), strict=True)
+        ]
+        total, pending = sum(map(len, stores)), sum(store.count_pending() for store in stores)
+        log = None if log_json is None else stack.enter_context(EventLog(log_json, 0))
+        shown = Progress(total, already=total - pending, quiet=quiet, verbose=verbose, log=log, wording=wording)
+        with shown as progress:
+            for store in stores:
+                for note in store.notes:
+                    progress.note(f"{store.out}: {note}")
+            count = sum(1 for _ in _cluster_tasks(stores))
+            if not count:
+                progress.note(f"{job.out} is complete already: nothing to compute")
+            writers = [store.writer for store in stores]
+            results = executor.execute_and_commit(job, _cluster_tasks(stores), count, writers, progress)
+            for position, committed in results if count else ():
+                stores[position].record(committed)
+                for one in committed:
+                    progress.advance() if one.error is None else progress.count(one.error)
+        summaries = [store.finalize() for store in stores]
+        for summary in summaries:
+            progress.note(_report(summary))
+    return _total(summaries)
+
+
+def _cluster_tasks(stores: Sequence[PartsStore]) -> Iterator[Task]:
+    """The videos that any encoder lacks, each once, with the encoders that lack it."""
+    for first, store in enumerate(stores):
+        for video in store.pending():
+            if not any(earlier.is_pending(video.key) for earlier in stores[:first]):
+                rest = [
+                    n for n, other in enumerate(stores) if n == first or (n > first and other.is_pending(video.key))
+                ]
+                yield Task(video, tuple(rest))
+
+
+def _open_parts(
+    job: Job, encoder: Encoder, out: str, videos: Iterable[VideoRef], choices: Mapping[str, Any]
+) -> PartsStore:
+    identity, description, backend = identity_of(encoder, job), encoder.description(), _backend(job) or "eager"
+    return PartsStore.open(out, identity, videos, description=description, backend=backend, **choices)
+
+
+def _open_store(
+    job: Job, position: int, out: str, videos: Sequence[VideoRef], share: Share, choices: Mapping[str, Any]
+) -> Store:
+    """What takes the features of one encoder: parts for a URI, and otherwise a file or folder on this machine."""
+    encoder = _encoders(job)[position]
+    identity, description = identity_of(encoder, job), encoder.description()
+    if not is_parts(out):
+        choices = {**choices, "rank": share.rank, "world_size": share.world_size}
+        return RunStore.open(job.sinks()[position], identity, videos, description=description, **choices)
+    if share.world_size > 1:
+        raise UsageError(
+            "`launcher`", expected="none with an output in object storage", found=f"{share.world_size} processes"
+        )
+    return _open_parts(job, encoder, out, videos, choices)
 
 
 def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
@@ -354,18 +442,23 @@ def versions() -> dict[str, str]:
 
 
 def worker_for(
-    job: Job, *, say: Callable[[str], object] = lambda line: None, videos_ahead: int | None = None
+    job: Job,
+    *,
+    say: Callable[[str], object] = lambda line: None,
+    videos_ahead: int | None = None,
+    cores: int | None = None,
 ) -> Worker:
     """A worker for jobs with the encoders and options of this one. `LocalExecutor` takes it; closing it is up to you.
 
     Args:
         job: which.
         say, videos_ahead: as for `Worker`.
+        cores: as for `worker_options`.
 
     Raises:
         DeviceError: the machine lacks what the job asks for.
     """
-    return Worker(_encoders(job), worker_options(job), say=say, videos_ahead=videos_ahead)
+    return Worker(_encoders(job), worker_options(job, cores=cores), say=say, videos_ahead=videos_ahead)
 
 
 _compile = encoder  # `Extractor` has an argument of that name
@@ -410,7 +503,7 @@ def _device_of(name: str, share: Share) -> str:
 
 def _require_any_file(videos: Sequence[VideoRef]) -> None:
     """Refuse a list of which no file is there: its folder was not named, or is not mounted."""
-    if not any(os.path.lexists(video.uri) for video in videos):
+    if not any(is_uri(video.uri) or os.path.lexists(video.uri) for video in videos):
         raise UsageError(
             "videos",
             expected="at least one file that exists",
@@ -438,7 +531,7 @@ def _require_segments(videos: Sequence[VideoRef], options: WorkerOptions) -> Non
                 )
 
 
-def _tasks(stores: Sequence[RunStore]) -> list[Task]:
+def _tasks(stores: Sequence[Store]) -> list[Task]:
     """The videos that any encoder lacks, in the order of the list, each with the encoders that lack it."""
     wanted: dict[VideoRef, list[int]] = {}
     for position, store in enumerate(stores):
@@ -451,7 +544,7 @@ def _compute(
     job: Job,
     tasks: Sequence[Task],
     options: WorkerOptions,
-    stores: Sequence[RunStore],
+    stores: Sequence[Store],
     progress: Progress,
     executor: Executor,
 ) -> None:
@@ -484,7 +577,7 @@ def _compute(
     )
     with (
         contextlib.closing(executor.execute(execution)) as results,
-        Committer(commit, committed) as committer,
+        Committer(commit, committed, max(store.linger_seconds for store in stores)) as committer,
     ):
         for result in results:
             committer.put(result)
@@ -492,7 +585,7 @@ def _compute(
                 raise result.outcome.error
 
 
-def _require_backend(job: Job, stores: Sequence[RunStore]) -> None:
+def _require_backend(job: Job, stores: Sequence[Store]) -> None:
     """Refuse a backend other than the one that finished features of the output come from."""
     wanted = _backend(job)
     if wanted is None:

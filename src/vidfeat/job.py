@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
@@ -14,6 +15,7 @@ from vidfeat.inference.precision import Precision
 from vidfeat.preprocessing.segments import Segments
 from vidfeat.preprocessing.windows import Windows
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
+from vidfeat.storage import is_uri, require_scheme
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
 from vidfeat.videos import VideoRef, expand
@@ -39,7 +41,8 @@ class Job:
             when the job is run.
         encoders: one encoder, or several, which share the decoding.
         out: the output: a file, whose suffix says the format, or a folder. With several encoders it holds `{encoder}`,
-            in place of which each puts its name. None for a job that is only streamed.
+            in place of which each puts its name. A URI means a folder of Parquet files in object storage. None for a
+            job that is only streamed.
         video_root: the folder that the paths of a list start from.
         follow_links: whether symbolic links may lead out of `video_root`, or out of a folder of videos.
         grid: when rows are, in place of the encoders' own.
@@ -120,7 +123,9 @@ class Job:
             from vidfeat.formats.layouts import require_layout
 
             self._set("dtype", require_layout(self.layout).dtype or self.dtype)
-        if self.out is not None:
+        if any(map(is_uri, self.outputs() if self.out is not None else ())):
+            self._require_parts()
+        elif self.out is not None:
             self.sinks()
 
     def refs(self, note: Callable[[str], object] = lambda line: None) -> tuple[VideoRef, ...]:
@@ -145,13 +150,12 @@ class Job:
         return refs
 
     def sinks(self) -> tuple[Sink, ...]:
-        """The output of each encoder.
+        """The output of each encoder, where it is a file or a folder on this machine.
 
         Raises:
-            UsageError: `out` is missing or no output's name, or two encoders would have the same; the layout needs
-                other rows.
+            UsageError: as `outputs`; one is no output's name; the layout needs other rows.
         """
-        outs = self._outs()
+        outs = self.outputs()
         if self.layout is not None:
             from vidfeat.formats.layouts import Rows, open_layout
 
@@ -160,7 +164,32 @@ class Job:
 
         return tuple(map(open_sink, outs))
 
-    def _outs(self) -> tuple[str, ...]:
+    def _require_parts(self) -> None:
+        """Refuse what an output in object storage, which consists of Parquet files, cannot be."""
+        for out in self.outputs():
+            require_scheme(out, "out")
+            if out.lower().startswith("http") or PurePosixPath(out).suffix:
+                raise UsageError(
+                    "out",
+                    expected="the URI of a folder in object storage, which gets Parquet files",
+                    found=repr(out),
+                    hint="Convert them to another format afterwards.",
+                )
+        for name, value in (("layout", None), ("dtype", "float32")):
+            if getattr(self, name) != value:
+                raise UsageError(
+                    name,
+                    expected=f"{value} with an output in object storage",
+                    found=repr(getattr(self, name)),
+                    hint="Convert the output afterwards.",
+                )
+
+    def outputs(self) -> tuple[str, ...]:
+        """The name of the output of each encoder.
+
+        Raises:
+            UsageError: `out` is missing, or two encoders would have the same.
+        """
         if self.out is None:
             raise UsageError("out", expected="the output", found="None", hint="Name a file such as features.npz.")
         names = [encoder.name for encoder in self._encoders]

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, Union, cast
+from urllib.parse import unquote
 
 from vidfeat.errors import UsageError, quote, shorten
+from vidfeat.storage import find, is_uri, open_lines, require_scheme
 
 VIDEO_SUFFIXES = frozenset(
     """
@@ -46,7 +48,6 @@ _BOM = b"\xef\xbb\xbf"
 _LABEL = re.compile(r"[+-]?\d+")
 _ANY_SUFFIX = "|".join(map(re.escape, sorted(VIDEO_SUFFIXES)))
 _SEPARATED_LABEL = re.compile(rf"(.+?(?:{_ANY_SUFFIX}))\s*[,\t](.+)", re.IGNORECASE)
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WILDCARDS = re.compile(r"[*?[]")
 
 Note = Callable[[str], object]
@@ -90,10 +91,12 @@ class VideoRef:
     Attributes:
         key: its name in outputs: the path as the list has it, or relative to the folder scanned; with `/` between
             folders, without `.` components and doubled slashes. No two videos of a job have the same.
-        uri: where it is: a local path. It need not exist: then this video fails, alone.
+        uri: where it is: a local path, or a URI of `vidfeat.storage.SCHEMES`. It need not exist: then this video
+            fails, alone.
         segment: the half-open range of presentation time that is looked at, `(start, end)` in seconds; None for all.
         label: its class, where the list says it.
         segments: parts that have a row each, for the grid `Segments`; there is no `segment` then.
+        bytes: its size, where that was known when it was found; not part of what it is.
     """
 
     key: str
@@ -101,6 +104,7 @@ class VideoRef:
     segment: tuple[float, float] | None = None
     label: str | None = None
     segments: tuple[Segment, ...] = ()
+    bytes: int | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> VideoRef:
@@ -128,7 +132,7 @@ class VideoRef:
 
     @property
     def path(self) -> Path:
-        """The local file."""
+        """The local file of one that is no URI."""
         return Path(self.uri)
 
 
@@ -150,64 +154,61 @@ def expand(
             of `LIST_SUFFIXES`, a pipe, or `STDIN`, as in `read_list`; the path of a video; a pattern with `*`, `?` or
             `[`, which stands for the files that match and end in one of `VIDEO_SUFFIXES`, in the order of their names.
             `**` matches folders at any depth, without following links. What a pattern matches is named by its path
-            relative to the folder before the first wildcard. A path that exists is no pattern.
-        root: the folder that the paths in list files are relative to, as in `read_list`.
+            relative to the folder before the first wildcard. A path that exists is no pattern. Any of these may be a
+            URI, such as `s3://bucket/folder/`, with one of the schemes in `vidfeat.storage.SCHEMES`.
+        root: the folder, or its URI, that the paths in list files are relative to, as in `read_list`.
         follow_links: whether links may lead out of the root of a list, or out of a folder.
         note: takes a line about the files of each folder that are no videos.
 
     Raises:
         UsageError: as in `read_list` and `scan`; a pattern matches no video; two videos have the same key; a key is
-            empty or has more than `LONGEST_NAME` bytes; a video is at a web address; there is a root and no list.
+            empty or has more than `LONGEST_NAME` bytes; there is a root and no list.
     """
     given = [videos] if isinstance(videos, (str, Path, VideoRef)) else list(videos)
-    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(Path(video))]
+    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(video)]
     if root is not None and not lists:
         raise UsageError("video_root", expected="a list of videos to go with it", found="none")
-    base = None if root is None else Path(root)
     refs = tuple(
-        _distinct(itertools.chain.from_iterable(_expand_one(video, base, follow_links, note) for video in given))
+        _distinct(itertools.chain.from_iterable(_expand_one(video, root, follow_links, note) for video in given))
     )
     for ref in refs:
         _require_name(ref.key, ref.uri)
-        _require_local_video(ref.uri, "videos")
     return refs
 
 
-def _expand_one(video: VideoLike, root: Path | None, follow_links: bool, note: Note) -> Sequence[VideoRef]:
+def _expand_one(video: VideoLike, root: Path | str | None, follow_links: bool, note: Note) -> Sequence[VideoRef]:
     if isinstance(video, VideoRef):
         return [video]
-    _require_local_video(str(video), "videos")
-    path = Path(video)
     if not str(video):
         raise UsageError("videos", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
-    if _is_list(path):
-        return read_list(path, root, follow_links=follow_links)
+    video = _without_file_scheme(video)
+    if _is_list(video):
+        return read_list(video, root, follow_links=follow_links)
+    if is_uri(video):
+        listed = find(str(video), VIDEO_SUFFIXES)
+        return [VideoRef(found.name, found.uri, bytes=found.bytes or None) for found in listed]
+    path = Path(video)
     if not _is(Path.exists, path) and _WILDCARDS.search(str(path)):
         return _matching(path)
     return _videos_at(path, follow_links, note)
 
 
-def _is_list(path: Path) -> bool:
+def _without_file_scheme(path: Path | str) -> Path | str:
+    """A local path in place of a URI that means one."""
+    if not str(path).lower().startswith("file://"):
+        return path
+    return Path(unquote(str(path)[len("file://") :]))
+
+
+def _is_list(list_file: Path | str) -> bool:
+    path = Path(list_file)
     is_named_so = str(path) == STDIN or path.suffix.lower() in LIST_SUFFIXES
+    if is_uri(list_file):
+        return is_named_so
     return _is(Path.is_fifo, path) or (is_named_so and not _is(Path.is_dir, path))
 
 
-def require_local(name: str, where: str, *, expected: str, hint: str) -> None:
-    """Refuse an address such as `s3://bucket/name` in the place of a path.
-
-    Raises:
-        UsageError: it is one.
-    """
-    if _ADDRESS.match(name):
-        raise UsageError(where, expected=expected, found=quote(name), hint=hint)
-
-
-def _require_local_video(name: str, where: str) -> None:
-    hint = "Download it first, or mount the storage it is in, and give the path of the file."
-    require_local(name, where, expected="a video on this machine", hint=hint)
-
-
-def read_list(list_file: Path, root: Path | None, *, follow_links: bool = False) -> list[VideoRef]:
+def read_list(list_file: Path | str, root: Path | str | None, *, follow_links: bool = False) -> list[VideoRef]:
     """The videos named by a list file, one path a line.
 
     Spaces belong to the path. A whole number after the path, separated by white space, is a label in the manner of
@@ -221,11 +222,14 @@ def read_list(list_file: Path, root: Path | None, *, follow_links: bool = False)
     labels in the column `label`, if there is one. Cells are separated by tabs or commas, and may be in double quotes.
 
     Args:
-        list_file: the list, or `STDIN`; it is read once and from start to end, so that it may be a pipe.
+        list_file: the list, or `STDIN`; it is read once and from start to end, so that it may be a pipe. It may be a
+            URI.
         root: the folder that the paths are relative to. No path may then lead out of it: not by `..`, not as an
             absolute path, not through a symbolic link; an absolute path inside it is named relative to it. Without a
             root, paths are relative to the current folder, and nothing is confined: absolute paths and `..` lead
-            wherever they lead, so read lists of strangers with a root.
+            wherever they lead, so read lists of strangers with a root. It may be the URI of a folder: then a line is
+            a path below it, or a URI that begins with it. The root of a list that is a URI is, by default, the folder
+            that the list is in. No other list may name URIs.
         follow_links: whether symbolic links may lead out of the root after all.
 
     Returns:
@@ -233,9 +237,13 @@ def read_list(list_file: Path, root: Path | None, *, follow_links: bool = False)
 
     Raises:
         UsageError: the root is no folder; or, naming the line, the list cannot be read, is empty or binary, is a table
-            without a column of videos, has a web address, leaves the root, has a name of more than `LONGEST_NAME`
-            bytes, or repeats paths, of which the first ones are named.
+            without a column of videos, has a URI though it is local, leaves the root, has a name of more than
+            `LONGEST_NAME` bytes, or repeats paths, of which the first ones are named.
     """
+    list_file, root = _without_file_scheme(list_file), None if root is None else _without_file_scheme(root)
+    if is_uri(root) or is_uri(list_file):
+        return _read_remote_list(list_file, root)
+    root = None if root is None else Path(root)
     if root is not None and not _is(Path.is_dir, root):
         raise UsageError(
             f"video_root {str(root)!r}",
@@ -251,7 +259,13 @@ def read_list(list_file: Path, root: Path | None, *, follow_links: bool = False)
     for number, name, label in _named_videos(list_file, base):
         where = f"{list_file}:{number}"
         _require_name(name, where)
-        _require_local_video(name, where)
+        if is_uri(name):
+            raise UsageError(
+                where,
+                expected="a path, as the list and its root are local",
+                found=quote(name),
+                hint="Pass the URI of the folder that holds the videos as `video_root`.",
+            )
         path = base / name
         key = path.as_posix() if confined is None else confined.name_of(path, where)
         normal = os.path.normpath(base / key)
@@ -260,6 +274,46 @@ def read_list(list_file: Path, root: Path | None, *, follow_links: bool = False)
             continue
         first_line[normal] = number
         refs.append(VideoRef(key, str(path), label=label))
+    return _list_of(list_file, refs, repeats)
+
+
+def _read_remote_list(list_file: Path | str, root: Path | str | None) -> list[VideoRef]:
+    """`read_list` with a list, or a root, behind a URI: no line leads out of the root."""
+    folder = str(root if root is not None else str(list_file).rpartition("/")[0]).rstrip("/") + "/"
+    if not is_uri(folder):
+        raise UsageError(
+            "video_root", expected="a URI, as the list is one", found=quote(folder), hint="Copy the list first."
+        )
+    require_scheme(folder, "video_root")
+    first_line: dict[str, int] = {}
+    repeats: list[tuple[int, str, int]] = []
+    refs = []
+    for number, name, label in _named_videos(list_file, None):
+        where = f"{list_file}:{number}"
+        key = name.removeprefix(folder)
+        _require_name(key, where)
+        if is_uri(key) or key.startswith("/") or ".." in re.split(r"[/\\]", unquote(key)):
+            raise UsageError(
+                where,
+                expected=f"a path below video_root {folder}",
+                found=quote(name),
+                hint="Correct the line, or choose a root that holds all videos.",
+            )
+        key = os.path.normpath(key)
+        if key in first_line:
+            repeats.append((number, key, first_line[key]))
+            continue
+        first_line[key] = number
+        refs.append(VideoRef(key, folder + key, label=label))
+    return _list_of(list_file, refs, repeats)
+
+
+def _list_of(list_file: Path | str, refs: list[VideoRef], repeats: Sequence[tuple[int, str, int]]) -> list[VideoRef]:
+    """The videos of a list.
+
+    Raises:
+        UsageError: there are none, or lines repeat others.
+    """
     if repeats:
         raise _repeated(list_file, repeats)
     if not refs:
@@ -334,7 +388,7 @@ def _require_name(name: str, where: str) -> None:
         )
 
 
-def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> UsageError:
+def _repeated(list_file: Path | str, repeats: Sequence[tuple[int, str, int]]) -> UsageError:
     """The error for lines that name a video again: their numbers, the names, and the lines that named them first."""
     found = "; ".join(
         f"{quote(name)} on line {number}, which is already on line {first}"
@@ -352,7 +406,7 @@ def _repeated(list_file: Path, repeats: Sequence[tuple[int, str, int]]) -> Usage
 # --- list files -------------------------------------------------------------------------------------------------------
 
 
-def _named_videos(list_file: Path, base: Path) -> Iterator[tuple[int, str, str | None]]:
+def _named_videos(list_file: Path | str, base: Path | None) -> Iterator[tuple[int, str, str | None]]:
     """Line number, path and label of each video."""
     lines = _lines(list_file)
     for number, line in itertools.islice(lines, 1):
@@ -365,13 +419,14 @@ def _named_videos(list_file: Path, base: Path) -> Iterator[tuple[int, str, str |
         yield number, *_split_label(line, base)
 
 
-def _columns(line: str, list_file: Path, base: Path) -> tuple[str, list[str]] | None:
+def _columns(line: str, list_file: Path | str, base: Path | None) -> tuple[str, list[str]] | None:
     """The separator and the columns of a table whose first line this is; None where it names a video."""
     separator = "\t" if "\t" in line else ","
     names = [name.strip().lower() for name in _cells(line, separator)]
-    is_table = list_file.suffix.lower() in (".csv", ".tsv")
+    is_table = Path(list_file).suffix.lower() in (".csv", ".tsv")
     if any(name in _VIDEO_COLUMNS for name in names) and (len(names) > 1 or is_table):
-        return None if _is(Path.is_file, base / line) else (separator, names)
+        is_file = base is not None and _is(Path.is_file, base / line)
+        return None if is_file else (separator, names)
     if is_table and len(names) > 1 and not _is_video(Path(names[0])):
         raise UsageError(
             f"{list_file}:1",
@@ -383,7 +438,7 @@ def _columns(line: str, list_file: Path, base: Path) -> tuple[str, list[str]] | 
 
 
 def _rows_of_table(
-    lines: Iterable[tuple[int, str]], separator: str, columns: Sequence[str], list_file: Path
+    lines: Iterable[tuple[int, str]], separator: str, columns: Sequence[str], list_file: Path | str
 ) -> Iterator[tuple[int, str, str | None]]:
     video = next(columns.index(name) for name in _VIDEO_COLUMNS if name in columns)
     label = columns.index(_LABEL_COLUMN) if _LABEL_COLUMN in columns else None
@@ -407,10 +462,16 @@ def _cells(line: str, separator: str) -> list[str]:
         return [line]
 
 
-def _lines(list_file: Path) -> Iterator[tuple[int, str]]:
+def _open_list(list_file: Path | str) -> contextlib.AbstractContextManager[Any]:
+    if str(list_file) == STDIN:
+        return contextlib.nullcontext(sys.stdin.buffer)
+    return open_lines(str(list_file)) if is_uri(list_file) else Path(list_file).open("rb")
+
+
+def _lines(list_file: Path | str) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and the lines that hold a path, stripped."""
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if str(list_file) == STDIN else list_file.open("rb") as file:
+        with _open_list(list_file) as file:
             # A line of a binary file can be as long as the file.
             for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
                 where = f"{list_file}:{number}"
@@ -437,10 +498,14 @@ def _binary(where: str) -> UsageError:
     )
 
 
-def _split_label(line: str, base: Path) -> tuple[str, str | None]:
-    """The path and the label of a line."""
+def _split_label(line: str, base: Path | None) -> tuple[str, str | None]:
+    """The path and the label of a line; a file below `base`, if it is local, decides what is which."""
+
+    def is_file(name: str) -> bool:
+        return base is not None and _is(Path.is_file, base / name)
+
     separated = _SEPARATED_LABEL.fullmatch(line)
-    if separated and (_is(Path.is_file, base / separated[1]) or not _is(Path.is_file, base / line)):
+    if separated and (is_file(separated[1]) or not is_file(line)):
         return separated[1], " ".join(separated[2].split())
     words = line.split()
     labels = sum(1 for _ in itertools.takewhile(_LABEL.fullmatch, reversed(words[1:])))
@@ -449,7 +514,7 @@ def _split_label(line: str, base: Path) -> tuple[str, str | None]:
     path = line.rsplit(maxsplit=labels)[0]
     if not _is_video(Path(path)):
         path, labels = line.rsplit(maxsplit=1)[0], 1
-    if _is(Path.is_file, base / line) and not _is(Path.is_file, base / path):
+    if is_file(line) and not is_file(path):
         return line, None
     return path, " ".join(words[-labels:])
 

@@ -99,7 +99,7 @@ def bench(
         cfg_options=overrides,
         checkpoint=checkpoint,
         device=device,
-        paths=[video.path for video in found],
+        paths=[Path(video.uri) for video in found],
         videos=count or (None if found else scope.videos),
         rows=scope.rows if rows is None else parse_rows(rows),
         repeat=repeat or scope.repeat,

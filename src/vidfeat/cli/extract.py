@@ -43,6 +43,16 @@ run_options = options.together(
     click.option(
         "--log-json", type=Path, metavar="FILE", help="Append events to a file, a JSON object a line: see docs/log.md."
     ),
+    options.choice(
+        *("--executor", "local", "ray"),
+        help="Compute here (default), or on a Ray cluster, to a folder of Parquet files that all machines can write.",
+    ),
+    click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster (default: one on this machine)."),
+    click.option("--workers", type=options.count, metavar="N", help="Ray workers at most (default: all that fit)."),
+    click.option(
+        "--cpus-per-worker", type=options.count, metavar="C", help="CPU cores of each Ray worker (default: 1)."
+    ),
+    click.option("--gpus-per-worker", type=float, metavar="G", help="GPUs of each Ray worker (default: 0)."),
     click.option("--restart", is_flag=True, help="Replace what an earlier run left at the output."),
     click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before."),
 )
@@ -57,6 +67,7 @@ on."""
     epilog=(
         "OUT ends in .pkl, .json or .yaml for one file in list order, in .npz, .h5 or .parquet for one keyed by video, "
         "or is a folder for one .npy per video; 'folder/{key}.npz', .pt and .csv are folders of those. "
+        "A URI such as s3://bucket/features/ is a folder of Parquet files. "
         "OUT.manifest.jsonl beside it has a line per video: its status, and the reason where it failed."
     ),
 )
@@ -113,6 +124,11 @@ def extract_to(
     verbose: bool,
     log_json: Path | None,
     trust_remote_code: bool = False,
+    executor: str,
+    address: str | None,
+    workers: int | None,
+    cpus_per_worker: int | None,
+    gpus_per_worker: float | None,
     **job_options: Any,
 ) -> int:
     """The command `extract`, also under its MMAction2 name.
@@ -124,6 +140,8 @@ def extract_to(
         layout: as for `vidfeat.Job`; its lines for a config are printed, unless `quiet`.
         launcher, restart, retry_failed, quiet, verbose, log_json: as for `vidfeat.run`.
         trust_remote_code: as for `vidfeat.encoder`.
+        executor: "local" or "ray"; the next four are arguments of `vidfeat.Ray`.
+        address, workers, cpus_per_worker, gpus_per_worker: as typed.
         job_options: further arguments of `vidfeat.Job`.
 
     Returns:
@@ -133,6 +151,7 @@ def extract_to(
     from vidfeat.engine.launch import read_share
     from vidfeat.formats import open_sink
     from vidfeat.hardware import usable_cores
+    from vidfeat.storage import is_uri
 
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     read_share(launcher)
@@ -140,9 +159,15 @@ def extract_to(
         raise UsageError("--cfg-options", expected="one model with it", found=f"{len(models)}")
     grid = request.grid()
     found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
-    if layout is None:
+    ray: dict[str, Any] = {"address": address, "workers": workers}
+    ray |= {"cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
+    ray = {name: value for name, value in ray.items() if value is not None}
+    if executor == "local" and ray:
+        raise UsageError(next(iter(ray)), expected="`executor=ray` with it", found="`executor=local`")
+    if layout is None and not is_uri(out):
         open_sink(out)
-    if restart or retry_failed or not Path(out).exists():  # otherwise the output is probably complete
+    probably_complete = not (restart or retry_failed or is_uri(out)) and Path(out).exists()
+    if executor == "local" and not probably_complete:
         vidfeat.prewarm(min(MOST_PREWARMED, len(usable_cores()), len(found)))
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat import execution
@@ -165,6 +190,7 @@ def extract_to(
         restart=restart,
         retry_failed=retry_failed,
         launcher=launcher,
+        executor=vidfeat.Ray(**ray) if executor == "ray" else None,
         quiet=quiet,
         verbose=verbose,
         log_json=log_json,

@@ -27,13 +27,16 @@ class Committer:
         commit: keeps outcomes; when it returns, they survive a crash of the machine. It returns them, with failures in
             place of those that cannot be kept.
         committed: called for every outcome once it is committed; what it raises ends the run.
+        linger_seconds: so long outcomes are collected before they are committed, unless too much is waiting.
     """
 
     def __init__(
         self,
         commit: Callable[[Sequence[Computed]], Sequence[Computed]],
         committed: Callable[[Computed], object],
+        linger_seconds: float = 0.0,
     ) -> None:
+        self._linger_seconds = linger_seconds
         self._commit, self._committed = commit, committed
         self._waiting: deque[Computed] = deque()
         self._changed = threading.Condition()
@@ -85,6 +88,7 @@ class Committer:
         """All that waits, once there is something; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ending)
+            self._changed.wait_for(lambda: self._ending or not self._has_room(), self._linger_seconds)
             waiting = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()

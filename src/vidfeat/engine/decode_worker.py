@@ -35,6 +35,7 @@ from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.subprocesses import die_with_parent
 from vidfeat.errors import DeviceError, VidfeatError
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
+from vidfeat.storage import is_uri, stamp
 from vidfeat.video import Nvdec, VideoInfo, probe
 from vidfeat.videos import VideoRef
 
@@ -88,9 +89,9 @@ def answer(channel: Channel, assignment: Assignment, request: dict[str, Any]) ->
     """
     start, video = time.process_time(), VideoRef.from_json(request["video"])
     try:
-        channel.send({"allow": size_of(video.path) / BYTES_PER_SECOND})
+        channel.send({"allow": size_of(video.uri, ask=True) / BYTES_PER_SECOND})
         if request["probe"]:
-            channel.send({"info": probe(video.path).to_json()})
+            channel.send({"info": probe(video.uri).to_json()})
         else:
             for position, clips in _clips_of(channel, assignment, video, request):
                 _send_clips(channel, request["specs"][position], clips, time.process_time() - start)
@@ -100,7 +101,7 @@ def answer(channel: Channel, assignment: Assignment, request: dict[str, Any]) ->
     except DeviceError as error:
         channel.send({"unfit": _fields(error)})
     except Exception as error:
-        failure = as_video_error(video.path, "decode", error)
+        failure = as_video_error(video.uri, "decode", error)
         channel.send({"failed": {**_fields(failure), "stage": failure.stage, "kind": failure.kind}})
     else:
         fallback = assignment.nvdec.fallback_reason if assignment.nvdec is not None else ""
@@ -123,10 +124,19 @@ def limit_memory(limit: int, kind: int = resource.RLIMIT_AS) -> None:
         resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
 
 
-def size_of(path: str | os.PathLike[str]) -> int:
-    """Bytes of a video's file that lie on the disk, which of a sparse one are few; 0 where there is none."""
+def size_of(uri: str, *, ask: bool = False) -> int:
+    """Bytes of a video's file that lie on the disk, which of a sparse one are few; 0 where there is none.
+
+    Args:
+        uri: the file, or an object in a store.
+        ask: whether to ask a store for the size of an object; it is 0 otherwise.
+    """
+    if is_uri(uri):
+        with contextlib.suppress(OSError, VidfeatError):
+            return stamp(uri)[0] if ask else 0
+        return 0
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = os.stat(uri)  # noqa: PTH116
     except (OSError, ValueError):
         return 0  # the decoder reports what is wrong, better
     return min(status.st_size, 512 * status.st_blocks)

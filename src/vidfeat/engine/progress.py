@@ -77,6 +77,7 @@ class Progress:
 
     Attributes:
         load: says where the time goes, once there is a worker.
+        workers: says how many work elsewhere, on a cluster.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Progress:
         self._showing = threading.Lock()
         self._start = self._last_log = self._last_event = time.monotonic()
         self.load: Load | None = None
+        self.workers: Callable[[], int] | None = None
         self._bar: tqdm[Any] | None = None
         if not quiet and self._stream.isatty():
             self._bar = tqdm(total=total, initial=already, unit="video", file=self._stream, dynamic_ncols=True)
@@ -185,6 +187,8 @@ class Progress:
         if load is not None:
             bound = "model" if load[0] >= load[1] else "decode"
             failed.append(f"{bound}-bound (network {load[0]:.0f} % busy, decoding {load[1]:.0f} %)")
+        if self.workers is not None:
+            failed.append(f"{self.workers()} workers")
         long = self.load.longest if self.load else None
         if long is not None and long.of_seconds >= LONG_SECONDS:
             failed.append(f"{long.key}: {long.seconds:.0f} of {long.of_seconds:.0f} s")
@@ -198,6 +202,7 @@ class Progress:
         return {
             **{"done": self._done, "videos": self._total, "failed": self._failed},
             **{"videos_per_second": rate, "longest": under_way},
+            **({} if self.workers is None else {"workers": self.workers()}),
         }
 
     def _rate(self, now: float) -> float:

@@ -247,7 +247,7 @@ def in_order_of_work(tasks: Sequence[Task], ordered: int = ORDERED_AT_THE_END) -
     Where that is all of them, the smallest is the very first: its features come soon, and show that all is well.
     """
     start = max(0, len(tasks) - ordered)
-    sized = [(size_of(task.video.path), task) for task in tasks[start:]]
+    sized = [(size_of(task.video.uri), task) for task in tasks[start:]]
     sized.sort(key=lambda pair: -pair[0])
     work = [task for _, task in sized]
     if not start and sized and sized[0][0]:

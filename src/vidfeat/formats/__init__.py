@@ -18,7 +18,7 @@ from vidfeat.formats.pkl import PickleSink
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.formats.video_file import FILE_FORMATS
 from vidfeat.formats.yaml_list import YamlSink
-from vidfeat.videos import require_local
+from vidfeat.storage import is_uri
 
 __all__ = ["FILE_FORMATS", "FORMATS", "KEY", "FolderSink", "Sink", "Unreadable", "as_little_endian", "open_sink"]
 
@@ -53,12 +53,13 @@ def open_sink(out: Path | str) -> Sink:
     if not str(out):
         # `Path("")` is the current folder, which `--out "$UNSET"` would fill.
         raise UsageError("output", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
-    require_local(
-        str(out),
-        "output",
-        expected="a path on this machine",
-        hint="Write to a local path and copy the output when it is finished, or mount the storage.",
-    )
+    if is_uri(str(out)):
+        raise UsageError(
+            "output",
+            expected="a path on this machine",
+            found=repr(str(out)),
+            hint="`vidfeat extract` writes Parquet files to object storage, and other formats to local paths.",
+        )
     path = Path(out)
     suffix = path.suffix.lower()
     if KEY in str(out):

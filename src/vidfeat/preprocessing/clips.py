@@ -210,7 +210,7 @@ def read_clips(
     """
     clips_of = partial(_clips_of, specs, video.cut, max_frames, options, on_plan)
     try:
-        info = info or probe(video.path)
+        info = info or probe(video.uri)
         on_info(info)
         try:
             yield from clips_of(info)
@@ -220,7 +220,7 @@ def read_clips(
         if options.on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
             raise
         try:
-            info = salvage(video.path)
+            info = salvage(video.uri)
         except VideoError:
             raise error from None  # nothing decodes: the error of the whole file says more
         yield from clips_of(info)

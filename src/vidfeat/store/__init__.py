@@ -2,8 +2,23 @@
 
 from vidfeat.store.convert import Conversion, convert
 from vidfeat.store.identity import WorkIdentity
+from vidfeat.store.loading import load
+from vidfeat.store.parts import PartsStore, is_parts
+from vidfeat.store.protocol import Store
 from vidfeat.store.run import RunStore, Summary
-from vidfeat.store.stored import StoredFeatures, load
+from vidfeat.store.stored import StoredFeatures
 from vidfeat.store.verify import verify
 
-__all__ = ["Conversion", "RunStore", "StoredFeatures", "Summary", "WorkIdentity", "convert", "load", "verify"]
+__all__ = [
+    "Conversion",
+    "PartsStore",
+    "RunStore",
+    "Store",
+    "StoredFeatures",
+    "Summary",
+    "WorkIdentity",
+    "convert",
+    "is_parts",
+    "load",
+    "verify",
+]

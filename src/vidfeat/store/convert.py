@@ -16,9 +16,10 @@ from vidfeat.formats import Sink, Unreadable, open_sink
 from vidfeat.formats.layouts import Rows, open_layout, require_layout
 from vidfeat.store.files import RunFiles
 from vidfeat.store.identity import WorkIdentity
+from vidfeat.store.loading import load
 from vidfeat.store.rows import Row, to_kept
 from vidfeat.store.run import RunStore
-from vidfeat.store.stored import StoredFeatures, load
+from vidfeat.store.stored import StoredFeatures
 from vidfeat.videos import VideoRef
 
 if TYPE_CHECKING:
@@ -145,7 +146,9 @@ def _keys_of(stored: StoredFeatures, names: Sequence[str] | None) -> dict[str, s
 
 def _require_new(stored: StoredFeatures, sink: Sink, *, restart: bool) -> None:
     files = RunFiles(sink.out)
-    if sink.out.absolute() == stored.out.absolute() or (sink.out.exists() and sink.out.samefile(stored.out)):
+    if sink.out.absolute() == stored.out.absolute() or (
+        sink.out.exists() and stored.out.exists() and sink.out.samefile(stored.out)
+    ):
         raise UsageError(str(sink.out), expected="another output than that which is converted", found="the same")
     begun = files.folder.exists() and not files.manifest.exists()
     holds = any(sink.out.iterdir()) if sink.out.is_dir() else sink.out.exists()

@@ -17,6 +17,7 @@ from vidfeat.errors import OutputError, VideoError
 from vidfeat.features import Dtype, Outcome, Seconds, Values, VideoFailure, VideoFeatures
 from vidfeat.formats import as_little_endian
 from vidfeat.formats.npy_array import MOST_BYTES
+from vidfeat.storage import is_uri, stamp
 from vidfeat.video.info import VideoInfo
 from vidfeat.videos import Cut, VideoRef
 
@@ -268,6 +269,8 @@ def to_kept(outcome: Outcome, dtype: str) -> Outcome:
 def stamp_of(video: VideoRef) -> tuple[int, int] | None:
     """Size and modification time of the file now; None where there is none."""
     try:
+        if is_uri(video.uri):
+            return stamp(video.uri, listed=True)
         status = os.stat(video.uri)  # noqa: PTH116 - a million of them
     except (OSError, ValueError):  # a name may hold a zero byte
         return None

@@ -50,8 +50,8 @@ class Summary:
     computed: int
     kept: int
     failed: int
-    out: Path
-    manifest: Path
+    out: Path | str
+    manifest: Path | str
     config_lines: str = ""
 
     @property
@@ -61,7 +61,7 @@ class Summary:
 
 
 class RunStore:
-    """Takes the features of videos as they come, and keeps them through crashes.
+    """Takes the features of videos as they come, and keeps them through crashes, on disks of this machine.
 
     The processes of a run, its ranks, each open the same output with their own rank, and never talk. Each commits to a
     database of its own; rank 0 merges them into the output. Whatever was committed for the same video file and
@@ -73,7 +73,10 @@ class RunStore:
         out: the output.
         notes: sentences for people about what was found there.
         finished: whether output and manifest are complete, so that nothing is left to do.
+        linger_seconds: as in `PartsStore`: here many small commits are fine.
     """
+
+    linger_seconds = 0.0
 
     def __init__(
         self,

@@ -13,6 +13,8 @@ from vidfeat.errors import OutputError
 from vidfeat.formats.sink import Sink, Unreadable
 from vidfeat.store.files import RunFiles
 from vidfeat.store.manifest import Manifest
+from vidfeat.store.parts import is_parts
+from vidfeat.store.parts_reading import verify_parts
 from vidfeat.store.rows import Row
 from vidfeat.store.stored import StoredFeatures, load, sink_of
 from vidfeat.videos import list_digest
@@ -35,8 +37,8 @@ def verify(out: Path | str | Sink) -> list[str]:
         OutputError: there is neither a manifest nor a run.
         UsageError: `out` is no path of an output.
     """
-    sink = sink_of(out)
-    found = list(itertools.islice(_problems(sink), MOST_PROBLEMS + 1))
+    problems = verify_parts(str(out)) if not isinstance(out, Sink) and is_parts(out) else _problems(sink_of(out))
+    found = list(itertools.islice(problems, MOST_PROBLEMS + 1))
     if len(found) <= MOST_PROBLEMS:
         return found
     return [*found[:MOST_PROBLEMS], f"and more than these {MOST_PROBLEMS}: the output is not that of the manifest"]

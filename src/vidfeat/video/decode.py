@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfeat.errors import Kind, UsageError, VideoError
+from vidfeat.video.bitstream import PictureReader, UnclearPacketError, picture_reader
 from vidfeat.video.info import Timeline, VideoInfo
 from vidfeat.video.packets import FeedPlan, plan_feed
 from vidfeat.video.probe import codec_name, frame_clock, gives_frame, probe, to_upright, upright
+from vidfeat.video.remote import RemoteFile
 from vidfeat.video.salvage import decodable_frames
 from vidfeat.video.source import OpenVideo, check_frame_size, open_video
 
@@ -336,7 +338,7 @@ def _sparse(path: str, wanted: FrameIndices, info: VideoInfo, plan: FeedPlan, th
     remaining = map(int, wanted)
     target = next(remaining)
     with _open(path, threads) as video:
-        if (video.bytes, video.modified_ns) != info.stamp:
+        if video.stamp != info.stamp:
             raise NeedsLinearDecodeError
         for index, frame in _needed_frames(video, plan):
             if index == target:
@@ -365,6 +367,10 @@ def _needed_frames(video: OpenVideo, plan: FeedPlan) -> Iterator[tuple[int, Vide
         raise NeedsLinearDecodeError
     # Lost data would be concealed with any picture before, also with one that is left out here.
     context.options = {**context.options, "err_detect": "explode"}
+    reader = None
+    if plan.places is not None and isinstance(video.file, RemoteFile):
+        video.file.only(plan.places)
+        reader = picture_reader(codec_name(video.stream), context.extradata)
     pending = _PendingFrames()
     packets = video.container.demux(video.stream)
     for number, pts, fed, flush in zip(plan.frames, plan.pts, plan.fed, plan.flush, strict=True):
@@ -375,11 +381,20 @@ def _needed_frames(video: OpenVideo, plan: FeedPlan) -> Iterator[tuple[int, Vide
             yield from pending.match(context.decode(None))
             pending.require_none()
             context.flush_buffers()
+            if plan.places is not None and not (reader and _is_random_access(reader, packet)):
+                raise NeedsLinearDecodeError
         if fed:
             pending.add(int(number), int(pts))
             yield from pending.match(context.decode(packet))
     yield from pending.match(context.decode(None))
     pending.require_none()
+
+
+def _is_random_access(reader: PictureReader, packet: Packet[VideoStream]) -> bool:
+    try:
+        return reader(memoryview(packet)).random_access
+    except (UnclearPacketError, IndexError, OverflowError):
+        return False
 
 
 class _PendingFrames:

@@ -246,8 +246,7 @@ def _open(path: str, info: VideoInfo, device: str) -> Iterator[Any]:
     from torchcodec.decoders import VideoDecoder
 
     with open_file(path, "decode") as file:
-        status = os.fstat(file.fileno())
-        if (status.st_size, status.st_mtime_ns) != info.stamp:
+        if (file.bytes, file.modified_ns) != info.stamp:
             raise NeedsLinearDecodeError("it is not the file that was probed")
         mappings = _mappings(_table(info))
         with _torchcodec_errors():

@@ -28,12 +28,16 @@ class PacketTable:
             picture from here on refers to one before. The first is always set.
         disposable: bool `[N]`, pictures that no other picture refers to.
         parameters_change: whether the parameter sets of the stream change after its start.
+        places: int64 `[N, 2]`, start and end of each packet in the file, where the packets were not read: random
+            access points are then those that the container claims, and have to be checked when they are used. None
+            where the packets were read.
     """
 
     pts: npt.NDArray[np.int64]
     random_access: Flags
     disposable: Flags
     parameters_change: bool = False
+    places: npt.NDArray[np.int64] | None = None
 
     @property
     def ranks(self) -> npt.NDArray[np.int64]:
@@ -63,6 +67,7 @@ class FeedPlan:
         frames: int64 `[M]`, the number of the frame that each packet gives.
         pts: int64 `[M]`, its presentation time.
         reorder_depth: as in `PacketTable`, of all packets.
+        places: as in `PacketTable`, of the packets that are fed.
     """
 
     fed: Flags
@@ -70,6 +75,7 @@ class FeedPlan:
     frames: npt.NDArray[np.int64]
     pts: npt.NDArray[np.int64]
     reorder_depth: int
+    places: npt.NDArray[np.int64] | None = None
 
     @property
     def skips_any(self) -> bool:
@@ -101,7 +107,8 @@ def plan_feed(table: PacketTable, wanted: Sequence[int] | npt.NDArray[np.int64])
     flush = np.zeros(len(frames), np.bool_)
     flush[fed_positions[1:]] = np.diff(missed[fed_positions]) > 0
     end = fed_positions[-1] + 1
-    return FeedPlan(fed[:end], flush[:end], frames[:end], table.pts[:end], table.reorder_depth)
+    places = None if table.places is None else table.places[fed_positions]
+    return FeedPlan(fed[:end], flush[:end], frames[:end], table.pts[:end], table.reorder_depth, places)
 
 
 class TableBuilder:
@@ -156,6 +163,26 @@ class TableBuilder:
         disposable = np.frombuffer(self._disposable, np.bool_) & (layer == layer.max())
         random_access = np.frombuffer(self._random_access, np.bool_) & _splits_time(pts)
         return PacketTable(pts, random_access, disposable, self._parameters_change)
+
+
+@dataclass(frozen=True, eq=False)
+class PacketIndex:
+    """What the index of a container says of the packets of a stream, in the order of the file.
+
+    Attributes:
+        places: int64 `[N, 2]`, as in `PacketTable`.
+        keys: bool `[N]`, which of them it calls key frames.
+    """
+
+    places: npt.NDArray[np.int64]
+    keys: Flags
+
+    def table(self, pts: npt.NDArray[np.int64]) -> PacketTable | None:
+        """The packets with their presentation times, int64 `[N]`; None where anything about them is not certain."""
+        certain = len(pts) == len(self.places) and len(np.unique(pts)) == len(pts) > 0
+        if not certain or not self.keys[0] or (np.diff(self.places[:, 0]) <= 0).any():
+            return None
+        return PacketTable(pts, self.keys & _splits_time(pts), np.zeros(len(pts), np.bool_), places=self.places)
 
 
 def _splits_time(pts: npt.NDArray[np.int64]) -> Flags:

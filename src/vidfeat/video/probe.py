@@ -8,7 +8,7 @@ import os
 import struct
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from vidfeat.errors import Kind, VideoError
 from vidfeat.video.bitstream import picture_reader
 from vidfeat.video.info import FrameClock, FramesFrom, Timeline, VideoInfo
-from vidfeat.video.packets import TableBuilder
+from vidfeat.video.packets import PacketIndex, PacketTable, TableBuilder
+from vidfeat.video.remote import RemoteFile
 from vidfeat.video.source import OpenVideo, check_frame_size, open_file, open_video
 from vidfeat.video.truncation import End, find_truncation
 
@@ -53,7 +54,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """
     where = os.fspath(path)
     with open_file(path, "open") as file:
-        missing, end = find_truncation(file, os.fstat(file.fileno()).st_size)
+        missing, end = find_truncation(cast("BinaryIO", file), file.bytes)
     if missing is not None:
         raise _broken(where, "truncated", "all that the container declares", missing)
     with open_video(path, "open") as video:
@@ -65,7 +66,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         exact = (_family(video), codec_name(video.stream)) in _ONE_PACKET_PER_FRAME and packets.each_gives_a_frame
         seconds = packets.frame_seconds(frame_clock(video))
         info = describe_stream(video, where, first, seconds, "packets" if exact else "estimate")
-        table = packets.builder.table() if exact else None
+        table = packets.table() if exact else None
         return dataclasses.replace(info, packets=table, length_verified=verified)
 
 
@@ -123,6 +124,7 @@ class _Packets:
 
     Attributes:
         builder: takes all of them.
+        index: what stands in for their contents where they are not to be read.
         pts: presentation times of those that give frames, as far as they have one.
         count: number of those that give frames.
         discarded: number of those that an edit list cuts off.
@@ -135,6 +137,7 @@ class _Packets:
     """
 
     builder: TableBuilder
+    index: PacketIndex | None = None
     pts: array[int] = field(default_factory=lambda: array("q"))
     count: int = 0
     discarded: int = 0
@@ -163,7 +166,7 @@ class _Packets:
             if packet.has_sidedata("new_extradata"):  # the codec is reconfigured
                 self.builder.give_up()
             self.builder.add(memoryview(packet), pts)
-            self.ends_in_zeros = not any(memoryview(packet))
+            self.ends_in_zeros = self.index is None and not any(memoryview(packet))
             self.filled += 1
             self.zeros += self.ends_in_zeros
             self.end_byte = max(self.end_byte, (packet.pos or 0) + packet.size)
@@ -174,6 +177,10 @@ class _Packets:
         self.count += 1
         if pts is not None:
             self.pts.append(pts)
+
+    def table(self) -> PacketTable | None:
+        """The packets; None where anything about them is not certain."""
+        return self.builder.table() if self.index is None else self.index.table(np.array(self.pts, np.int64))
 
     @property
     def each_gives_a_frame(self) -> bool:
@@ -193,7 +200,8 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
     codec = codec_name(video.stream)
     video.stream.codec_context.thread_count = 1
     reader = picture_reader(codec, video.stream.codec_context.extradata)
-    packets = _Packets(TableBuilder(reader))
+    index = _index_of(video) if reader is not None else None
+    packets = _Packets(TableBuilder(reader if index is None else None), index)
     first: VideoFrame | None = None
     frame_seconds = 1.0 / (_frame_rate(video.stream) or 1.0)
     of_all_streams: Any = video.container.demux()
@@ -207,6 +215,8 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
         packets.add(packet, codec)
         if first is None:
             first = next(iter(packet.decode()), None)
+            if first is not None and index is not None and isinstance(video.file, RemoteFile):
+                video.file.only(index.places[:0])  # the rest of what probing needs is in the index
     return packets, first
 
 
@@ -221,8 +231,8 @@ def _check_length(video: OpenVideo, packets: _Packets, listed: int, end: End, wh
     codec = codec_name(video.stream)
     if packets.zeros and codec not in _UNCOMPRESSED:
         raise _broken(where, "truncated", f"packets of {codec}", f"{packets.zeros} of {packets.count} with only zeros")
-    if _family(video) in _FRAMES_UP_TO_THE_END and packets.end_byte < video.bytes:
-        found = f"a part of one, from byte {packets.end_byte} to {video.bytes}"
+    if _family(video) in _FRAMES_UP_TO_THE_END and packets.end_byte < video.file.bytes:
+        found = f"a part of one, from byte {packets.end_byte} to {video.file.bytes}"
         raise _broken(where, "truncated", "whole frames", found)
     declared = 0.0 if end == "open" else _duration_seconds(video) or 0.0
     there = packets.end_seconds - packets.begin_seconds
@@ -236,9 +246,24 @@ def _check_length(video: OpenVideo, packets: _Packets, listed: int, end: End, wh
 def _check_index(video: OpenVideo, where: str) -> int:
     """Containers with an index say where each packet lies. Returns how many AVI lists; others list key frames only."""
     end = max((entry.pos + entry.size for entry in video.stream.index_entries), default=0)
-    if end > video.bytes:
-        raise _broken(where, "truncated", f"at least {end} bytes, as its index says", f"{video.bytes} bytes")
+    if end > video.file.bytes:
+        raise _broken(where, "truncated", f"at least {end} bytes, as its index says", f"{video.file.bytes} bytes")
     return sum(entry.size > 0 for entry in video.stream.index_entries) if _family(video) == "avi" else 0
+
+
+def _index_of(video: OpenVideo) -> PacketIndex | None:
+    """The container's index; None where the packets have to be read.
+
+    They need not be read in a large MP4 file in object storage whose index is complete, and whose parameter sets are
+    all in its header, as the sample entries "avc1" and "hvc1" require (ISO/IEC 14496-15, 5.4.2.1 and 8.4.1.1).
+    """
+    stream, entries = video.stream, video.stream.index_entries
+    worth_it = isinstance(video.file, RemoteFile) and not video.file.in_memory
+    tag = getattr(stream.codec_context, "codec_tag", "")
+    if not worth_it or _family(video) != "mov" or tag not in ("avc1", "hvc1") or stream.frames != len(entries):
+        return None
+    places = np.array([(entry.pos, entry.pos + entry.size) for entry in entries], np.int64).reshape(-1, 2)
+    return PacketIndex(places, np.array([entry.is_keyframe for entry in entries], np.bool_))
 
 
 def describe_stream(
@@ -252,8 +277,8 @@ def describe_stream(
     fps, duration_seconds = _frame_rate(stream), _duration_seconds(video)
     return VideoInfo(
         path=where,
-        bytes=video.bytes,
-        modified_ns=video.modified_ns,
+        bytes=video.file.bytes,
+        modified_ns=video.file.modified_ns,
         container=video.container.format.name,
         codec=codec_name(stream),
         pixel_format=first.format.name,

@@ -1,4 +1,4 @@
-"""Opening a video: one local file, read as one of the known containers. Files that it refers to are never opened.
+"""Opening a video: one file or object, read as one of the known containers. Files that it refers to are never opened.
 
 The contents of a file can make FFmpeg open other files and addresses (playlists, references), and its name can select
 another protocol. Therefore FFmpeg gets an open Python file instead of a name, a list of permitted containers, and a
@@ -15,9 +15,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
-from vidfeat.errors import Kind, Stage, VideoError
+from vidfeat.errors import Kind, Stage, UsageError, VideoError
+from vidfeat.storage import is_uri
+from vidfeat.video.remote import RemoteFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -61,23 +63,35 @@ class OpenVideo(NamedTuple):
 
     Attributes:
         container, stream: the container and its video stream.
-        bytes: size of the file when it was opened.
-        modified_ns: its modification time when it was opened, in nanoseconds since 1970.
+        file: the file, with its size and its modification time when it was opened.
     """
 
     container: InputContainer
     stream: VideoStream
-    bytes: int
-    modified_ns: int
+    file: LocalFile | RemoteFile
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Size in bytes, and modification time in nanoseconds since 1970, when it was opened."""
+        return self.file.bytes, self.file.modified_ns
 
 
 class LocalFile(io.FileIO):
     """An unbuffered file that stores a read error in `error` and then reports its end.
 
     An exception inside FFmpeg's callback is not safe: FFmpeg may read on, and PyAV prints what it has to drop.
+
+    Attributes:
+        bytes, modified_ns: size and modification time when it was opened.
+        error: of the system, while reading.
     """
 
     error: OSError | None = None
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        status = os.fstat(self.fileno())
+        self.bytes, self.modified_ns = status.st_size, status.st_mtime_ns
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next `size` bytes; none after an error."""
@@ -97,22 +111,24 @@ class LocalFile(io.FileIO):
 
 
 @contextmanager
-def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile]:
-    """Open a regular file for reading.
+def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile | RemoteFile]:
+    """Open a regular file, or an object behind a URI, for reading.
 
     Raises:
         VideoError: `missing`, `empty`, or `io` (no regular file, or not readable), also for errors while reading it.
     """
     where = os.fspath(path)
     try:
-        file = _open_regular(Path(where))
+        file = RemoteFile(where, fresh=stage == "open") if is_uri(where) else _open_regular(Path(where))
+    except UsageError as error:
+        raise _unreadable(where, stage, "io", error.found, error.hint) from error
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in the name
         hint = "Check the name, and the folder that the names of a list start from."
         raise _unreadable(where, stage, "missing", "no file of that name", hint) from error
     except OSError as error:
         raise _unreadable(where, stage, "io", _reason(error)) from error
     with file:
-        if os.fstat(file.fileno()).st_size == 0:
+        if file.bytes == 0:
             raise _unreadable(where, stage, "empty", "a file of 0 bytes")
         try:
             yield file
@@ -150,7 +166,6 @@ def open_video(path: str | os.PathLike[str], stage: Stage) -> Iterator[OpenVideo
 
     where = os.fspath(path)
     with open_file(path, stage) as file, _as_video_error(where, stage):
-        status = os.fstat(file.fileno())
         _refuse_playlist(file, where, stage)
         with av.open(
             file,
@@ -161,7 +176,7 @@ def open_video(path: str | os.PathLike[str], stage: Stage) -> Iterator[OpenVideo
             container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "none"},
             metadata_errors="replace",
         ) as container:
-            yield OpenVideo(container, _best_stream(container, where, stage), status.st_size, status.st_mtime_ns)
+            yield OpenVideo(container, _best_stream(container, where, stage), file)
 
 
 def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoStream:
@@ -210,7 +225,7 @@ def check_frame_size(width: int, height: int, where: str, stage: Stage) -> None:
         )
 
 
-def _refuse_playlist(file: BinaryIO, where: str, stage: Stage) -> None:
+def _refuse_playlist(file: LocalFile | RemoteFile, where: str, stage: Stage) -> None:
     """Report playlists as such. The list of containers refuses them too, but without saying what was refused."""
     head = file.read(_PLAYLIST_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)

@@ -1,0 +1,365 @@
+"""A job on a Ray cluster: actors that each have a `Worker` and write parts, behind a queue in this process.
+
+References to videos go to the actors, and what they committed comes back: neither frames nor features pass through
+Ray's object store. What is committed is on the disk or in the object store before it is reported, so that an actor, a
+node or this process may be lost at any time. Why plain actors and not Ray Data: `docs/design/0012-ray.md`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vidfeat.engine.decode_pool import Task
+from vidfeat.engine.progress import Progress
+from vidfeat.errors import DeviceError, UsageError, VideoError
+from vidfeat.execution import versions, worker_for
+from vidfeat.features import Outcome, VideoFailure
+from vidfeat.job import Job
+from vidfeat.store.part_files import Committed, PartWriter
+
+VIDEOS_PER_CALL = 32
+"""Most videos that an actor is given at once: they are committed together, and are what the loss of an actor costs."""
+
+SHARE_OF_REST = 4
+"""Towards the end, an actor is given this part of its even share of the videos that are left, so that all end at the
+same time."""
+
+CALLS_AHEAD = 2
+"""Calls of an actor under way at once, so that it decodes on while the driver hears of the last one."""
+
+ATTEMPTS = 3
+"""So many actors in turn may be lost while they have the same video, alone; then it is taken for the reason."""
+
+_POLL_SECONDS = 1.0
+_CONNECT_SECONDS = 10.0
+_GROW_EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Ray:
+    """An executor for `vidfeat.run`. The output has to be a folder of parts that all machines can write.
+
+    Attributes:
+        address: of the cluster, as `ray.init` takes it; None starts a local one, or uses the one that `RAY_ADDRESS`
+            names.
+        workers: how many actors to run, at most; None as many as fit, also on machines that join later.
+        cpus_per_worker: CPU cores of each; decoding and network share them.
+        gpus_per_worker: GPUs of each; may be a fraction.
+        wait_seconds: so long to wait for the first worker.
+
+    Raises:
+        UsageError: a number is none.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    wait_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("cpus_per_worker", 1), ("gpus_per_worker", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value >= least):
+                raise UsageError(name, expected=f"a number of at least {least}", found=repr(value))
+
+    def execute_and_commit(
+        self, job: Job, tasks: Iterator[Task], count: int, writers: Sequence[PartWriter], progress: Progress
+    ) -> Iterator[tuple[int, list[Committed]]]:
+        """Compute tasks on the cluster.
+
+        Args:
+            job: what to compute. Each worker finds encoders, checkpoints and videos where the job says.
+            tasks: the videos. They are read as they are needed.
+            count: how many they are.
+            writers: of each encoder.
+            progress: takes a line about each decision, and is shown how many workers there are.
+
+        Yields:
+            Position of an encoder, and what was committed of it just now.
+
+        Raises:
+            UsageError: the cluster cannot be reached, has no room for a worker, or runs another version of vidfeat.
+            VidfeatError: as `Worker.run`; or a worker cannot be started.
+        """
+        ray = _ray()
+        started = _connect(ray, self.address)
+        try:
+            yield from _Driver(ray, self, job, tasks, count, writers, progress).run()
+        finally:
+            if started:
+                ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(
+            "executor", expected="the package ray", found="none", hint="Type: pip install 'ray>=2.50'"
+        ) from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> bool:
+    """Connect to the cluster; whether this did, and nobody before."""
+    if ray.is_initialized():
+        return False
+    _require_reachable(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _unreachable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+    return True
+
+
+def _require_reachable(address: str | None) -> None:
+    """Refuse an address where nothing listens. Ray itself would ask it again for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(str(error)) from None
+
+
+def _unreachable(found: str) -> UsageError:
+    return UsageError(
+        "address",
+        expected="a Ray cluster that can be reached",
+        found=found,
+        hint="Start one with `ray start --head`, or leave the address out to use this machine alone.",
+    )
+
+
+class _Actor:
+    """Runs in a process of its own, anywhere in the cluster."""
+
+    def __init__(self, job: dict[str, Any], writers: Sequence[PartWriter], cores: int) -> None:
+        self._job = replace(Job.from_json(job), decode_processes=cores)
+        self._writers = writers
+        self._worker = worker_for(self._job, cores=cores, videos_ahead=1)
+        self._worker.pin(lambda _, proposal: "compiled" if self._job.compiled else "eager")
+
+    def describe(self) -> dict[str, Any]:
+        """Who this is; loads the weights."""
+        _ = self._worker.runners
+        return {"node": platform.node(), "versions": versions()}
+
+    def compute(self, tasks: Sequence[Task]) -> list[tuple[int, list[Committed]]]:
+        """Compute and commit some videos."""
+        videos = {task.video.key: task.video for task in tasks}
+        outcomes: dict[int, list[Outcome]] = {}
+        for _, encoder, outcome in self._worker.run(tasks):
+            outcomes.setdefault(encoder, []).append(outcome)
+        return [
+            (encoder, self._commit(encoder, [(videos[o.key], o) for o in some])) for encoder, some in outcomes.items()
+        ]
+
+    def _commit(self, encoder: int, outcomes: Sequence[tuple[Any, Outcome]]) -> list[Committed]:
+        session = {**self._worker.session(encoder), "versions": versions()}
+        return self._writers[encoder].commit(outcomes, session)
+
+
+@dataclass
+class _Handle:
+    """An actor, as the driver sees it.
+
+    Attributes:
+        actor: Ray's handle.
+        starting: its answer to `describe`; None once it has come.
+        node: where it is, once that is known.
+        calls: what is under way there.
+    """
+
+    actor: Any
+    starting: Any
+    node: str = ""
+    calls: set[Any] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Call:
+    handle: _Handle
+    tasks: list[Task]
+
+
+class _Driver:
+    """Gives videos to actors, and replaces those that are lost."""
+
+    def __init__(
+        self,
+        ray: Any,
+        options: Ray,
+        job: Job,
+        tasks: Iterator[Task],
+        count: int,
+        writers: Sequence[PartWriter],
+        progress: Progress,
+    ) -> None:
+        self._ray, self._options, self._say = ray, options, progress.note
+        progress.workers = lambda: self.alive
+        self._job = {**job.to_json(), "videos": []}
+        self._tasks, self._left, self._writers = tasks, count, writers
+        self._again: deque[list[Task]] = deque()
+        self._losses: dict[str, int] = {}
+        self._handles: list[_Handle] = []
+        self._calls: dict[Any, _Call] = {}
+        self._grown = 0.0
+        self._class = ray.remote(_Actor)
+        self._began = time.monotonic()
+
+    def run(self) -> Iterator[tuple[int, list[Committed]]]:
+        """Yield what is committed."""
+        try:
+            while self._left:
+                self._grow()
+                self._dispatch()
+                waiting = [*self._calls, *(handle.starting for handle in self._handles if handle.starting is not None)]
+                ready, _ = self._ray.wait(waiting, num_returns=1, timeout=_POLL_SECONDS) if waiting else ([], [])
+                if not waiting:
+                    time.sleep(_POLL_SECONDS)
+                for reference in ready:
+                    yield from self._take(reference)
+                self._require_workers()
+        finally:
+            for handle in self._handles:
+                self._ray.kill(handle.actor)
+
+    @property
+    def alive(self) -> int:
+        """Workers that compute."""
+        return sum(handle.starting is None for handle in self._handles)
+
+    def _grow(self) -> None:
+        """Ask for the workers that are missing."""
+        now = time.monotonic()
+        if now - self._grown < _GROW_EVERY_SECONDS and self._handles:
+            return
+        self._grown = now
+        cpus, gpus = self._options.cpus_per_worker, self._options.gpus_per_worker
+        there = self._ray.cluster_resources()
+        room = int(there.get("CPU", 0)) // cpus
+        if gpus:
+            room = min(room, int(there.get("GPU", 0) / gpus))
+        wanted = min(self._options.workers or max(room, 1), self._left)
+        for _ in range(wanted - len(self._handles)):
+            actor = self._class.options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote(
+                self._job, self._writers, cpus
+            )
+            self._handles.append(_Handle(actor, actor.describe.remote()))
+
+    def _dispatch(self) -> None:
+        for handle in self._handles:
+            while handle.starting is None and len(handle.calls) < CALLS_AHEAD and (tasks := self._next()):
+                reference = handle.actor.compute.remote(tasks)
+                handle.calls.add(reference)
+                self._calls[reference] = _Call(handle, tasks)
+
+    def _next(self) -> list[Task]:
+        if self._again:
+            return self._again.popleft()
+        share = self._left // (SHARE_OF_REST * max(1, self.alive))
+        return list(itertools.islice(self._tasks, max(1, min(VIDEOS_PER_CALL, share))))
+
+    def _take(self, reference: Any) -> Iterator[tuple[int, list[Committed]]]:
+        """Act on an answer, or on its absence."""
+        call = self._calls.pop(reference, None)
+        if call is None:
+            self._started(next(handle for handle in self._handles if handle.starting == reference))
+            return
+        call.handle.calls.discard(reference)
+        try:
+            committed = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            raise _cause(error) from error
+        except self._ray.exceptions.RayError:
+            self._lost(call.handle)
+            yield from self._retry(call.tasks)
+            return
+        self._left -= len(call.tasks)
+        yield from committed
+
+    def _started(self, handle: _Handle) -> None:
+        try:
+            about = self._ray.get(handle.starting)
+        except self._ray.exceptions.RayTaskError as error:
+            raise _cause(error) from error
+        except self._ray.exceptions.RayError as error:
+            if "creation task" in str(error):  # the actor's constructor raised
+                raise _start_error(error) from error
+            self._lost(handle)
+            return
+        handle.starting, handle.node = None, about["node"]
+        here, there = versions(), about["versions"]
+        if here["vidfeat"] != there["vidfeat"]:
+            raise UsageError(
+                "executor",
+                expected=f"vidfeat {here['vidfeat']} on all machines",
+                found=f"{there['vidfeat']} on {handle.node}",
+                hint="Install the same version everywhere.",
+            )
+        self._say(f"worker {self.alive} on {handle.node}")
+
+    def _lost(self, handle: _Handle) -> None:
+        """An actor is gone. Ray reports the loss for each of its calls."""
+        if handle in self._handles:
+            self._handles.remove(handle)
+            self._grown = 0.0
+            self._say(f"lost a worker{f' on {handle.node}' if handle.node else ''}; its videos are computed elsewhere")
+
+    def _retry(self, tasks: list[Task]) -> Iterator[tuple[int, list[Committed]]]:
+        """Give videos of a lost actor to others: one by one, as one of them may be the reason."""
+        for task in tasks:
+            losses = self._losses[task.video.key] = self._losses.get(task.video.key, 0) + (len(tasks) == 1)
+            if losses < ATTEMPTS:
+                self._again.append([task])
+                continue
+            error = VideoError(
+                task.video.uri,
+                stage="decode",
+                kind="crashed",
+                expected="a worker that survives it",
+                found=f"the loss of {losses} workers in turn that had this video",
+            )
+            self._left -= 1
+            for position in task.encoders:
+                failure = VideoFailure(task.video.key, "", error)
+                yield position, self._writers[position].commit([(task.video, failure)], {})
+
+    def _require_workers(self) -> None:
+        if self.alive:
+            self._began = time.monotonic()
+        elif time.monotonic() - self._began > self._options.wait_seconds:
+            needs = f"{self._options.cpus_per_worker} CPU and {self._options.gpus_per_worker:g} GPU"
+            raise UsageError(
+                "executor",
+                expected=f"room for a worker with {needs}",
+                found=f"none in {self._options.wait_seconds:.0f} s, in a cluster with {self._ray.cluster_resources()}",
+                hint="Ask for less with cpus_per_worker and gpus_per_worker, or free the cluster.",
+            )
+
+
+def _cause(error: Any) -> Exception:
+    """What was raised in the actor."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else error
+
+
+def _start_error(error: Exception) -> Exception:
+    """Why a worker cannot start, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return DeviceError(
+        "executor",
+        expected="a worker that starts",
+        found=lines[-1] if lines else type(error).__name__,
+        hint="Each machine needs the checkpoint, the packages and the devices that the job asks for.",
+    )

@@ -1,0 +1,152 @@
+"""Videos in object storage: small ones are fetched whole, of large ones only the bytes that are read.
+
+What was fetched of the last video stays until another one is opened, since each is opened several times.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfeat.storage import as_os_errors, locate, stamp
+
+STAGED_BYTES = 64 << 20
+"""Up to this size an object is fetched whole, with one request, into a temporary file that has no name."""
+
+BLOCK_BYTES, MOST_BLOCKS = 1 << 20, 32
+"""A larger one is fetched in blocks, of which the last used ones stay in memory."""
+
+Ranges = npt.NDArray[np.int64]
+
+
+class RemoteFile(io.RawIOBase):
+    """An object as a file that FFmpeg can read. A read error is kept in `error`, and then its end is reported.
+
+    Args:
+        uri: the object.
+        fresh: whether to ask the store for its size and time, rather than to read on in the version of the last time.
+
+    Attributes:
+        bytes, modified_ns: size and time of the object, as `vidfeat.storage.stamp` gives them.
+        error: of the store, while reading.
+        name: for FFmpeg, which would take hints from another one.
+
+    Raises:
+        OSError: there is no such object, or it cannot be reached.
+        UsageError: the scheme is not supported.
+    """
+
+    def __init__(self, uri: str, *, fresh: bool) -> None:
+        super().__init__()
+        self._object = _Fetched.of(uri, fresh=fresh)
+        self.bytes, self.modified_ns = self._object.stamp
+        self.error: OSError | None = None
+        self.name = "video"
+        self._position = 0
+        self._only: Ranges | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it was fetched already, so that no byte is worth saving."""
+        return self._object.staged
+
+    def only(self, ranges: Ranges) -> None:
+        """From here on, fetch these parts alone; all other bytes read as zero.
+
+        Args:
+            ranges: int64 `[N, 2]`, start and end of each part in bytes, rising.
+        """
+        self._only = ranges
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next `size` bytes; none after an error."""
+        end = self.bytes if size is None or size < 0 else min(self._position + size, self.bytes)
+        start, self._position = self._position, max(self._position, end)
+        if self.error is not None or start >= end:
+            return b""
+        first, last = self._wanted(start, end)
+        try:
+            with as_os_errors():
+                content = self._object.read(first, last) if first < last else b""
+        except OSError as error:
+            self.error = error
+            return b""
+        return bytes(first - start) + content + bytes(end - last)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """The new position, or a negative error number, as FFmpeg expects it."""
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.bytes}[whence]
+        if position < 0:
+            return -22
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def _wanted(self, start: int, end: int) -> tuple[int, int]:
+        """From the first to the last byte in `[start, end)` that may not read as zero."""
+        if self._only is None:
+            return start, end
+        # The parts that end after the start, and begin before the end.
+        first = int(np.searchsorted(self._only[:, 1], start, side="right"))
+        last = int(np.searchsorted(self._only[:, 0], end, side="left"))
+        if first >= last:
+            return start, start
+        return max(start, int(self._only[first, 0])), min(end, int(self._only[last - 1, 1]))
+
+
+class _Fetched:
+    """What was fetched of one object."""
+
+    _last: _Fetched | None = None
+
+    def __init__(self, uri: str, stamp_: tuple[int, int]) -> None:
+        self.uri, self.stamp = uri, stamp_
+        filesystem, path = locate(uri)
+        size = stamp_[0]
+        # Sizes are not always known beforehand: a server may not say them.
+        self.staged = size <= STAGED_BYTES
+        with as_os_errors():
+            if self.staged:
+                self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the next video
+                content = filesystem.cat_file(path)
+                self._file.write(content)
+                self.stamp = len(content), stamp_[1]
+            else:
+                self._file = filesystem.open(
+                    path,
+                    "rb",
+                    block_size=BLOCK_BYTES,
+                    cache_type="blockcache",
+                    cache_options={"maxblocks": MOST_BLOCKS},
+                )
+
+    @classmethod
+    def of(cls, uri: str, *, fresh: bool) -> _Fetched:
+        last = _Fetched._last
+        if last is not None and last.uri == uri and (not fresh or last.stamp == stamp(uri)):
+            return last
+        if last is not None:
+            last._file.close()
+            _Fetched._last = None
+        _Fetched._last = cls(uri, stamp(uri))
+        return _Fetched._last
+
+    def read(self, start: int, end: int) -> bytes:
+        self._file.seek(start)
+        content: bytes = self._file.read(end - start)
+        return content

@@ -1,0 +1,178 @@
+"""Jobs on a real Ray cluster of several nodes on this machine, and what happens when parts of it are lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vidfeat
+from video.video_files import cut, write_video
+from vidfeat import Encoder, Job, Ray, UsageError, VideoFeatures, load, run, stream, verify
+from vidfeat.store.part_files import PartFolder, parts_of
+
+ray = pytest.importorskip("ray")
+pytest.importorskip("pyarrow")
+
+VIDEOS = 24
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster whose head computes nothing, and two nodes of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    source = str(Path(vidfeat.__file__).parents[1])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = source  # workers import what is tested
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        found.add_node(num_cpus=1)
+    yield found
+    ray.shutdown()
+    found.shutdown()
+    os.environ.pop("PYTHONPATH")
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def tiny(repository: Path) -> Encoder:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    return vidfeat.encoder(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(VIDEOS - 1):
+        write_video(folder / f"{number:02d}.mp4", frames=20 + number)
+    cut(write_video(folder.parent / "whole.mp4", frames=60), folder / "broken.mp4", 0.6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(videos: Path, tiny: Encoder) -> dict[str, np.ndarray]:
+    outcomes = stream(Job(videos=videos, encoders=tiny, decode_processes=1))
+    return {one.key: one.values for one in outcomes if isinstance(one, VideoFeatures)}
+
+
+def assert_complete(out: Path, expected: dict[str, np.ndarray]) -> None:
+    assert verify(out) == []
+    with load(out) as found:
+        assert set(found) == set(expected)
+        for key, values in expected.items():
+            assert np.array_equal(found[key].values, values), key
+        assert set(found.failures) == {"broken.mp4"}
+
+
+def commits_of(out: Path) -> dict[str, int]:
+    """How often each video was committed."""
+    counts: dict[str, int] = {}
+    for part in parts_of(PartFolder(str(out))):
+        for key in part.keys:
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def actors() -> list[int]:
+    """Processes of actors."""
+    found = subprocess.run(["pgrep", "-f", "ray::_Actor"], capture_output=True, text=True, check=False).stdout
+    return [int(word) for word in found.split()]
+
+
+def once_begun(out: Path, do: Callable[[], object]) -> threading.Thread:
+    """A thread that does something once the first part is there."""
+
+    def watch() -> None:
+        while not list(out.glob("parts/*.parquet")):
+            time.sleep(0.02)
+        do()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_the_rows_are_those_of_one_machine(
+    cluster: Any, videos: Path, tiny: Encoder, expected: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    summary = run(job, executor=Ray(cluster.address, workers=2), quiet=True)
+    assert (summary.videos, summary.computed, summary.failed) == (VIDEOS, VIDEOS - 1, 1)
+    assert_complete(tmp_path / "out", expected)
+    assert set(commits_of(tmp_path / "out").values()) == {1}
+    about = [one for part in parts_of(PartFolder(str(tmp_path / "out"))) for one in part.about]
+    assert all(one["node"] for one in about)
+    assert run(job, executor=Ray(cluster.address), quiet=True).kept == VIDEOS - 1
+
+
+def test_a_killed_worker_costs_nothing_but_time(
+    cluster: Any, videos: Path, tiny: Encoder, expected: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    killed = once_begun(tmp_path / "out", lambda: os.kill(actors()[0], signal.SIGKILL))
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    run(job, executor=Ray(cluster.address, workers=2), quiet=True)
+    killed.join(0)
+    assert not killed.is_alive()
+    assert_complete(tmp_path / "out", expected)
+
+
+def test_a_node_leaves_and_another_joins(
+    cluster: Any, videos: Path, tiny: Encoder, expected: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    leaving = cluster.add_node(num_cpus=1)
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    with ThreadPoolExecutor(1) as pool:  # nodes are added and removed in the main thread alone
+        running = pool.submit(run, job, executor=Ray(cluster.address), quiet=True)
+        once_begun(tmp_path / "out", int).join(120)
+        cluster.add_node(num_cpus=1)
+        cluster.remove_node(leaving, allow_graceful=False)
+        running.result()
+    assert_complete(tmp_path / "out", expected)
+
+
+DRIVER = """
+import sys, vidfeat
+job = vidfeat.Job.from_json(__import__("json").load(open(sys.argv[1])))
+vidfeat.run(job, executor=vidfeat.Ray(sys.argv[2], workers=2), quiet=True)
+"""
+
+
+def test_after_the_loss_of_the_driver_the_same_command_finishes_the_rest(
+    cluster: Any, videos: Path, tiny: Encoder, expected: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    (tmp_path / "job.json").write_text(json.dumps(job.to_json()))
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "job.json"), cluster.address]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as driver:
+        once_begun(tmp_path / "out", driver.kill).join(120)
+    before = set(commits_of(tmp_path / "out"))
+    assert before
+    summary = run(job, executor=Ray(cluster.address, workers=2), quiet=True)
+    assert summary.kept + summary.computed == VIDEOS - 1
+    assert_complete(tmp_path / "out", expected)
+    # Calls that were under way when the driver was lost may have been committed after it was counted here.
+    assert all(commits_of(tmp_path / "out")[key] == 1 for key in before)
+
+
+def test_what_is_wrong_with_a_cluster_is_said(cluster: Any, videos: Path, tiny: Encoder, tmp_path: Path) -> None:
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    with pytest.raises(UsageError, match="room for a worker with 1 CPU and 1 GPU"):
+        run(job, executor=Ray(cluster.address, gpus_per_worker=1, wait_seconds=2), quiet=True)
+    with pytest.raises(UsageError, match="workers"):
+        Ray(workers=0)
+    ray.shutdown()
+    with pytest.raises(UsageError, match="a Ray cluster that can be reached"):
+        run(job, executor=Ray("127.0.0.1:1"), quiet=True)

@@ -1,0 +1,208 @@
+"""Videos and lists in object storage, on a real S3 server and a real HTTP server."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vidfeat
+from video.video_files import write_video
+from vidfeat import Job, UsageError, VideoError, VideoRef, run, stream
+from vidfeat.storage import filesystem
+from vidfeat.video import decode, probe, remote
+from vidfeat.video.source import _BUFFER_BYTES
+from vidfeat.videos import expand
+
+
+@pytest.fixture
+def by_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything counts as large, and blocks are small."""
+    monkeypatch.setattr(remote, "STAGED_BYTES", 0)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 1 << 12)
+
+
+def put(store: Any, path: Path, name: str = "") -> str:
+    uri = f"s3://videos/{name or path.name}"
+    store.pipe_file(uri, path.read_bytes())
+    return uri
+
+
+def assert_equal_videos(uri: str, path: Path, wanted: list[int]) -> None:
+    there, here = probe(uri), probe(path)
+    for field in dataclasses.fields(here):
+        if field.name not in ("path", "modified_ns", "packets"):
+            assert getattr(there, field.name) == getattr(here, field.name), field.name
+    frames = list(decode(uri, wanted, there))
+    for remote_frame, local_frame in zip(frames, decode(path, wanted, here), strict=True):
+        assert (remote_frame.index, remote_frame.pts_seconds) == (local_frame.index, local_frame.pts_seconds)
+        assert np.array_equal(remote_frame.pixels, local_frame.pixels)
+
+
+def fetched_bytes() -> int:
+    assert remote._Fetched._last is not None
+    return int(remote._Fetched._last._file.cache.total_requested_bytes)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
+def test_small_objects_give_the_same_as_files(s3: Any, tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, frames=20, options={"g": "6"})
+    assert_equal_videos(put(s3, path), path, [1, 8, 19])
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv", "b.mov"])
+def test_objects_read_by_range_give_the_same_as_files(s3: Any, by_range: None, tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, frames=60, options={"g": "6", "bf": "2"})
+    assert_equal_videos(put(s3, path), path, [1, 30, 59])
+
+
+@pytest.mark.parametrize(
+    ("options", "container_options"),
+    [
+        ({"g": "6", "x264-params": "open-gop=1:bframes=2"}, {}),
+        ({"g": "6", "x264-params": "intra-refresh=1"}, {}),
+        ({"g": "6"}, {"movflags": "frag_keyframe+empty_moov"}),
+    ],
+    ids=["open groups of pictures", "no random access points", "fragments"],
+)
+def test_an_index_is_not_trusted_further_than_it_reaches(
+    s3: Any, by_range: None, tmp_path: Path, options: dict[str, str], container_options: dict[str, str]
+) -> None:
+    path = write_video(tmp_path / "c.mp4", frames=40, options=options, container_options=container_options)
+    assert_equal_videos(put(s3, path), path, [3, 20, 38])
+
+
+def test_few_frames_of_a_long_video_cost_few_bytes(s3: Any, by_range: None, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "long.mp4", frames=600, size=(96, 64), options={"g": "10", "crf": "15"}, audio=True)
+    uri = put(s3, path)
+    wanted = [100, 300, 500]
+    info = probe(uri)
+    probed = fetched_bytes()
+    assert probed < 3 * _BUFFER_BYTES  # those of FFmpeg, at its start and in its index
+    frames = list(decode(uri, wanted, info))
+    # The start and the index once more, and three of sixty groups of pictures, in part.
+    assert fetched_bytes() < 2 * probed + 0.05 * path.stat().st_size
+    for frame, expected in zip(frames, decode(path, wanted), strict=True):
+        assert (frame.index, frame.pts_seconds) == (expected.index, expected.pts_seconds)
+        assert np.array_equal(frame.pixels, expected.pixels)
+
+
+def test_features_equal_those_of_files(s3: Any, repository: Path, tmp_path: Path) -> None:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    encoder = vidfeat.encoder(repository / "examples" / "tiny_slowonly.py", checkpoint=checkpoint)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(2):
+        write_video(folder / f"{number}.mp4", frames=20 + number)
+        put(s3, folder / f"{number}.mp4", f"job/{number}.mp4")
+    s3.pipe_file("s3://videos/job/list.txt", b"0.mp4\n1.mp4 7\nmissing.mp4\n")
+    job = Job(videos="s3://videos/job/list.txt", encoders=encoder, out=tmp_path / "out.npz", decode_processes=1)
+    summary = run(job, quiet=True)
+    assert (summary.computed, summary.failed) == (2, 1)
+    local = Job(videos=folder, encoders=encoder, decode_processes=1)
+    expected = {outcome.key: outcome for outcome in stream(local)}
+    with vidfeat.load(tmp_path / "out.npz") as found:
+        assert list(found) == ["0.mp4", "1.mp4"]
+        for key in found:
+            assert np.array_equal(found[key].values, expected[key].values)
+        assert found.failures["missing.mp4"].error.kind == "missing"
+    # A replaced object is noticed, once the listing of its folder is.
+    put(s3, write_video(tmp_path / "other.mp4", frames=33), "job/0.mp4")
+    filesystem._filesystem("s3").invalidate_cache()
+    summary = run(job, quiet=True)
+    assert (summary.computed, summary.kept) == (1, 1)
+
+
+def test_folders_and_patterns(s3: Any) -> None:
+    for name in ("x/b.mp4", "x/a.mkv", "x/deep/c.webm", "x/notes.md", "x/.hidden/d.mp4"):
+        s3.pipe_file(f"s3://videos/{name}", b"0")
+    assert [ref.key for ref in expand("s3://videos/x/")] == ["a.mkv", "b.mp4", "deep/c.webm"]
+    assert [ref.uri for ref in expand("s3://videos/x/*.mp4")] == ["s3://videos/x/b.mp4"]
+    assert expand("s3://videos/x/notes.md") == (VideoRef("notes.md", "s3://videos/x/notes.md"),)
+    with pytest.raises(UsageError, match="at least one that ends in"):
+        expand("s3://videos/nothing/")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "../secret.mp4",
+        "a/../../b.mp4",
+        "%2e%2e/b.mp4",
+        "s3://other/a.mp4",
+        "s3://videos/jobs/a.mp4",
+        "http://169.254.169.254/latest/meta-data/",
+        "..\\a.mp4",
+    ],
+)
+def test_a_list_cannot_leave_its_root(s3: Any, line: str) -> None:
+    s3.pipe_file("s3://videos/job/list.txt", f"a.mp4\n{line}\n".encode())
+    with pytest.raises(UsageError, match=r"list\.txt:2: expected a path below"):
+        expand("s3://videos/job/list.txt")
+
+
+def test_lines_below_the_root_are_named_relative_to_it(s3: Any, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("s3://videos/job/a/b.mp4 3\nc.mp4\n")
+    refs = expand(tmp_path / "list.txt", "s3://videos/job")
+    assert refs == (
+        VideoRef("a/b.mp4", "s3://videos/job/a/b.mp4", label="3"),
+        VideoRef("c.mp4", "s3://videos/job/c.mp4"),
+    )
+    with pytest.raises(UsageError, match="a path, as the list and its root are local"):
+        expand(tmp_path / "list.txt")
+
+
+def test_what_cannot_be_reached_is_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VideoError, match="no file of that name") as missing:
+        probe("s3://videos/nothing.mp4")
+    assert missing.value.kind == "missing"
+    with pytest.raises(VideoError) as bucket:
+        probe("s3://no-such-bucket/a.mp4")
+    assert bucket.value.kind in ("missing", "io")
+    with pytest.raises(UsageError, match="a path, or a URI of s3, gs"):
+        expand("ftp://host/a.mp4")
+    with pytest.raises(UsageError, match="pip install fsspec gcsfs"):
+        expand("gs://bucket/a.mp4")
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/redirect.mp4":
+            self.send_response(302)
+            self.send_header("Location", "/a.mp4")
+            self.end_headers()
+            return
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> Iterator[str]:
+    write_video(tmp_path / "a.mp4", frames=10)
+    handler: Any = functools.partial(_Handler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_videos_over_http(http: str, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    assert expand(f"{http}/a.mp4?token=1") == (VideoRef("a.mp4", f"{http}/a.mp4?token=1"),)
+    assert_equal_videos(f"{http}/a.mp4", tmp_path / "a.mp4", [2, 9])
+    with pytest.raises(VideoError) as redirected:
+        probe(f"{http}/redirect.mp4")
+    assert redirected.value.kind in ("io", "empty", "missing")
+    with pytest.raises(VideoError, match="no file of that name"):
+        probe(f"{http}/nothing.mp4")
