@@ -118,7 +118,9 @@ def test_mistakes_are_reported_before_any_work(
     assert message in line
 
 
-@pytest.mark.parametrize("arguments", [("{folder}/.lists/list.txt", "{config}"), ("{config}", "{folder}/.lists/list.txt")])
+@pytest.mark.parametrize(
+    "arguments", [("{folder}/.lists/list.txt", "{config}"), ("{config}", "{folder}/.lists/list.txt")]
+)
 def test_the_former_name_takes_the_model_first_or_last(
     arguments: tuple[str, str], folder: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
