@@ -7,6 +7,7 @@ import math
 import os
 import struct
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -129,7 +130,8 @@ class _Packets:
         count: number of those that give frames.
         discarded: number of those that an edit list cuts off.
         starts_with_key: whether the first that gives a frame is a key frame.
-        begin_seconds, end_seconds: when the first packet of any stream begins, but at most 0, and when the last ends.
+        spans: for each stream of the file, by its index: when the first packet begins, but at most 0, and when the last
+            one ends; in units of its time base.
         end_byte: where the last packet of the video ends in the file; 0 where that is unknown.
         filled: number of those that hold anything.
         zeros: number of those that consist of zero bytes.
@@ -142,21 +144,24 @@ class _Packets:
     count: int = 0
     discarded: int = 0
     starts_with_key: bool = False
-    begin_seconds: float = 0.0
-    end_seconds: float = 0.0
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     end_byte: int = 0
     filled: int = 0
     zeros: int = 0
     ends_in_zeros: bool = False
 
-    def note_time(self, packet: Packet[Any], frame_seconds: float) -> None:
-        """Extend the time that the file covers; packets without a duration last `frame_seconds`."""
+    def note_time(self, packet: Packet[Any]) -> None:
+        """Extend the time that a stream covers."""
         at = packet.dts if packet.pts is None else packet.pts
-        if at is not None and packet.time_base is not None:
-            seconds = float(at * packet.time_base)
-            duration = float(packet.duration * packet.time_base) if packet.duration else frame_seconds
-            self.begin_seconds = min(self.begin_seconds, seconds)
-            self.end_seconds = max(self.end_seconds, seconds + duration)
+        if at is not None:
+            begin, end = self.spans.get(packet.stream_index, (0, 0))
+            self.spans[packet.stream_index] = min(begin, at), max(end, at + (packet.duration or 0))
+
+    def seconds(self, streams: Iterable[Any]) -> float:
+        """The time that the file covers; 0 where that is unknown."""
+        spans = [(*self.spans[s.index], float(s.time_base)) for s in streams if s.index in self.spans and s.time_base]
+        begin = min((begin * base for begin, _, base in spans), default=0.0)
+        return max((end * base for _, end, base in spans), default=0.0) - begin
 
     def add(self, packet: Packet[VideoStream], codec: str) -> None:
         pts = packet.pts
@@ -203,11 +208,10 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
     index = _index_of(video) if reader is not None else None
     packets = _Packets(TableBuilder(reader if index is None else None), index)
     first: VideoFrame | None = None
-    frame_seconds = 1.0 / (_frame_rate(video.stream) or 1.0)
     of_all_streams: Any = video.container.demux()
     for packet in of_all_streams:
-        packets.note_time(packet, frame_seconds)
-        if packet.stream.index != video.stream.index:
+        packets.note_time(packet)
+        if packet.stream_index != video.stream.index:
             continue
         if packet.is_corrupt and "mpegts" not in video.container.format.name:
             # FFmpeg marks a packet in which the file ends so; in transport streams also one after a gap, which decodes.
@@ -235,7 +239,7 @@ def _check_length(video: OpenVideo, packets: _Packets, listed: int, end: End, wh
         found = f"a part of one, from byte {packets.end_byte} to {video.file.bytes}"
         raise _broken(where, "truncated", "whole frames", found)
     declared = 0.0 if end == "open" else _duration_seconds(video) or 0.0
-    there = packets.end_seconds - packets.begin_seconds
+    there = packets.seconds(video.container.streams)
     if declared > 0 and there > 0:
         marked_tolerance, frames_tolerance = max(2.0, declared / 10), 3 / (_frame_rate(video.stream) or 1.0)
         if declared - there > (marked_tolerance if end == "marked" else max(0.5, frames_tolerance)):
