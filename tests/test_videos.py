@@ -313,8 +313,7 @@ def test_what_cannot_be_expanded(videos, tmp_path):
         (videos / ("x" * 5000), None, "expected a video or a folder of videos; found no such file or folder"),
         (videos, videos, "video_root: expected a list of videos to go with it; found none"),
         (tmp_path / "list.txt", tmp_path / "absent", "video_root '.*absent': expected the folder.*Correct video_root"),
-        ("https://host/a.mp4", None, "videos: expected a video on this machine; found 'https://host/a.mp4'. Download"),
-        (VideoRef("a", "s3://b/a.mp4"), None, "videos: expected a video on this machine; found 's3://b/a.mp4'"),
+        ("ftp://host/a.mp4", None, "videos: expected a path, or a URI of s3, gs, az, http, https, file; found"),
         (VideoRef("", "a.mp4"), None, "a.mp4: expected a name of at most 4,096 bytes, as a file can have; found ''"),
         (VideoRef("a\0", "a.mp4"), None, r"as a file can have; found 'a\\x00'"),
         (VideoRef("\ud800", "a.mp4"), None, r"as a file can have; found '\\ud800'"),
@@ -394,7 +393,7 @@ def test_tables(tmp_path, name, data):
         ),
         ("path,label\na.mp4,b\n,c\n", r"list\.csv:3: expected a name of at most 4,096 bytes"),
         ("path\n", "expected at least one path"),
-        ("path\nhttps://host/a.mp4\n", r"list\.csv:2: expected a video on this machine"),
+        ("path\nhttps://host/a.mp4\n", r"list\.csv:2: expected a path, as the list and its root are local"),
     ],
 )
 def test_tables_that_are_none(tmp_path, data, message):

@@ -87,12 +87,16 @@ def test_links_to_other_disks_and_files_that_are_skipped(vidfeat, place: Path) -
     [
         (
             ("extract", "disk", "-o", "s3://bucket/x.npz"),
-            "output: expected a path on this machine; found 's3://bucket/",
+            "--out: expected the URI of a folder in object storage, which gets Parquet files; found 's3://bucket/",
         ),
-        (("verify", "s3://bucket/x.npz"), "output: expected a path on this machine"),
         (
-            ("extract", "https://host/a.mp4", "-o", "x.npz"),
-            "expected a video on this machine; found 'https://host/a.mp",
+            ("extract", "disk", "-o", "ftp://host/x/"),
+            "--out: expected a path, or a URI of s3, gs, az, http, https, file",
+        ),
+        (("verify", "ftp://host/x/"), "--out: expected a path, or a URI of s3"),
+        (
+            ("extract", "ftp://host/a.mp4", "-o", "x.npz"),
+            "VIDEO_OR_FOLDER: expected a path, or a URI of s3",
         ),
         (("extract", "disk", "-o", "x.npz", "--precison", "fp32"), "Did you mean '--precision'? See `vidfeat extract"),
         (("models", "--familly", "tsn"), "Did you mean '--family'? See `vidfeat models --help`."),
