@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 
 from vidfeat import Extractor
 from vidfeat.checkpoint import CheckpointFile
-from vidfeat.encoders.mmaction import MMActionEncoder
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_config
 from vidfeat.mmaction.feature_script import apply_request
@@ -159,7 +159,7 @@ def with_derived_weights(recipe: Recipe, model: Recognizer, gamma: float, folder
     path = folder / "weights.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in state_of(model, gamma).items()}, path)
     weights = CheckpointFile(path, "0" * 64, "derived weights")
-    return Extractor(MMActionEncoder(recipe, weights, "fidelity"), device="cpu")
+    return Extractor(RecipeEncoder(recipe, weights, "fidelity", "mmaction"), device="cpu")
 
 
 def distance(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:

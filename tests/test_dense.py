@@ -20,7 +20,7 @@ import vidfeat
 from video.video_files import filtered, numbers_in, write_numbered, write_video
 from vidfeat import Encoder, Extractor, Job, Pooling, Segment, Segments, UsageError, VideoRef, Windows, load, run
 from vidfeat.cli.main import main
-from vidfeat.encoders.mmaction import MMActionEncoder
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.engine.executor import LocalExecutor
 from vidfeat.execution import worker_for
 from vidfeat.models.random_weights import write_random_weights
@@ -44,14 +44,14 @@ def tiny(repository: Path) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> MMActionEncoder:
+def image(tmp_path_factory: pytest.TempPathFactory) -> RecipeEncoder:
     """Of single frames."""
     model = ModelSpec(ResNetConfig(18, num_stages=1, out_indices=(0,), strides=(1,), dilations=(1,)), dims=2)
     normalize = Normalize((120.0, 120.0, 120.0), (60.0, 60.0, 60.0))
     recipe = Recipe(SegmentSampling(clip_len=1, num_clips=3), (ResizeTo(48, 32),), normalize, model)
     weights = write_random_weights(model, tmp_path_factory.mktemp("weights") / "image.safetensors")
     compiled = vidfeat.encoder(recipe, checkpoint=weights)
-    assert isinstance(compiled, MMActionEncoder)
+    assert isinstance(compiled, RecipeEncoder)
     return compiled
 
 
@@ -180,7 +180,7 @@ def test_no_frame_is_decoded_or_transformed_twice(tiny: Encoder, video: Path, mo
 
 @pytest.mark.parametrize(("tail", "placement"), [("drop", "start"), ("clamp", "centre"), ("pad", "centre")])
 def test_image_networks_see_each_frame_once(
-    tail: Any, placement: Any, image: MMActionEncoder, video: Path, monkeypatch: pytest.MonkeyPatch
+    tail: Any, placement: Any, image: RecipeEncoder, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows of overlapping windows are the means of the rows of their frames."""
     grid = Windows(window=16, stride=4, tail=tail, placement=placement)
@@ -211,7 +211,7 @@ def test_image_networks_see_each_frame_once(
     np.testing.assert_allclose(kept.values, rows[index], rtol=1e-4, atol=1e-5)
 
 
-def black_row(encoder: MMActionEncoder, video: Path) -> np.ndarray:
+def black_row(encoder: RecipeEncoder, video: Path) -> np.ndarray:
     """float32 `[1, C]`."""
     network = encoder.load(torch.device("cpu")).network
     with torch.inference_mode():
@@ -277,7 +277,7 @@ def test_segments_and_their_grid_belong_together(tiny: Encoder, video: Path) -> 
 @pytest.mark.parametrize("encoder", ["tiny", "image"])
 def test_views_of_rows(encoder: str, request: pytest.FixtureRequest, video: Path) -> None:
     """`[T, 10, C]`, crops in the order of `TenCrop`; and their mean and maximum."""
-    own: MMActionEncoder = request.getfixturevalue(encoder)
+    own: RecipeEncoder = request.getfixturevalue(encoder)
     own = dataclasses.replace(own, recipe=dataclasses.replace(own.recipe, transforms=(TenCrop(32, 32),)))
     own = own.with_grid(Windows(stride=16, window=16))  # type: ignore[assignment]
     kept = values_of(own.with_pooling(Pooling(views="keep")), video)

@@ -83,10 +83,10 @@ def run(
     """
     share = read_share(launcher)
     notes: list[str] = []
-    videos = job.refs(notes.append)
     if isinstance(executor, ClusterExecutor):
         on_cluster: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed, "log_json": log_json}
-        return _run_on_cluster(job, videos, executor, quiet=quiet, verbose=verbose, wording=wording, **on_cluster)
+        return _run_on_cluster(job, executor, quiet=quiet, verbose=verbose, wording=wording, **on_cluster)
+    videos = job.refs(notes.append)
     options = worker_options(job, share)
     choices: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed}
     with contextlib.ExitStack() as stack:
@@ -138,7 +138,6 @@ class ClusterExecutor(Protocol):
 
 def _run_on_cluster(
     job: Job,
-    videos: Iterable[VideoRef],
     executor: ClusterExecutor,
     *,
     restart: bool,
@@ -151,7 +150,7 @@ def _run_on_cluster(
     with contextlib.ExitStack() as stack:
         choices = {"restart": restart, "retry_failed": retry_failed}
         stores = [
-            stack.enter_context(_open_parts(job, encoder, out, videos, choices))
+            stack.enter_context(_open_parts(job, encoder, out, job.iterate_refs(), choices))
             for out, encoder in zip(job.outputs(), _encoders(job), strict=True)
         ]
         total, pending = sum(map(len, stores)), sum(store.count_pending() for store in stores)

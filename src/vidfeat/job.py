@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
@@ -18,7 +18,7 @@ from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
 from vidfeat.storage import is_uri, require_scheme
 from vidfeat.video.info import OnCorrupt
 from vidfeat.video.nvdec import Decoder
-from vidfeat.videos import VideoRef, expand
+from vidfeat.videos import VideoRef, expand, expand_lazily
 
 if TYPE_CHECKING:
     from vidfeat.encoders import Encoder
@@ -139,15 +139,25 @@ class Job:
         """
         root = None if self.video_root is None else os.fspath(self.video_root)
         refs = expand(self._videos, root, follow_links=self.follow_links, note=note)
-        for encoder in self._encoders:
-            for ref in refs:
-                if bool(ref.segments) != isinstance(encoder.grid, Segments) or (ref.segments and ref.segment):
-                    raise UsageError(
-                        "grid",
-                        expected="`Segments` for videos with `segments`, and for no others",
-                        found=f"{encoder.grid} for {ref.key!r}",
-                    )
+        for ref in refs:
+            self._require_grid(ref)
         return refs
+
+    def iterate_refs(self, note: Callable[[str], object] = lambda line: None) -> Iterator[VideoRef]:
+        """The same one by one, in memory that does not grow with a list. That keys differ is not checked."""
+        root = None if self.video_root is None else os.fspath(self.video_root)
+        for ref in expand_lazily(self._videos, root, follow_links=self.follow_links, note=note):
+            self._require_grid(ref)
+            yield ref
+
+    def _require_grid(self, ref: VideoRef) -> None:
+        for encoder in self._encoders:
+            if bool(ref.segments) != isinstance(encoder.grid, Segments) or (ref.segments and ref.segment):
+                raise UsageError(
+                    "grid",
+                    expected="`Segments` for videos with `segments`, and for no others",
+                    found=f"{encoder.grid} for {ref.key!r}",
+                )
 
     def sinks(self) -> tuple[Sink, ...]:
         """The output of each encoder, where it is a file or a folder on this machine.

@@ -164,26 +164,50 @@ def expand(
         UsageError: as in `read_list` and `scan`; a pattern matches no video; two videos have the same key; a key is
             empty or has more than `LONGEST_NAME` bytes; there is a root and no list.
     """
-    given = [videos] if isinstance(videos, (str, Path, VideoRef)) else list(videos)
-    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(video)]
-    if root is not None and not lists:
-        raise UsageError("video_root", expected="a list of videos to go with it", found="none")
-    refs = tuple(
-        _distinct(itertools.chain.from_iterable(_expand_one(video, root, follow_links, note) for video in given))
-    )
+    given = _several(videos, root)
+    found = (_expand_one(video, root, follow_links, note, read_list) for video in given)
+    refs = tuple(_distinct(itertools.chain.from_iterable(found)))
     for ref in refs:
         _require_name(ref.key, ref.uri)
     return refs
 
 
-def _expand_one(video: VideoLike, root: Path | str | None, follow_links: bool, note: Note) -> Sequence[VideoRef]:
+def expand_lazily(
+    videos: VideoLike | Sequence[VideoLike],
+    root: Path | str | None = None,
+    *,
+    follow_links: bool = False,
+    note: Note = lambda line: None,
+) -> Iterator[VideoRef]:
+    """The same one by one, in memory that does not grow with a list. That keys differ is not checked."""
+    for video in _several(videos, root):
+        for ref in _expand_one(video, root, follow_links, note, _read_lazily):
+            _require_name(ref.key, ref.uri)
+            yield ref
+
+
+def _read_lazily(list_file: Path | str, root: Path | str | None, *, follow_links: bool) -> Iterator[VideoRef]:
+    return (ref for _, _, ref in _refs_of(list_file, root, follow_links))
+
+
+def _several(videos: VideoLike | Sequence[VideoLike], root: Path | str | None) -> list[VideoLike]:
+    given: list[VideoLike] = [videos] if isinstance(videos, (str, Path, VideoRef)) else list(videos)
+    lists = [video for video in given if not isinstance(video, VideoRef) and _is_list(video)]
+    if root is not None and not lists:
+        raise UsageError("video_root", expected="a list of videos to go with it", found="none")
+    return given
+
+
+def _expand_one(
+    video: VideoLike, root: Path | str | None, follow_links: bool, note: Note, read: Callable[..., Iterable[VideoRef]]
+) -> Iterable[VideoRef]:
     if isinstance(video, VideoRef):
         return [video]
     if not str(video):
         raise UsageError("videos", expected="a path", found="an empty one", hint="Name the current folder as `.`.")
     video = _without_file_scheme(video)
     if _is_list(video):
-        return read_list(video, root, follow_links=follow_links)
+        return read(video, root, follow_links=follow_links)
     if is_uri(video):
         listed = find(str(video), VIDEO_SUFFIXES)
         return [VideoRef(found.name, found.uri, bytes=found.bytes or None) for found in listed]
@@ -240,9 +264,28 @@ def read_list(list_file: Path | str, root: Path | str | None, *, follow_links: b
             without a column of videos, has a URI though it is local, leaves the root, has a name of more than
             `LONGEST_NAME` bytes, or repeats paths, of which the first ones are named.
     """
+    refs: list[VideoRef] = []
+    first_line: dict[str, int] = {}
+    repeats: list[tuple[int, str, int]] = []
+    for number, file, ref in _refs_of(list_file, root, follow_links):
+        if file in first_line:
+            repeats.append((number, ref.key, first_line[file]))
+            continue
+        first_line[file] = number
+        refs.append(ref)
+    if repeats:
+        raise _repeated(list_file, repeats)
+    if not refs:
+        raise UsageError(str(list_file), expected="at least one path, one a line", found="none")
+    return refs
+
+
+def _refs_of(list_file: Path | str, root: Path | str | None, follow_links: bool) -> Iterator[tuple[int, str, VideoRef]]:
+    """The lines of a list: number, file, and the video."""
     list_file, root = _without_file_scheme(list_file), None if root is None else _without_file_scheme(root)
     if is_uri(root) or is_uri(list_file):
-        return _read_remote_list(list_file, root)
+        yield from _refs_below(list_file, root)
+        return
     root = None if root is None else Path(root)
     if root is not None and not _is(Path.is_dir, root):
         raise UsageError(
@@ -253,9 +296,6 @@ def read_list(list_file: Path | str, root: Path | str | None, *, follow_links: b
         )
     confined = None if root is None else _Confinement(root, follow_links)
     base = Path() if root is None else root
-    refs: list[VideoRef] = []
-    first_line: dict[str, int] = {}
-    repeats: list[tuple[int, str, int]] = []
     for number, name, label in _named_videos(list_file, base):
         where = f"{list_file}:{number}"
         _require_name(name, where)
@@ -268,26 +308,17 @@ def read_list(list_file: Path | str, root: Path | str | None, *, follow_links: b
             )
         path = base / name
         key = path.as_posix() if confined is None else confined.name_of(path, where)
-        normal = os.path.normpath(base / key)
-        if normal in first_line:
-            repeats.append((number, key, first_line[normal]))
-            continue
-        first_line[normal] = number
-        refs.append(VideoRef(key, str(path), label=label))
-    return _list_of(list_file, refs, repeats)
+        yield number, os.path.normpath(base / key), VideoRef(key, str(path), label=label)
 
 
-def _read_remote_list(list_file: Path | str, root: Path | str | None) -> list[VideoRef]:
-    """`read_list` with a list, or a root, behind a URI: no line leads out of the root."""
+def _refs_below(list_file: Path | str, root: Path | str | None) -> Iterator[tuple[int, str, VideoRef]]:
+    """The same of a list, or with a root, behind a URI: no line leads out of the root."""
     folder = str(root if root is not None else str(list_file).rpartition("/")[0]).rstrip("/") + "/"
     if not is_uri(folder):
         raise UsageError(
             "video_root", expected="a URI, as the list is one", found=quote(folder), hint="Copy the list first."
         )
     require_scheme(folder, "video_root")
-    first_line: dict[str, int] = {}
-    repeats: list[tuple[int, str, int]] = []
-    refs = []
     for number, name, label in _named_videos(list_file, None):
         where = f"{list_file}:{number}"
         key = name.removeprefix(folder)
@@ -300,25 +331,7 @@ def _read_remote_list(list_file: Path | str, root: Path | str | None) -> list[Vi
                 hint="Correct the line, or choose a root that holds all videos.",
             )
         key = os.path.normpath(key)
-        if key in first_line:
-            repeats.append((number, key, first_line[key]))
-            continue
-        first_line[key] = number
-        refs.append(VideoRef(key, folder + key, label=label))
-    return _list_of(list_file, refs, repeats)
-
-
-def _list_of(list_file: Path | str, refs: list[VideoRef], repeats: Sequence[tuple[int, str, int]]) -> list[VideoRef]:
-    """The videos of a list.
-
-    Raises:
-        UsageError: there are none, or lines repeat others.
-    """
-    if repeats:
-        raise _repeated(list_file, repeats)
-    if not refs:
-        raise UsageError(str(list_file), expected="at least one path, one a line", found="none")
-    return refs
+        yield number, key, VideoRef(key, folder + key, label=label)
 
 
 def scan(paths: Sequence[Path], *, follow_links: bool = False, note: Note = lambda line: None) -> list[VideoRef]:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from vidfeat.checkpoint import CheckpointFile
 from vidfeat.encoders import ClipSpec, encoder, encoder_from_json
-from vidfeat.encoders.mmaction import MMActionEncoder
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import CheckpointError, ConfigError, UsageError, VidfeatError
 from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file, compile_model
 from vidfeat.models import build, channels_last, fold_norms
@@ -41,21 +41,23 @@ def checkpoint(repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(config: Path, checkpoint: Path) -> MMActionEncoder:
+def tiny(config: Path, checkpoint: Path) -> RecipeEncoder:
     compiled = encoder(config, checkpoint=checkpoint)
-    assert isinstance(compiled, MMActionEncoder)
+    assert isinstance(compiled, RecipeEncoder)
     return compiled
 
 
-def of_model(name: str) -> MMActionEncoder:
+def of_model(name: str) -> RecipeEncoder:
     """A released model whose checkpoint is not here."""
-    return MMActionEncoder(compile_model(name)[0], CheckpointFile(Path("gone.pth"), "0" * 64, "gone.pth"), name)
+    return RecipeEncoder(
+        compile_model(name)[0], CheckpointFile(Path("gone.pth"), "0" * 64, "gone.pth"), name, "mmaction"
+    )
 
 
 # --- compile ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_config_and_its_recipe_are_one_encoder(config: Path, checkpoint: Path, tiny: MMActionEncoder) -> None:
+def test_a_config_and_its_recipe_are_one_encoder(config: Path, checkpoint: Path, tiny: RecipeEncoder) -> None:
     recipe = compile_file(config)
     assert (tiny.name, tiny.recipe, tiny.grid, tiny.feature_size) == ("tiny_slowonly", recipe, recipe.sampling, 32)
     assert tiny.recipe_digest == recipe.digest
@@ -103,7 +105,7 @@ def test_arguments_that_are_wrong(
         encoder(**{"model": config, "checkpoint": checkpoint, **wrong})
 
 
-def test_a_recipe_has_no_options(tiny: MMActionEncoder, checkpoint: Path) -> None:
+def test_a_recipe_has_no_options(tiny: RecipeEncoder, checkpoint: Path) -> None:
     with pytest.raises(UsageError, match="cfg_options: expected none with a Recipe"):
         encoder(tiny.recipe, checkpoint=checkpoint, cfg_options={"model.backbone.depth": 34})
 
@@ -116,7 +118,7 @@ def test_a_misspelt_argument_is_not_ignored(config: Path, checkpoint: Path) -> N
 # --- plain data -------------------------------------------------------------------------------------------------------
 
 
-def test_identity_is_that_of_recipe_and_weights(tiny: MMActionEncoder) -> None:
+def test_identity_is_that_of_recipe_and_weights(tiny: RecipeEncoder) -> None:
     others = [
         tiny,
         tiny.with_pooling(Pooling(views="keep")),
@@ -128,14 +130,14 @@ def test_identity_is_that_of_recipe_and_weights(tiny: MMActionEncoder) -> None:
     assert dataclasses.replace(tiny, name="other", weights=elsewhere).identity == tiny.identity
 
 
-def test_an_encoder_travels(tiny: MMActionEncoder) -> None:
+def test_an_encoder_travels(tiny: RecipeEncoder) -> None:
     assert pickle.loads(pickle.dumps(tiny)) == tiny
     assert encoder_from_json(json.loads(json.dumps(tiny.to_json()))) == tiny
     assert tiny.weights.sha256 in repr(tiny)
 
 
 def test_its_weights_are_found_by_their_source_and_verified(
-    tiny: MMActionEncoder, checkpoint: Path, tmp_path: Path
+    tiny: RecipeEncoder, checkpoint: Path, tmp_path: Path
 ) -> None:
     copied = Path(shutil.copy(checkpoint, tmp_path / "weights.safetensors"))
     here = tiny.to_json() | {"path": str(tmp_path / "gone.safetensors")}
@@ -154,12 +156,12 @@ def test_its_weights_are_found_by_their_source_and_verified(
         ({"recipe": {"schema": 1, "type": "Recipe"}}, "recipe: expected the fields of Recipe"),
     ],
 )
-def test_json_data_that_is_no_encoder(change: dict[str, Any], words: str, tiny: MMActionEncoder) -> None:
+def test_json_data_that_is_no_encoder(change: dict[str, Any], words: str, tiny: RecipeEncoder) -> None:
     with pytest.raises(ConfigError, match=words):
         encoder_from_json(tiny.to_json() | change)
 
 
-def test_description_is_what_a_manifest_says(tiny: MMActionEncoder, checkpoint: Path) -> None:
+def test_description_is_what_a_manifest_says(tiny: RecipeEncoder, checkpoint: Path) -> None:
     assert tiny.description() == {
         "encoder": "tiny_slowonly",
         "recipe": tiny.recipe.to_json(),
@@ -168,7 +170,7 @@ def test_description_is_what_a_manifest_says(tiny: MMActionEncoder, checkpoint: 
     assert Recipe.from_json(tiny.description()["recipe"]) == tiny.recipe
 
 
-def test_preprocessing_travels_without_torch(tiny: MMActionEncoder) -> None:
+def test_preprocessing_travels_without_torch(tiny: RecipeEncoder) -> None:
     script = "import pickle, sys; pickle.loads(sys.stdin.buffer.read()); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], input=pickle.dumps(tiny.preprocess), capture_output=True, check=True
@@ -232,7 +234,7 @@ def test_windows_of_a_network_that_joins_a_video() -> None:
 # --- load -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_loaded_network_gives_the_rows_of_its_layers(tiny: MMActionEncoder) -> None:
+def test_a_loaded_network_gives_the_rows_of_its_layers(tiny: RecipeEncoder) -> None:
     loaded = tiny.load(CPU)
     assert (loaded.match.loaded > 0, loaded.match.ignored_heads) == (True, 0)
     model = build(tiny.recipe.model)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidfeat.encoders.mmaction import MMActionEncoder, compile_encoder
+from vidfeat.encoders.mmaction import compile_encoder
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import VideoError
 from vidfeat.features import VideoFeatures
 from vidfeat.inference.batches import MAX_OPEN_BATCHES, Batcher
@@ -32,7 +33,7 @@ OPTIONS = {"data.test.pipeline.1.clip_len": 2, "data.test.pipeline.4.crop_size":
 
 
 @pytest.fixture(scope="module")
-def encoder(repository: Path) -> MMActionEncoder:
+def encoder(repository: Path) -> RecipeEncoder:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     config = repository / "examples" / "tiny_slowonly.py"
     windows = WindowSampling(clip_len=2, clip_interval=2)
@@ -40,7 +41,7 @@ def encoder(repository: Path) -> MMActionEncoder:
 
 
 @pytest.fixture
-def make(encoder: MMActionEncoder) -> Callable[..., InferenceRunner]:
+def make(encoder: RecipeEncoder) -> Callable[..., InferenceRunner]:
     def make_runner(pooling: Pooling | None = None, **how: object) -> InferenceRunner:
         with_pooling = encoder if pooling is None else encoder.with_pooling(pooling)
         return InferenceRunner(with_pooling.load(CPU).network, CPU, **how)  # type: ignore[arg-type]

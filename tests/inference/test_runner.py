@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from vidfeat.encoders.mmaction import MMActionEncoder, compile_encoder
+from vidfeat.encoders.mmaction import compile_encoder
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import ConfigError, DeviceError
 from vidfeat.inference import backends
 from vidfeat.inference.backends import cosine
@@ -30,7 +31,7 @@ Make = Callable[..., InferenceRunner]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 
 
-def encoder(repository: Path, options: dict[str, object]) -> MMActionEncoder:
+def encoder(repository: Path, options: dict[str, object]) -> RecipeEncoder:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     config = repository / "examples" / "tiny_slowonly.py"
     return compile_encoder(config, checkpoint=checkpoint, cfg_options=OPTIONS | options)

@@ -1,4 +1,4 @@
-"""`vidfeat convert`: write the features of an output again, in another format."""
+"""`vidfeat convert` and `vidfeat compact`: write the features of an output again."""
 
 from __future__ import annotations
 
@@ -67,3 +67,17 @@ def convert(
         if found.config_lines:
             click.echo(found.config_lines)
     return EXIT_SOME_FAILED if found.unreadable else 0
+
+
+@click.command(cls=options.Command, short_help="Merge the parts of an output in object storage.")
+@click.argument("out", metavar="OUT")
+def compact(out: str) -> None:
+    """Merge the Parquet parts of a finished output into fewer and larger ones.
+
+    OUT is an output of vidfeat extract that consists of parts: a URI, or the folder of a run on a cluster.
+    """
+    ctrl_c.begin_work("numpy")
+    from vidfeat.store.parts_reading import compact as merge
+
+    before, after = merge(out)
+    echo(f"{out}: {before} parts became {after}")

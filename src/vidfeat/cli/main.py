@@ -29,6 +29,7 @@ COMMANDS = {
     "models": "vidfeat.cli.info",
     "verify": "vidfeat.cli.info",
     "convert": "vidfeat.cli.convert",
+    "compact": "vidfeat.cli.convert",
     "report": "vidfeat.cli.report",
     "demo": "vidfeat.cli.demo",
     "doctor": "vidfeat.cli.info",

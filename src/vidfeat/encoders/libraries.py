@@ -12,7 +12,7 @@ from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.preprocessing.sampling import SegmentSampling
 
 if TYPE_CHECKING:
-    from vidfeat.encoders.mmaction import MMActionEncoder
+    from vidfeat.encoders.recipe_encoder import RecipeEncoder
     from vidfeat.models import Recognizer
     from vidfeat.recipe import Recipe
 
@@ -55,7 +55,7 @@ def finish(recipe: Recipe, where: str, request: FeatureRequest | None) -> Recipe
     return recipe if request is None else apply_request(recipe, request)
 
 
-def load_model_of(encoder: MMActionEncoder, heads: tuple[str, ...]) -> tuple[Recognizer, MatchReport]:
+def load_model_of(encoder: RecipeEncoder, heads: tuple[str, ...]) -> tuple[Recognizer, MatchReport]:
     """The network with its weights, without those of its classifier.
 
     Args:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Union, get_args
 
 from vidfeat.checkpoint import CheckpointFile, MatchReport
 from vidfeat.encoders.libraries import frames_of_a_video
-from vidfeat.encoders.mmaction import MMActionEncoder
 from vidfeat.encoders.protocol import ClipSpec, refuse_options
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import FrameTransform, ModelSpec, Normalize, Recipe, TimeGrid
@@ -136,7 +136,7 @@ def _sha256(module: nn.Module) -> str:
 
 
 @dataclass(frozen=True)
-class ModuleEncoder(MMActionEncoder):
+class ModuleEncoder(RecipeEncoder):
     """An `Encoder` of a module.
 
     Attributes:
@@ -216,7 +216,7 @@ def from_json(data: dict[str, Any]) -> ModuleEncoder:
         raise ConfigError("encoder", expected="the data of a module's encoder", found=repr(error)) from error
 
 
-def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
+def load_model(encoder: RecipeEncoder) -> tuple[Recognizer, MatchReport]:
     """A copy of the module, which is changed for inference."""
     import copy
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from vidfeat.checkpoint import MatchReport, find
 from vidfeat.checkpoint.hub import Repository, downloads
 from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported, require_library
-from vidfeat.encoders.mmaction import MMActionEncoder
-from vidfeat.encoders.mmaction import from_json as read_encoder
 from vidfeat.encoders.protocol import refuse_options
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
+from vidfeat.encoders.recipe_encoder import from_json as read_encoder
 from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.recipe import (
     CenterCrop,
@@ -41,7 +41,7 @@ def compile_encoder(
     request: FeatureRequest | None = None,
     progress: bool = False,
     **options: Any,
-) -> MMActionEncoder:
+) -> RecipeEncoder:
     """Compile a model of timm, and find its weights.
 
     Args:
@@ -60,7 +60,7 @@ def compile_encoder(
     recipe, source = compile_recipe(model, request=request)
     with downloads(progress=progress):
         weights = find(os.fspath(checkpoint), progress=progress) if checkpoint else _weights(source)
-    return MMActionEncoder(recipe, weights, model.rpartition("/")[2], ORIGIN)
+    return RecipeEncoder(recipe, weights, model.rpartition("/")[2], ORIGIN)
 
 
 def compile_recipe(
@@ -119,7 +119,7 @@ def processing(values: Mapping[str, Any], where: str) -> tuple[tuple[FrameTransf
     )
 
 
-def from_json(data: dict[str, Any]) -> MMActionEncoder:
+def from_json(data: dict[str, Any]) -> RecipeEncoder:
     """The encoder that its `to_json` made `data` of.
 
     Raises:
@@ -128,7 +128,7 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
     return read_encoder(data, find=lambda source: _weights(source) if source.startswith("hf:") else find(source))
 
 
-def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
+def load_model(encoder: RecipeEncoder) -> tuple[Recognizer, MatchReport]:
     """The network with its weights.
 
     Raises:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vidfeat.checkpoint import MatchReport, find
 from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported, require_library
-from vidfeat.encoders.mmaction import MMActionEncoder
-from vidfeat.encoders.mmaction import from_json as read_encoder
 from vidfeat.encoders.protocol import refuse_options
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
+from vidfeat.encoders.recipe_encoder import from_json as read_encoder
 from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import (
@@ -44,7 +44,7 @@ def compile_encoder(
     request: FeatureRequest | None = None,
     progress: bool = False,
     **options: Any,
-) -> MMActionEncoder:
+) -> RecipeEncoder:
     """Compile a model of torchvision with its default weights.
 
     Args:
@@ -61,7 +61,7 @@ def compile_encoder(
     """
     refuse_options(ORIGIN, options)
     recipe, source = compile_recipe(model, request=request)
-    return MMActionEncoder(recipe, find(os.fspath(checkpoint or source), progress=progress), model, ORIGIN)
+    return RecipeEncoder(recipe, find(os.fspath(checkpoint or source), progress=progress), model, ORIGIN)
 
 
 def compile_recipe(
@@ -123,7 +123,7 @@ def processing(
     return (resize, cut), Normalize((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def from_json(data: dict[str, Any]) -> MMActionEncoder:
+def from_json(data: dict[str, Any]) -> RecipeEncoder:
     """The encoder that its `to_json` made `data` of.
 
     Raises:
@@ -132,7 +132,7 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
     return read_encoder(data)
 
 
-def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
+def load_model(encoder: RecipeEncoder) -> tuple[Recognizer, MatchReport]:
     """The network with its weights.
 
     Raises:

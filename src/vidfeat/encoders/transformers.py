@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from vidfeat.checkpoint.hub import Repository, downloads, load_shards
 from vidfeat.checkpoint.match import MatchReport, Mismatch, check_finite, refuse_mismatch
 from vidfeat.encoders.libraries import frames_of_a_video, require_library
-from vidfeat.encoders.mmaction import MMActionEncoder
-from vidfeat.encoders.mmaction import from_json as read_encoder
 from vidfeat.encoders.processors import Processing, compile_processor
 from vidfeat.encoders.protocol import refuse_options
+from vidfeat.encoders.recipe_encoder import RecipeEncoder
+from vidfeat.encoders.recipe_encoder import from_json as read_encoder
 from vidfeat.errors import ConfigError
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.preprocessing.sampling import SegmentSampling, UniformSampling
@@ -82,7 +82,7 @@ def compile_encoder(
     progress: bool = False,
     trust_remote_code: bool = False,
     **options: Any,
-) -> MMActionEncoder:
+) -> RecipeEncoder:
     """Compile a repository or a folder, and find its weights.
 
     Args:
@@ -101,7 +101,7 @@ def compile_encoder(
     with downloads(progress=progress):
         recipe, source = compile_recipe(model, request=request, trust_remote_code=trust_remote_code)
         repository = Repository.open(source.removeprefix("hf:"))
-        return MMActionEncoder(recipe, repository.weights(), repository.short_name, ORIGIN)
+        return RecipeEncoder(recipe, repository.weights(), repository.short_name, ORIGIN)
 
 
 def compile_recipe(
@@ -135,7 +135,7 @@ def compile_recipe(
     return recipe if request is None else apply_request(recipe, request), f"hf:{repository.reference}"
 
 
-def from_json(data: dict[str, Any]) -> MMActionEncoder:
+def from_json(data: dict[str, Any]) -> RecipeEncoder:
     """The encoder that its `to_json` made `data` of.
 
     Raises:
@@ -145,7 +145,7 @@ def from_json(data: dict[str, Any]) -> MMActionEncoder:
     return read_encoder(data, find=lambda source: Repository.open(source.removeprefix("hf:")).weights())
 
 
-def load_model(encoder: MMActionEncoder) -> tuple[Recognizer, MatchReport]:
+def load_model(encoder: RecipeEncoder) -> tuple[Recognizer, MatchReport]:
     """The network with its weights, loaded by the library, whose report on them is strict here.
 
     Raises:

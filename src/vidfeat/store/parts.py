@@ -260,6 +260,8 @@ def _spool(videos: Iterable[VideoRef]) -> sqlite3.Connection:
                 "videos", expected="names in UTF-8, as Parquet holds them", found=quote(video.key)
             ) from None
     spool.execute("COMMIT")
+    if not spool.execute("SELECT count(*) FROM videos").fetchone()[0]:
+        raise UsageError("videos", expected="at least one video or folder", found="none")
     return spool
 
 
