@@ -1,5 +1,7 @@
-"""Measures what the driver of a Ray job costs by itself: a long list of videos that do not exist, and workers that commit
-a row of four numbers for each without computing it. The scheduler, the parts and the manifest are real.
+"""Measures what the driver of a Ray job costs by itself.
+
+The list is long and its videos do not exist: workers commit a row of four numbers for each without computing it. The
+scheduler, the parts and the manifest are real.
 
     python benchmarks/cluster_driver.py 1000 100000 1000000
 """

@@ -228,10 +228,15 @@ def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:9/a.mp4", "concat:/etc/passwd", "pipe:0", "data:,x", "lavfi:testsrc", "rtsp://x/y"]
+    ("address", "kind"),
+    [
+        ("http://127.0.0.1:9/a.mp4", "missing"),  # asked by vidfeat, and not by FFmpeg
+        *((address, "missing") for address in ("concat:/etc/passwd", "pipe:0", "data:,x", "lavfi:testsrc")),
+        ("rtsp://x/y", "io"),
+    ],
 )
-def test_an_address_is_a_missing_file(address: str) -> None:
-    assert kind_of(address) == "missing"
+def test_ffmpeg_opens_no_address(address: str, kind: str) -> None:
+    assert kind_of(address) == kind
 
 
 # --- bombs ------------------------------------------------------------------------------------------------------------

@@ -71,8 +71,11 @@ def compile_encoder(
     return RecipeEncoder(recipe, find(os.fspath(source), progress=progress), name, ORIGIN)
 
 
-compile_recipe = compile_model
-"""The recipe of a released model or a config, and the URL of its checkpoint, or None. See `vidfeat.encoders`."""
+def compile_recipe(
+    model: str, cfg_options: Mapping[str, Any] | None = None, request: FeatureRequest | None = None
+) -> tuple[Recipe, str | None]:
+    """The recipe of a released model or a config, and the URL of its checkpoint, or None. See `vidfeat.encoders`."""
+    return compile_model(model, cfg_options, request)
 
 
 def _require(argument: str, value: object, types: tuple[type, ...], expected: str) -> None:
