@@ -30,7 +30,7 @@ def test_hooks_run_the_tested_linter(repository: Path) -> None:
 
 def test_the_site_has_every_page(repository: Path) -> None:
     site = (repository / "mkdocs.yml").read_text()
-    named = set(re.findall(r": ([\w-]+\.md)", site))
+    named = set(re.findall(r": ([\w-]+\.md)$", site, re.MULTILINE))
     assert named == {path.name for path in (repository / "docs").glob("*.md")}
 
 

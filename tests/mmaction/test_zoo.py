@@ -356,7 +356,7 @@ def test_counted_multiply_adds_are_those_published_of_a_view() -> None:
     rows = [
         row for row in table() if published.get(row.name) and not re.search("(?<![a-z])nl(?![a-z])|nonlocal", row.name)
     ]
-    assert len(rows) > 50
+    assert len(rows) >= 50
     for row in rows:
         assert row.gflop_per_view == pytest.approx(published[row.name], rel=0.03)
 

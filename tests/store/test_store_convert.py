@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_a_failure_and_the_rest_is_there(tmp_path: Path) 
     assert [(error.stage, error.kind) for error in errors] == [("write", "corrupt")] * 3
     assert [error.found.split(":")[0] for error in errors] == [
         "cannot be read",
-        "has other values than the hash was taken of in the source",
+        "does not match its SHA-256 in the manifest in the source",
         "has no features, though it is finished in the source",
     ]
     with begin(tmp_path / "b.npz", videos_of(5), retry_failed=True) as store:

@@ -35,6 +35,7 @@ def predict(
     videos: tuple[str, ...],
     video_list: str | None,
     video_root: Path | None,
+    follow_links: bool,
     checkpoint: str | None,
     top: int,
     class_names: str | None,
@@ -52,7 +53,7 @@ def predict(
     import vidfeat
     from vidfeat.mmaction.zoo.labels import labels_of
 
-    found = options.find_videos(videos, video_list, video_root)
+    found = options.find_videos(videos, video_list, video_root, follow_links)
     vidfeat.prewarm(1)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.tools.predict import best

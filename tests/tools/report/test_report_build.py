@@ -280,12 +280,11 @@ def test_pictures_labels_and_what_is_missing(tmp_path: Path, monkeypatch: pytest
     assert data["notes"] == [
         f"{labels} has labels for 2 of 4 videos.",
         f"1 of 3 videos are not below {videos}: they have no pictures.",
-        f"1 of 2 videos have no pictures, such as {names[1]}: no frame can be decoded: Invalid data found when "
-        "processing input.",
+        f"1 of 2 videos have no pictures, such as {names[1]}: no frame can be decoded: damaged or unknown data.",
     ]
     assert dict(data["unpictured"]) == {
         f"the video is not below {videos}": [2],
-        "no frame can be decoded: Invalid data found when processing input": [1],
+        "no frame can be decoded: damaged or unknown data": [1],
     }
     monkeypatch.setattr(compose, "PICTURE_BYTES", 2)
     (videos / names[1]).unlink()

@@ -48,7 +48,7 @@ def test_large_and_upright(tmp_path: Path) -> None:
 
 def test_broken_files_have_no_pictures_and_a_reason(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"\0" * 5000)
-    for name, reason in (("a.mp4", "Invalid data"), ("missing.mp4", "no file of that name")):
+    for name, reason in (("a.mp4", "damaged or unknown data"), ("missing.mp4", "no file of that name")):
         with pytest.raises(VideoError, match=reason):
             pictures.pictures_of(Wanted(tmp_path / name, 3))
     ((key, error),) = pictures.take_pictures({7: Wanted(tmp_path / "a.mp4", 3)}, 1000)
