@@ -27,6 +27,22 @@ pytest.importorskip("pyarrow")
 
 VIDEOS = 24
 
+LONGEST_SECONDS = 300
+
+
+@pytest.fixture(autouse=True)
+def ends() -> Iterator[None]:
+    """No test waits for a cluster for ever."""
+
+    def give_up(*_: object) -> None:
+        raise AssertionError(f"not done after {LONGEST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
