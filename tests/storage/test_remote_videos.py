@@ -16,6 +16,7 @@ import pytest
 import vidfeat
 from video.video_files import write_video
 from vidfeat import Job, UsageError, VideoError, VideoRef, run, stream
+from vidfeat.cli.main import main
 from vidfeat.storage import filesystem
 from vidfeat.video import decode, probe, remote
 from vidfeat.video.source import _BUFFER_BYTES
@@ -206,3 +207,21 @@ def test_videos_over_http(http: str, tmp_path: Path) -> None:
     assert redirected.value.kind in ("io", "empty", "missing")
     with pytest.raises(VideoError, match="no file of that name"):
         probe(f"{http}/nothing.mp4")
+
+
+def test_the_command_line_from_and_to_a_store(s3: Any, repository: Path, tmp_path: Path) -> None:
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    for number in range(2):
+        put(s3, write_video(tmp_path / f"{number}.mp4", frames=20 + number), f"cli/{number}.mp4")
+    (tmp_path / "list.txt").write_text("0.mp4\n1.mp4\n")
+    model = [str(repository / "examples" / "tiny_slowonly.py"), "--checkpoint", str(checkpoint), "-q"]
+    videos = ["--video-list", str(tmp_path / "list.txt"), "--video-root", "s3://videos/cli"]
+    assert main(["extract", *model, *videos, "-o", "s3://videos/cli-out/"]) == 0
+    assert main(["verify", "s3://videos/cli-out/"]) == 0
+    assert main(["compact", "s3://videos/cli-out/"]) == 0
+    assert main(["convert", "s3://videos/cli-out/", str(tmp_path / "a.npz"), "-q"]) == 0
+    assert main(["extract", *model, "s3://videos/cli/", "-o", str(tmp_path / "b.npz")]) == 0
+    with vidfeat.load(tmp_path / "a.npz") as a, vidfeat.load(tmp_path / "b.npz") as b:
+        assert set(a) == set(b) == {"0.mp4", "1.mp4"}
+        for key in a:
+            assert np.array_equal(a[key].values, b[key].values)

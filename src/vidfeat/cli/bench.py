@@ -58,7 +58,7 @@ def bench(
     model: str | None,
     videos: tuple[str, ...],
     video_list: str | None,
-    video_root: Path | None,
+    video_root: Path | str | None,
     follow_links: bool,
     checkpoint: str | None,
     cfg_options: tuple[str, ...],

@@ -33,7 +33,7 @@ def convert(
     dtype: Any,
     layout: str | None,
     video_list: str | None,
-    video_root: Path | None,
+    video_root: Path | str | None,
     restart: bool,
     quiet: bool,
 ) -> int:
@@ -46,7 +46,7 @@ def convert(
     import vidfeat
     from vidfeat.videos import read_list
 
-    names = None if video_list is None else [video.key for video in read_list(Path(video_list), video_root)]
+    names = None if video_list is None else [video.key for video in read_list(video_list, video_root)]
     found = vidfeat.convert(
         source,
         out,

@@ -32,7 +32,7 @@ def estimate(
     model: str,
     videos: tuple[str, ...],
     video_list: str | None,
-    video_root: Path | None,
+    video_root: Path | str | None,
     follow_links: bool,
     out: str | None,
     checkpoint: str | None,

@@ -112,7 +112,7 @@ def extract_to(
     out: str,
     videos: Sequence[str] = (),
     video_list: str | None,
-    video_root: Path | None,
+    video_root: Path | str | None,
     follow_links: bool,
     cfg_options: Sequence[str],
     request: options.RequestFlags,
@@ -158,7 +158,13 @@ def extract_to(
     if cfg_options and len(models) > 1:
         raise UsageError("--cfg-options", expected="one model with it", found=f"{len(models)}")
     grid = request.grid()
-    found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
+    # A cluster's list may be too long for memory: the job reads it itself.
+    described: dict[str, Any] = {}
+    found: Sequence[Any]
+    if executor == "ray" and request.segments is None:
+        found, described = options.name_videos(videos, video_list), {"video_root": video_root}
+    else:
+        found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
     ray: dict[str, Any] = {"address": address, "workers": workers}
     ray |= {"cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
     ray = {name: value for name, value in ray.items() if value is not None}
@@ -184,7 +190,8 @@ def extract_to(
         )
         for model, checkpoint in models
     ]
-    job = vidfeat.Job(videos=found, encoders=encoders, out=out, grid=grid, layout=layout, **job_options)
+    described |= {"grid": grid, "layout": layout, "follow_links": follow_links}
+    job = vidfeat.Job(videos=found, encoders=encoders, out=out, **described, **job_options)
     summary = vidfeat.run(
         job,
         restart=restart,

@@ -205,8 +205,15 @@ video_list = click.option(
 )
 """A list of videos."""
 
+def _folder(text: str | Path) -> Path | str:
+    """A folder, or the URI of one, as typed."""
+    from vidfeat.storage import is_uri
+
+    return str(text) if is_uri(text) else Path(text)
+
+
 video_root = click.option(
-    "--video-root", type=Path, metavar="DIR", help="Folder that the list's paths start from, and may not leave."
+    "--video-root", type=_folder, metavar="DIR", help="Folder that the list's paths start from, and may not leave."
 )
 """The folder of the videos of a list."""
 
@@ -224,7 +231,7 @@ videos = together(
 def find_videos(
     paths: Sequence[str],
     list_file: str | None,
-    root: Path | None,
+    root: Path | str | None,
     follow_links: bool = False,
     segments: Path | None = None,
     *,
@@ -241,14 +248,32 @@ def find_videos(
 
     if segments is not None:
         found = find_videos(paths, list_file, root, follow_links, quiet=quiet) if paths or list_file else None
+        if isinstance(root, str):
+            raise UsageError("--video-root", expected="a folder on this machine, with --segments", found=repr(root))
         return read_segments(segments, found, root)
     if list_file is None and not paths:
         raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
     note: Callable[[str], object] = (lambda line: None) if quiet else functools.partial(echo, err=True)
     if list_file is None:
         return expand(paths, root, follow_links=follow_links, note=note)
-    listed = read_list(Path(list_file), root, follow_links=follow_links)  # whatever the list's name is
+    listed = read_list(list_file, root, follow_links=follow_links)  # whatever the list's name is
     return expand([*listed, *paths], follow_links=follow_links, note=note)
+
+
+def name_videos(paths: Sequence[str], list_file: str | None) -> tuple[str, ...]:
+    """The videos of the options `videos` as they were typed, for a job that reads its list line by line.
+
+    Raises:
+        UsageError: there are none, or the list does not have the name of one.
+    """
+    from vidfeat.videos import LIST_SUFFIXES
+
+    if list_file is None and not paths:
+        raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
+    if list_file is not None and Path(list_file).suffix.lower() not in LIST_SUFFIXES:
+        expected = f"a name that ends in {', '.join(sorted(LIST_SUFFIXES))}, with --executor ray"
+        raise UsageError("--video-list", expected=expected, found=repr(list_file))
+    return (*([] if list_file is None else [list_file]), *paths)
 
 
 def require_model_first(model: str) -> None:

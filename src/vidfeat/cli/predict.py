@@ -34,7 +34,7 @@ def predict(
     model: str,
     videos: tuple[str, ...],
     video_list: str | None,
-    video_root: Path | None,
+    video_root: Path | str | None,
     follow_links: bool,
     checkpoint: str | None,
     top: int,
