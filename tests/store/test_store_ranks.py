@@ -220,7 +220,7 @@ def test_all_ranks_use_one_backend(out):
 
 
 def test_a_second_process_with_the_same_rank_is_refused(tmp_path, out):
-    first = start(out, 3, tmp_path / "videos", tmp_path / "log", pause=0.5)
+    first = start(out, 6, tmp_path / "videos", tmp_path / "log", pause=0.5)
     first.stdout.readline()
     code, errors = wait(start(out, 3, tmp_path / "videos", tmp_path / "log2"))
     assert code != 0
@@ -244,7 +244,7 @@ def test_a_rank_that_commits_after_another_finished_the_output_is_told(out):
 
 def test_a_reader_does_not_disturb_a_process_that_writes(tmp_path):
     out = tmp_path / "feats.pkl"
-    other = start(out, 60, tmp_path / "videos", tmp_path / "log", pause=0.01)
+    other = start(out, 60, tmp_path / "videos", tmp_path / "log", pause=0.03)
     other.stdout.readline()
     seen = [0]
     deadline = time.monotonic() + 60
