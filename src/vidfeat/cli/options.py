@@ -205,6 +205,7 @@ video_list = click.option(
 )
 """A list of videos."""
 
+
 def _folder(text: str | Path) -> Path | str:
     """A folder, or the URI of one, as typed."""
     from vidfeat.storage import is_uri

@@ -397,8 +397,13 @@ def _pins(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
     """Whether anything was ever committed; raises `OutputError` where another version did."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    connection.execute("BEGIN")  # the first commit of another process may fall between two reads
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        tables = connection.execute("SELECT type, name, substr(sql, 1, 9999) FROM sqlite_master LIMIT 99").fetchall()
+    finally:
+        connection.execute("ROLLBACK")
+    if version == 0 and not tables:
         return False
     if version != SCHEMA_VERSION:
         raise OutputError(
@@ -407,8 +412,10 @@ def _is_begun(path: Path, connection: sqlite3.Connection) -> bool:
             found=f"version {version}",
             hint="Finish the run with the vidfeat that started it, or start over with `restart=True`.",
         )
-    for kind, name, text in connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
-        if " ".join(str(text).split()) not in _KNOWN:  # views, triggers and computed columns can run for ever
+    for kind, name, text in tables:  # indexes that come with a table have no text
+        if (
+            text is not None and " ".join(str(text).split()) not in _KNOWN
+        ):  # views, triggers and computed columns can run for ever
             raise sqlite3.DatabaseError(f"the {kind} {quote(str(name))}, which vidfeat does not make")
     return True
 
