@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from vidfeat.errors import UsageError
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
@@ -17,8 +21,6 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        import importlib
-
         return getattr(importlib.import_module(modules[name]), name)
 
     return get
@@ -43,3 +45,31 @@ def install_command(extra: str) -> str:
     parts = (requirement.partition(";") for requirement in requirements)
     found = [name.strip() for name, _, marker in parts if f"extra == '{extra}'" in marker.replace('"', "'")]
     return "pip install " + (" ".join(map(shlex.quote, found)) or shlex.quote(f".[{extra}]"))
+
+
+def import_extra(module: str, extra: str, where: str | os.PathLike[str], purpose: str) -> Any:
+    """A library that comes with an extra of vidfeat.
+
+    Args:
+        module: its name.
+        extra: the extra that has it.
+        where: the argument or the output that needs it, for the error.
+        purpose: what it is for.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing_package(module.partition(".")[0], extra, where, purpose) from error
+
+
+def missing_package(package: str, extra: str, where: str | os.PathLike[str], purpose: str) -> UsageError:
+    """The error of a package that is not installed; the arguments are those of `import_extra`."""
+    return UsageError(
+        str(where),
+        expected=f"the package {package}, for {purpose}",
+        found="none",
+        hint=f"Type: {install_command(extra)}",
+    )

@@ -22,6 +22,7 @@ from vidfeat.errors import DeviceError, UsageError, VideoError
 from vidfeat.execution import versions, worker_for
 from vidfeat.features import Outcome, VideoFailure
 from vidfeat.job import Job
+from vidfeat.lazy_import import import_extra
 from vidfeat.store.part_files import Committed, PartWriter
 
 VIDEOS_PER_CALL = 32
@@ -94,23 +95,13 @@ class Ray:
             UsageError: the cluster cannot be reached, has no room for a worker, or runs another version of vidfeat.
             VidfeatError: as `Worker.run`; or a worker cannot be started.
         """
-        ray = _ray()
+        ray = import_extra("ray", "ray", "executor", "clusters")
         started = _connect(ray, self.address)
         try:
             yield from _Driver(ray, self, job, tasks, count, writers, progress).run()
         finally:
             if started:
                 ray.shutdown()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UsageError(
-            "executor", expected="the package ray", found="none", hint="Type: pip install 'ray>=2.50'"
-        ) from None
-    return ray
 
 
 def _connect(ray: Any, address: str | None) -> bool:

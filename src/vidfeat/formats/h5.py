@@ -15,8 +15,9 @@ from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing
 from vidfeat.formats.npy_array import MOST_BYTES
-from vidfeat.formats.reading import import_extra, reading
+from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable, times_of
+from vidfeat.lazy_import import import_extra
 
 
 @final
@@ -56,7 +57,7 @@ class Hdf5Sink(Sink):
 
     def prepare(self) -> None:
         """See that h5py is there, and create the folder that the file goes into."""
-        import_extra("h5py", "hdf5", self.out)
+        import_extra("h5py", "hdf5", self.out, "this format")
         super().prepare()
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
@@ -69,7 +70,7 @@ class Hdf5Sink(Sink):
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[str, VideoFeatures], None]]:
         """Replace the file; yields what adds the features of a video."""
-        h5py = import_extra("h5py", "hdf5", self.out)
+        h5py = import_extra("h5py", "hdf5", self.out, "this format")
         with replacing(self.out) as file:
             target = _Target(file)
             try:
@@ -101,13 +102,13 @@ class Hdf5Sink(Sink):
         return (None if isinstance(times, Unreadable) else times for times in found)
 
     def _opened(self) -> Any:
-        h5py = import_extra("h5py", "hdf5", self.out)
+        h5py = import_extra("h5py", "hdf5", self.out, "this format")
         with reading(self.out):
             return h5py.File(self.out, "r")
 
     def keys(self) -> Iterator[str]:
         """The names of the datasets."""
-        h5py = import_extra("h5py", "hdf5", self.out)
+        h5py = import_extra("h5py", "hdf5", self.out, "this format")
         names: list[str] = []
         with reading(self.out), self._opened() as file:
             # Follows no links to other files.

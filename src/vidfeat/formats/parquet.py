@@ -14,8 +14,9 @@ import numpy.typing as npt
 from vidfeat.errors import OutputError, UsageError, quote
 from vidfeat.features import Seconds, VideoFeatures
 from vidfeat.formats.atomic import replacing
-from vidfeat.formats.reading import import_extra, reading
+from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable
+from vidfeat.lazy_import import import_extra
 
 _GROUP_BYTES = 4 << 20
 """About how many bytes of values a row group has. One is held in memory, whatever the size of the file."""
@@ -53,12 +54,12 @@ class ParquetSink(Sink):
 
     def prepare(self) -> None:
         """Create the folder that the file goes into, and see that pyarrow is installed."""
-        import_extra("pyarrow", "parquet", self.out)
+        import_extra("pyarrow", "parquet", self.out, "this format")
         super().prepare()
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one video and one row group in memory at a time."""
-        pq = import_extra("pyarrow.parquet", "parquet", self.out)
+        pq = import_extra("pyarrow.parquet", "parquet", self.out, "this format")
         with replacing(self.out) as file:
             writer: Any = None
             try:
@@ -87,7 +88,7 @@ class ParquetSink(Sink):
         return (key for table in self._opened() for key in table.places)
 
     def _opened(self) -> list[_Table]:
-        import_extra("pyarrow", "parquet", self.out)
+        import_extra("pyarrow", "parquet", self.out, "this format")
         with reading(self.out):
             return [_Table(self.out)]
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from vidfeat.errors import OutputError, UsageError, shorten
-from vidfeat.lazy_import import install_command
+from vidfeat.errors import OutputError, shorten
 
 
 @contextlib.contextmanager
@@ -32,26 +29,3 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:  # readers of damaged bytes raise nearly anything
         found = shorten(f"{type(error).__name__}: {error}")
         raise OutputError(str(path), expected="an output that can be read", found=found) from error
-
-
-def import_extra(module: str, extra: str, out: Path) -> Any:
-    """A library that a format needs.
-
-    Args:
-        module: its name.
-        extra: that of vidfeat that has it.
-        out: the output that needs it.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise UsageError(
-            str(out),
-            expected=f"the package {package}, for this format",
-            found="none",
-            hint=f"Type: {install_command(extra)}",
-        ) from error

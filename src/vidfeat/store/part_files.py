@@ -17,6 +17,7 @@ with the last name count, so that all readers choose the same.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import platform
@@ -30,9 +31,10 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from vidfeat.errors import OutputError, UsageError, WriteError
+from vidfeat.errors import OutputError, WriteError
 from vidfeat.features import Outcome, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import replace_all
+from vidfeat.lazy_import import import_extra
 from vidfeat.storage import as_os_errors, is_uri, locate
 from vidfeat.store.files import KEPT
 from vidfeat.store.rows import Row, to_kept, to_text
@@ -46,20 +48,9 @@ _ATTEMPTS = 5
 _FIRST_WAIT_SECONDS = 0.5
 
 
-def pyarrow() -> Any:
-    """The library.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import pyarrow as library
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError(
-            "out", expected="the package pyarrow, for Parquet", found="none", hint="Type: pip install pyarrow"
-        ) from None
-    return library
+def _arrow() -> Any:
+    import_extra("pyarrow.parquet", "parquet", "out", "Parquet")
+    return importlib.import_module("pyarrow")
 
 
 @dataclass(frozen=True)
@@ -241,7 +232,7 @@ def _rows_of(features: VideoFeatures) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def encode_part(outcomes: Sequence[tuple[VideoRef, Outcome]], identity: str, session: str) -> bytes:
     """The bytes of a part."""
-    arrow = pyarrow()
+    arrow = _arrow()
     columns: dict[str, list[Any]] = {name: [] for name in ("key", "row", "start_seconds", "end_seconds", "video")}
     blocks, present = [], []
     width = 0
@@ -332,7 +323,7 @@ def read_part(folder: PartFolder, name: str, *, values: bool = True) -> Part:
     Raises:
         OutputError: it is gone, or is no part.
     """
-    arrow = pyarrow()
+    arrow = _arrow()
     columns = ["key", "row", "start_seconds", "end_seconds", "video", *(["values"] if values else [])]
     try:
         with folder.open(f"{PARTS}/{name}") as file:
