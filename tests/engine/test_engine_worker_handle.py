@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from open_files import open_files, opened_since
 from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, prewarm
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def blocks_sigint(pid: int) -> bool:
@@ -63,7 +60,7 @@ def test_prewarmed_processes_that_nobody_takes_are_killed() -> None:
     assert len(processes) == 2
     PREWARMED.close()
     assert [process.wait(20) for process in processes] == [-signal.SIGKILL] * 2
-    assert open_files() == before
+    assert opened_since(before) == []
 
 
 def test_two_hundred_killed_ones_leave_no_file_and_no_zombie() -> None:
@@ -74,6 +71,6 @@ def test_two_hundred_killed_ones_leave_no_file_and_no_zombie() -> None:
     for worker in workers:
         worker.kill()
         worker.kill()
-    assert open_files() == before
+    assert opened_since(before) == []
     with pytest.raises(ChildProcessError):
         os.waitpid(workers[-1].process.pid, os.WNOHANG)

@@ -16,6 +16,7 @@ import pytest
 from store_worker import SESSION, begin, commit, features_of, files, identity_of, info_of, run, values_of, videos_of
 
 from made_outputs import clustered, write_output
+from open_files import open_files, opened_since
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.features import VideoFeatures
 from vidfeat.store import StoredFeatures, load, verify
@@ -270,23 +271,19 @@ def test_files_are_released_without_a_warning(tmp_path: Path) -> None:
             opened = open_files()
             found: Any = load(tmp_path / name)
             _ = found["folder 0/clip 0.mp4"]
-            assert open_files() > opened
+            assert opened_since(opened)
             del found
             gc.collect()
-            assert open_files() == opened
+            assert opened_since(opened) == []
             for video in store.pending():
                 commit(store, video)
             store.finalize()
         opened = open_files()
         found = load(tmp_path / name)
-        assert open_files() > opened
+        assert opened_since(opened)
         found.close()
         found.close()
-        assert open_files() == opened
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+        assert opened_since(opened) == []
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "pt", "csv"])
