@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vidfeat.checkpoint import MatchReport, load_into, load_state
-from vidfeat.errors import ConfigError, UsageError
+from vidfeat.errors import ConfigError
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.preprocessing.sampling import SegmentSampling
 
@@ -23,17 +22,6 @@ FRAMES_OF_A_VIDEO = 16
 def frames_of_a_video() -> SegmentSampling:
     """The grid of an image network."""
     return SegmentSampling(1, num_clips=FRAMES_OF_A_VIDEO)
-
-
-def require_library(origin: str, package: str) -> None:
-    """Refuse an origin whose library is missing. The extra of this package is named like the origin.
-
-    Raises:
-        UsageError: it is.
-    """
-    if importlib.util.find_spec(package) is None:
-        hint = f"Type: pip install 'vidfeat[{origin}]'"
-        raise UsageError("model", expected=f"the package {package}, for {origin}:", found="none", hint=hint)
 
 
 def not_supported(where: str, expected: str, found: str, hint: str = "") -> ConfigError:

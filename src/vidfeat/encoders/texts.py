@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint.hub import Repository, downloads, load_shards
-from vidfeat.encoders.libraries import require_library
 from vidfeat.encoders.transformers import checked_network
 from vidfeat.errors import ConfigError, UsageError
+from vidfeat.lazy_import import import_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +51,9 @@ def embed_text(model: str, texts: Sequence[str], *, progress: bool = False) -> n
     words = list(texts) if isinstance(texts, list | tuple) else []
     if not words or not all(isinstance(text, str) and text.strip() for text in words):
         raise UsageError("texts", expected="texts, each with a word", found=repr(texts)[:200])
-    require_library("hf", "transformers")
     import torch
-    import transformers
+
+    transformers = import_extra("transformers", "hf", "model", "the text towers")
 
     from vidfeat.models.transformers import quiet_library
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vidfeat.checkpoint import MatchReport, find
 from vidfeat.checkpoint.hub import Repository, downloads
-from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported, require_library
+from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported
 from vidfeat.encoders.protocol import refuse_options
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.encoders.recipe_encoder import from_json as read_encoder
+from vidfeat.lazy_import import import_extra
 from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.recipe import (
     CenterCrop,
@@ -72,9 +73,7 @@ def compile_recipe(
         UsageError, ConfigError: as `compile_encoder` does.
     """
     refuse_options(ORIGIN, {"cfg_options": cfg_options})
-    require_library(ORIGIN, ORIGIN)
-    import timm
-
+    timm = import_extra("timm", ORIGIN, "model", f"{ORIGIN}:{model}")
     from vidfeat.models.timm_torchvision import LibraryConfig
 
     where = f"timm:{model}"

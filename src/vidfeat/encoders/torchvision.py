@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from vidfeat.checkpoint import MatchReport, find
-from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported, require_library
+from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported
 from vidfeat.encoders.protocol import refuse_options
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.encoders.recipe_encoder import from_json as read_encoder
+from vidfeat.lazy_import import import_extra
 from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import (
@@ -73,9 +74,7 @@ def compile_recipe(
         UsageError, ConfigError: as `compile_encoder` does.
     """
     refuse_options(ORIGIN, {"cfg_options": cfg_options})
-    require_library(ORIGIN, ORIGIN)
-    from torchvision import models
-
+    models = import_extra("torchvision.models", ORIGIN, "model", f"{ORIGIN}:{model}")
     from vidfeat.models.timm_torchvision import LibraryConfig
 
     where = f"torchvision:{model}"

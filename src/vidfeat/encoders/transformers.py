@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint.hub import Repository, downloads, load_shards
 from vidfeat.checkpoint.match import MatchReport, Mismatch, check_finite, refuse_mismatch
-from vidfeat.encoders.libraries import frames_of_a_video, require_library
+from vidfeat.encoders.libraries import frames_of_a_video
 from vidfeat.encoders.processors import Processing, compile_processor
 from vidfeat.encoders.protocol import refuse_options
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.encoders.recipe_encoder import from_json as read_encoder
 from vidfeat.errors import ConfigError
+from vidfeat.lazy_import import import_extra
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.preprocessing.sampling import SegmentSampling, UniformSampling
 from vidfeat.recipe import ModelSpec, Recipe, TimeGrid
@@ -117,7 +118,7 @@ def compile_recipe(
         UsageError, ConfigError, CheckpointError: as `compile_encoder` does.
     """
     refuse_options(ORIGIN, {"cfg_options": cfg_options})
-    require_library(ORIGIN, "transformers")
+    import_extra("transformers", ORIGIN, "model", f"{ORIGIN}:{model}")
     from vidfeat.models.transformers import TransformersConfig, network_of
 
     repository = Repository.open(model)
