@@ -47,12 +47,20 @@ def clips(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def extracted(config: Path, checkpoint: Path, clips: Path, tmp_path: Path) -> Path:
-    out = tmp_path / "reference.pkl"
-    done = vidfeat("extract", config, clips, "--checkpoint", checkpoint, "-o", out, "-q")
+@pytest.fixture(scope="session")
+def reference(config: Path, checkpoint: Path, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the features of these clips, and nothing else."""
+    folder = tmp_path_factory.mktemp("reference")
+    done = vidfeat("extract", config, clips, "--checkpoint", checkpoint, "-o", folder / "reference.pkl", "-q")
     assert (done.returncode, done.stderr) == (0, "")
-    return out
+    return folder
+
+
+@pytest.fixture
+def extracted(reference: Path, tmp_path: Path) -> Path:
+    """The features of these clips, to be read or changed."""
+    shutil.copytree(reference, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "reference.pkl"
 
 
 def write_list(path: Path, *lines: str, newline: str = "\n") -> Path:
