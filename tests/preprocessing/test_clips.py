@@ -262,4 +262,4 @@ def test_a_file_with_fewer_frames_than_packets_begins_again(tmp_path: Path) -> N
 
 def test_the_bound_of_a_batch_is_fixed() -> None:
     """It decides the shape of batches, and with it the last bit of features: a change needs a note in the changelog."""
-    assert vidfeat.preprocessing.clips.FRAMES_PER_CHUNK == 256
+    assert vidfeat.preprocessing.clips.FRAMES_PER_CHUNK == 128

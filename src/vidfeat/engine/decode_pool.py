@@ -45,7 +45,7 @@ MOST_NVDEC_PROCESSES = 8
 """The same where they decode on a GPU, which has at most seven decoders, and holds some hundred MB for each process."""
 
 BUDGET_PER_PROCESS, MOST_BUDGET = 64 << 20, 512 << 20
-"""Bytes that may be decoded ahead of the network: one or two chunks of each process, as more would only take memory."""
+"""Bytes that may be decoded ahead of the network: a few chunks of each process, as more would only take memory."""
 
 FIRST_ALONE_SECONDS = 3.0
 """So long no second video is begun, unless `DecodePool.go_on` is called: on few cores it would delay the first

@@ -23,7 +23,7 @@ from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, reco
 from vidfeat.video.info import OnCorrupt
 from vidfeat.videos import Cut, VideoRef, has_rows, ranges_of
 
-FRAMES_PER_CHUNK = 256
+FRAMES_PER_CHUNK = 128
 """Distinct frames of a `ClipBatch`. A low number bounds the memory, a high one lets clips share frames."""
 
 
