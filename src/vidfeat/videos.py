@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, Union, cast
 from urllib.parse import unquote
 
 from vidfeat.errors import UsageError, quote, shorten
-from vidfeat.storage import find, is_uri, open_lines, require_scheme
+from vidfeat.storage import find, is_uri, open_object, require_scheme
 
 VIDEO_SUFFIXES = frozenset(
     """
@@ -478,7 +478,7 @@ def _cells(line: str, separator: str) -> list[str]:
 def _open_list(list_file: Path | str) -> contextlib.AbstractContextManager[Any]:
     if str(list_file) == STDIN:
         return contextlib.nullcontext(sys.stdin.buffer)
-    return open_lines(str(list_file)) if is_uri(list_file) else Path(list_file).open("rb")
+    return open_object(str(list_file)) if is_uri(list_file) else Path(list_file).open("rb")
 
 
 def _lines(list_file: Path | str) -> Iterator[tuple[int, str]]:
