@@ -44,6 +44,7 @@ PARTS = "parts"
 """The folder of an output that holds its parts."""
 
 _BLOCK_BYTES = 1 << 20
+_LARGEST_PUT_BYTES = 5 << 30
 
 
 def _arrow() -> Any:
@@ -73,8 +74,9 @@ class PartFolder:
             else:
                 filesystem, path = locate(f"{self.uri}/{folder}", "out")
                 filesystem.invalidate_cache(path)
-                listed = retried(filesystem.find, path, maxdepth=1)
-                found = [name.rpartition("/")[2] for name in listed]
+                # Not `find`, whose walk takes a folder that cannot be listed for an empty one.
+                listed = retried(filesystem.ls, path, detail=False)
+                found = [name.rpartition("/")[2] for name in listed if name.rstrip("/") != path]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -129,7 +131,9 @@ class PartFolder:
             return
         filesystem, path = locate(f"{self.uri}/{name}", "out")
         try:
-            retried(filesystem.pipe_file, path, content)
+            # In one request: the answer to the last of several may be lost, and then nobody knows what is there.
+            options = {"chunksize": _LARGEST_PUT_BYTES} if self.uri.lower().startswith("s3://") else {}
+            retried(filesystem.pipe_file, path, content, **options)
         except OSError as error:
             raise WriteError(
                 f"{self.uri}/{name}", expected="to write the object", found=str(error), hint=KEPT
