@@ -77,7 +77,6 @@ class FaultyS3:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1
     disable_nagle_algorithm = True
     proxy: FaultyS3
 

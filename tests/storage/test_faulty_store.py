@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,24 @@ def test_lists_and_folders_survive(s3: Any, faulty: Any, video: Path, does: Any)
     assert [ref.label for ref in expand("s3://videos/faulty/list.txt")] == [str(number) for number in range(1000)]
     assert [ref.key for ref in expand("s3://videos/faulty/")] == ["a.mp4"]
     assert faulty.left == 0
+
+
+def test_a_list_in_parquet_survives(s3: Any, faulty: Any, video: Path) -> None:
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    table = arrow.table({"video": ["a.mp4", "s3://videos/faulty/b.mp4", "../c.mp4"], "label": [1, 2, 3]})
+    for name, rows in (("good", 2), ("bad", 3)):
+        buffer = io.BytesIO()
+        parquet.write_table(table.slice(0, rows), buffer)
+        s3.pipe_file(f"s3://videos/faulty/{name}.parquet", buffer.getvalue())
+    faulty.faults = [Fault("refuse", path="good.parquet"), Fault("cut", path="good.parquet")]
+    found = expand("s3://videos/faulty/good.parquet")
+    assert [(ref.uri, ref.label) for ref in found] == [
+        ("s3://videos/faulty/a.mp4", "1"),
+        ("s3://videos/faulty/b.mp4", "2"),
+    ]
+    assert faulty.left == 0
+    with pytest.raises(UsageError, match=r"bad\.parquet:3: expected a path below"):
+        expand("s3://videos/faulty/bad.parquet")
 
 
 def test_a_list_that_cannot_be_read_is_one_error(s3: Any, faulty: Any, video: Path) -> None:
