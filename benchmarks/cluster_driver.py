@@ -20,7 +20,6 @@ import numpy as np
 
 import vidfeat
 from vidfeat.engine.decode_pool import Task
-from vidfeat.execution import versions
 from vidfeat.features import VideoFeatures
 from vidfeat.store.part_files import Committed, PartWriter
 
@@ -31,9 +30,9 @@ class Idle:
     def __init__(self, job: dict[str, Any], writers: Sequence[PartWriter], cores: int) -> None:
         self._writers = writers
 
-    def describe(self) -> dict[str, Any]:
+    def start(self, driver: str) -> str:
         """As of the real one."""
-        return {"node": "benchmark", "versions": versions()}
+        return "benchmark"
 
     def compute(self, tasks: Sequence[Task]) -> list[tuple[int, list[Committed]]]:
         """Commit a row for each task."""

@@ -42,6 +42,27 @@ def s3() -> Iterator[Any]:
         filesystem._filesystem.cache_clear()
 
 
+@pytest.fixture
+def faulty(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The same bucket, which this process and those that it starts reach through a `storage.faulty_s3.FaultyS3`."""
+    import s3fs
+
+    from storage.faulty_s3 import faulty_s3
+    from vidfeat.storage import filesystem
+
+    def forget() -> None:
+        s3fs.S3FileSystem.clear_instance_cache()
+        filesystem._filesystem.cache_clear()
+
+    with faulty_s3(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setattr(filesystem, "TIMEOUT_SECONDS", 1)
+        monkeypatch.setattr(filesystem, "_FIRST_WAIT_SECONDS", 0.02)
+        forget()
+        yield proxy
+        forget()
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout that the tests run in."""

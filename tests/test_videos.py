@@ -402,6 +402,65 @@ def test_tables_that_are_none(tmp_path, data, message):
         read_list(tmp_path / "list.csv", None)
 
 
+def write_parquet(path, columns, **options):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table(columns), path, **options)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"video": ["a.mp4", "b, c.mp4"], "label": ["walk", None]},
+        {"id": [[1], [2]], "Label": ["walk", ""], "Path": ["a.mp4", "b, c.mp4"]},
+    ],
+)
+def test_tables_in_parquet(tmp_path, columns):
+    write_parquet(tmp_path / "list.parquet", columns)
+    assert expand(tmp_path / "list.parquet", tmp_path) == (
+        VideoRef("a.mp4", f"{tmp_path}/a.mp4", label="walk"),
+        VideoRef("b, c.mp4", f"{tmp_path}/b, c.mp4"),
+    )
+
+
+def test_parquet_is_read_over_several_row_groups(tmp_path):
+    count = 40_000
+    columns = {"path": [f"{number}.mp4" for number in range(count)], "label": list(range(count))}
+    write_parquet(tmp_path / "list.parquet", columns, row_group_size=7_000)
+    found = read_list(tmp_path / "list.parquet", None)
+    assert [(ref.key, ref.label) for ref in found] == [(f"{number}.mp4", str(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"clip": ["a"]}, r"list\.parquet: expected a column of strings called video or path; found 'clip' \(string\)"),
+        ({"path": [1]}, "a column of strings called video or path; found 'path' \\(int64\\)"),
+        ({"path": [["a.mp4"]]}, "expected a column of strings"),
+        ({"path": ["a.mp4"], "label": [1.5]}, "labels that are strings or whole numbers; found double"),
+        ({"path": ["a.mp4", None]}, r"list\.parquet:2: expected a name of at most 4,096 bytes"),
+        ({"path": ["a.mp4", "a.mp4"]}, r"list\.parquet:2: expected every video once"),
+        ({"path": ["a.mp4", "../b.mp4"]}, r"list\.parquet:2: expected a path inside video_root"),
+        ({"path": ["s3://bucket/a.mp4"]}, r"list\.parquet:1: expected a path, as the list and its root are local"),
+    ],
+)
+def test_tables_in_parquet_that_are_none(tmp_path, columns, message):
+    write_parquet(tmp_path / "list.parquet", columns)
+    with pytest.raises(UsageError, match=message):
+        read_list(tmp_path / "list.parquet", tmp_path)
+
+
+def test_damaged_parquet_and_a_missing_package_are_named(tmp_path, monkeypatch):
+    write_parquet(tmp_path / "list.parquet", {"path": ["a.mp4"] * 100})
+    content = (tmp_path / "list.parquet").read_bytes()
+    for damaged in (b"", b"a.mp4\n", content[: len(content) // 2]):
+        (tmp_path / "list.parquet").write_bytes(damaged)
+        with pytest.raises(UsageError, match=r"list\.parquet: expected a readable list of videos in Parquet"):
+            read_list(tmp_path / "list.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(UsageError, match=r"the package pyarrow, for lists in Parquet; found none\. Type: pip"):
+        read_list(tmp_path / "list.parquet", None)
+
+
 # --- links, and files that are no videos ---
 
 

@@ -19,7 +19,8 @@ from typing import Any, TypeAlias, Union, cast
 from urllib.parse import unquote
 
 from vidfeat.errors import UsageError, quote, shorten
-from vidfeat.storage import find, is_uri, open_lines, require_scheme
+from vidfeat.lazy_import import import_extra
+from vidfeat.storage import find, is_uri, open_object, require_scheme
 
 VIDEO_SUFFIXES = frozenset(
     """
@@ -33,7 +34,7 @@ VIDEO_SUFFIXES = frozenset(
 LONGEST_NAME = 4096
 """Most bytes that the key of a video may have, in UTF-8."""
 
-LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
+LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".parquet"})
 """The suffixes, in lower case, of list files."""
 
 STDIN = "-"
@@ -44,6 +45,7 @@ _LABEL_COLUMN = "label"
 _SUFFIXES_NAMED = 8
 _REPEATS_NAMED = 5
 _LONGEST_LINE = 1 << 20
+_ROWS_AT_ONCE = 1 << 14
 _BOM = b"\xef\xbb\xbf"
 _LABEL = re.compile(r"[+-]?\d+")
 _ANY_SUFFIX = "|".join(map(re.escape, sorted(VIDEO_SUFFIXES)))
@@ -245,6 +247,9 @@ def read_list(list_file: Path | str, root: Path | str | None, *, follow_links: b
     Where the first line names the columns of a table, one of them `video` or `path`, the paths are in that column, and
     labels in the column `label`, if there is one. Cells are separated by tabs or commas, and may be in double quotes.
 
+    A list that ends in `.parquet` is a table with such columns: paths are strings, labels strings or whole numbers, and
+    rows stand for lines. It is read some rows at a time.
+
     Args:
         list_file: the list, or `STDIN`; it is read once and from start to end, so that it may be a pipe. It may be a
             URI.
@@ -421,6 +426,9 @@ def _repeated(list_file: Path | str, repeats: Sequence[tuple[int, str, int]]) ->
 
 def _named_videos(list_file: Path | str, base: Path | None) -> Iterator[tuple[int, str, str | None]]:
     """Line number, path and label of each video."""
+    if Path(list_file).suffix.lower() == ".parquet":
+        yield from _rows_of_parquet(list_file)
+        return
     lines = _lines(list_file)
     for number, line in itertools.islice(lines, 1):
         columns = _columns(line, list_file, base)
@@ -468,6 +476,42 @@ def _rows_of_table(
         yield number, cells[video].strip(), None if label is None else cells[label].strip() or None
 
 
+def _rows_of_parquet(list_file: Path | str) -> Iterator[tuple[int, str, str | None]]:
+    """Row number from 1, path and label of each video."""
+    arrow, parquet = (
+        import_extra(module, "parquet", list_file, "lists in Parquet") for module in ("pyarrow", "pyarrow.parquet")
+    )
+
+    def holds_text(kind: Any) -> bool:
+        kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
+        return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
+
+    try:
+        with _open_list(list_file) as file:
+            table = parquet.ParquetFile(file)
+            columns = {field.name.strip().lower(): field for field in reversed(table.schema_arrow)}
+            video = next((columns[name] for name in _VIDEO_COLUMNS if name in columns), None)
+            label = columns.get(_LABEL_COLUMN)
+            if video is None or not holds_text(video.type):
+                raise UsageError(
+                    str(list_file),
+                    expected=f"a column of strings called {' or '.join(_VIDEO_COLUMNS)}",
+                    found=", ".join(f"{quote(field.name)} ({field.type})" for field in columns.values()),
+                )
+            if label is not None and not (holds_text(label.type) or arrow.types.is_integer(label.type)):
+                raise UsageError(
+                    str(list_file), expected="labels that are strings or whole numbers", found=str(label.type)
+                )
+            wanted = [field.name for field in (video, label) if field is not None]
+            numbers = itertools.count(1)
+            for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
+                labels = itertools.repeat(None) if label is None else batch.column(label.name).to_pylist()
+                for number, path, text in zip(numbers, batch.column(video.name).to_pylist(), labels, strict=False):
+                    yield number, (path or "").strip(), (None if text is None else str(text).strip() or None)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        raise UsageError(str(list_file), expected="a readable list of videos in Parquet", found=str(error)) from error
+
+
 def _cells(line: str, separator: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=separator))
@@ -478,7 +522,7 @@ def _cells(line: str, separator: str) -> list[str]:
 def _open_list(list_file: Path | str) -> contextlib.AbstractContextManager[Any]:
     if str(list_file) == STDIN:
         return contextlib.nullcontext(sys.stdin.buffer)
-    return open_lines(str(list_file)) if is_uri(list_file) else Path(list_file).open("rb")
+    return open_object(str(list_file)) if is_uri(list_file) else Path(list_file).open("rb")
 
 
 def _lines(list_file: Path | str) -> Iterator[tuple[int, str]]:

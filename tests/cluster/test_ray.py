@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +183,39 @@ def test_after_the_loss_of_the_driver_the_same_command_finishes_the_rest(
     assert_complete(tmp_path / "out", expected)
     # Calls that were under way when the driver was lost may have been committed after it was counted here.
     assert all(commits_of(tmp_path / "out")[key] == 1 for key in before)
+
+
+def test_a_failure_names_its_node(cluster: Any, videos: Path, tiny: Encoder, tmp_path: Path) -> None:
+    with (videos / "00.mp4").open("rb") as file:
+        only_here = Path(f"/proc/self/fd/{os.dup2(file.fileno(), 999)}")  # of this process, and of no worker
+        assert only_here.is_file()
+        (tmp_path / "list.txt").write_text(f"{videos}/01.mp4\n{only_here}\n")
+        job = Job(videos=tmp_path / "list.txt", encoders=tiny, out=f"{tmp_path}/out/")
+        summary = run(job, executor=Ray(cluster.address, workers=2), quiet=True)
+    os.close(999)
+    assert (summary.computed, summary.failed) == (1, 1)
+    with load(tmp_path / "out") as found:
+        ((key, failure),) = found.failures.items()
+        assert key == "/proc/self/fd/999"
+        assert failure.error.kind == "missing"
+        assert failure.error.found == f"no file of that name (on {platform.node()})"
+        assert platform.node() in json.dumps(found.line(key)["error"])
+
+
+def test_another_version_on_the_driver_is_refused(cluster: Any, videos: Path, tiny: Encoder, tmp_path: Path) -> None:
+    package = tmp_path / "other" / "vidfeat"
+    shutil.copytree(Path(vidfeat.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    init = package / "__init__.py"
+    assert vidfeat.__version__ in init.read_text()
+    init.write_text(init.read_text().replace(vidfeat.__version__, "99.0"))
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    (tmp_path / "job.json").write_text(json.dumps(job.to_json()))
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "job.json"), cluster.address]
+    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    expected = f"expected vidfeat 99.0 on all machines, as on the driver; found {vidfeat.__version__} on "
+    assert expected in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "out").glob("parts/*"))
 
 
 def test_what_is_wrong_with_a_cluster_is_said(cluster: Any, videos: Path, tiny: Encoder, tmp_path: Path) -> None:

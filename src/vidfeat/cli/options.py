@@ -200,8 +200,8 @@ def model(*, required: bool = True) -> Callable[[Function], Function]:
 video_list = click.option(
     "--video-list",
     metavar="FILE",
-    help="List of videos: a path a line, a label after a comma or a tab; or a CSV file with a column 'video' or "
-    "'path'. - reads standard input.",
+    help="List of videos: a path a line, a label after a comma or a tab; or a CSV or Parquet file with a column "
+    "'video' or 'path'. - reads standard input.",
 )
 """A list of videos."""
 

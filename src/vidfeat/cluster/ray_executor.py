@@ -140,22 +140,35 @@ class _Actor:
     """Runs in a process of its own, anywhere in the cluster."""
 
     def __init__(self, job: dict[str, Any], writers: Sequence[PartWriter], cores: int) -> None:
-        self._job = replace(Job.from_json(job), decode_processes=cores)
-        self._writers = writers
-        self._worker = worker_for(self._job, cores=cores, videos_ahead=1)
-        self._worker.pin(lambda _, proposal: "compiled" if self._job.compiled else "eager")
+        self._data, self._cores, self._writers = job, cores, writers
+        self._node = platform.node()
 
-    def describe(self) -> dict[str, Any]:
-        """Who this is; loads the weights."""
+    def start(self, driver: str) -> str:
+        """Load the weights; the name of the machine.
+
+        Args:
+            driver: the version of vidfeat there. Another one may write a job in another way.
+        """
+        here = versions()["vidfeat"]
+        if here != driver:
+            raise UsageError(
+                "executor",
+                expected=f"vidfeat {driver} on all machines, as on the driver",
+                found=f"{here} on {self._node}",
+                hint="Install the same version everywhere.",
+            )
+        job = replace(Job.from_json(self._data), decode_processes=self._cores)
+        self._worker = worker_for(job, cores=self._cores, videos_ahead=1)
+        self._worker.pin(lambda _, proposal: "compiled" if job.compiled else "eager")
         _ = self._worker.runners
-        return {"node": platform.node(), "versions": versions()}
+        return self._node
 
     def compute(self, tasks: Sequence[Task]) -> list[tuple[int, list[Committed]]]:
         """Compute and commit some videos."""
         videos = {task.video.key: task.video for task in tasks}
         outcomes: dict[int, list[Outcome]] = {}
         for _, encoder, outcome in self._worker.run(tasks):
-            outcomes.setdefault(encoder, []).append(outcome)
+            outcomes.setdefault(encoder, []).append(_with_node(outcome, self._node))
         return [
             (encoder, self._commit(encoder, [(videos[o.key], o) for o in some])) for encoder, some in outcomes.items()
         ]
@@ -165,13 +178,25 @@ class _Actor:
         return self._writers[encoder].commit(outcomes, session)
 
 
+def _with_node(outcome: Outcome, node: str) -> Outcome:
+    """The same; a failure says on which machine, as another one may find what this one does not."""
+    if not isinstance(outcome, VideoFailure):
+        return outcome
+    error = outcome.error
+    found = f"{error.found} (on {node})"
+    there = VideoError(
+        error.where, stage=error.stage, kind=error.kind, expected=error.expected, found=found, hint=error.hint
+    )
+    return replace(outcome, error=there)
+
+
 @dataclass
 class _Handle:
     """An actor, as the driver sees it.
 
     Attributes:
         actor: Ray's handle.
-        starting: its answer to `describe`; None once it has come.
+        starting: its answer to `start`; None once it has come.
         node: where it is, once that is known.
         calls: what is under way there.
     """
@@ -251,7 +276,7 @@ class _Driver:
             actor = self._class.options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote(
                 self._job, self._writers, cpus
             )
-            self._handles.append(_Handle(actor, actor.describe.remote()))
+            self._handles.append(_Handle(actor, actor.start.remote(versions()["vidfeat"])))
 
     def _dispatch(self) -> None:
         for handle in self._handles:
@@ -286,7 +311,7 @@ class _Driver:
 
     def _started(self, handle: _Handle) -> None:
         try:
-            about = self._ray.get(handle.starting)
+            node = self._ray.get(handle.starting)
         except self._ray.exceptions.RayTaskError as error:
             raise _cause(error) from error
         except self._ray.exceptions.RayError as error:
@@ -294,15 +319,7 @@ class _Driver:
                 raise _start_error(error) from error
             self._lost(handle)
             return
-        handle.starting, handle.node = None, about["node"]
-        here, there = versions(), about["versions"]
-        if here["vidfeat"] != there["vidfeat"]:
-            raise UsageError(
-                "executor",
-                expected=f"vidfeat {here['vidfeat']} on all machines",
-                found=f"{there['vidfeat']} on {handle.node}",
-                hint="Install the same version everywhere.",
-            )
+        handle.starting, handle.node = None, node
         self._say(f"worker {self.alive} on {handle.node}")
 
     def _lost(self, handle: _Handle) -> None:

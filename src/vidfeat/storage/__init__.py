@@ -1,25 +1,31 @@
 """Objects behind URIs, such as `s3://bucket/a.mp4`, through fsspec. Knows nothing of videos."""
 
 from vidfeat.storage.filesystem import (
+    ATTEMPTS,
     SCHEMES,
     Found,
     as_os_errors,
     find,
     is_uri,
     locate,
-    open_lines,
+    open_object,
+    pause,
     require_scheme,
+    retried,
     stamp,
 )
 
 __all__ = [
+    "ATTEMPTS",
     "SCHEMES",
     "Found",
     "as_os_errors",
     "find",
     "is_uri",
     "locate",
-    "open_lines",
+    "open_object",
+    "pause",
     "require_scheme",
+    "retried",
     "stamp",
 ]

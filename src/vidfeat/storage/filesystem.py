@@ -6,11 +6,13 @@ import contextlib
 import fnmatch
 import functools
 import io
+import random
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from vidfeat.errors import UsageError, shorten
 
@@ -28,8 +30,18 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LISTED_SECONDS = 60
 """So long a listing stands for the sizes and times of the objects in a folder: a request for a thousand of them."""
 
-_NO_REDIRECTS = {"allow_redirects": False}
-"""A redirect could lead to an address that nobody named."""
+ATTEMPTS = 5
+"""How often a request is made that fails in a way that may pass: a busy store, a lost connection, a timeout."""
+
+TIMEOUT_SECONDS = 20
+"""So long a request to S3 or HTTP waits for a connection, and for each piece of the answer."""
+
+_FIRST_WAIT_SECONDS = 0.5
+"""Before the second attempt; each further wait is twice as long."""
+
+_FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
+"""What another attempt would not change."""
+
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified")
 """What filesystems of fsspec call the time at which an object was written."""
 
@@ -97,8 +109,23 @@ def locate(uri: str, where: str = "videos") -> tuple[Any, str]:
 def _filesystem(scheme: str) -> Any:
     import fsspec
 
-    options = _NO_REDIRECTS if scheme.startswith("http") else {}
-    return fsspec.filesystem(scheme, listings_expiry_time=_LISTED_SECONDS, **options)
+    options: dict[str, Any] = {}
+    if scheme == "s3":  # `retried` is the only one that repeats requests: attempts of several layers would multiply
+        options["config_kwargs"] = {
+            "connect_timeout": TIMEOUT_SECONDS,
+            "read_timeout": TIMEOUT_SECONDS,
+            "retries": {"total_max_attempts": 1},
+        }
+    if scheme.startswith("http"):
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
+        # A redirect could lead to an address that nobody named.
+        options |= {"allow_redirects": False, "client_kwargs": {"timeout": timeout}}
+    filesystem = fsspec.filesystem(scheme, listings_expiry_time=_LISTED_SECONDS, **options)
+    if scheme == "s3":
+        filesystem.retries = 1
+    return filesystem
 
 
 @contextlib.contextmanager
@@ -106,14 +133,55 @@ def as_os_errors() -> Iterator[None]:
     """Turn what storage libraries raise into `OSError`: a `FileNotFoundError` where there is no such object."""
     try:
         yield
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or "no answer in time") from error
     except OSError:  # among them what fsspec itself raises
         raise
+    except IndexError as error:
+        if not isinstance(error.__context__, OSError):
+            raise
+        # s3fs looks for a number in the error of a read, which a timeout does not have.
+        raise TimeoutError(str(error.__context__) or "no answer in time") from error
     except (ValueError, NotImplementedError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
     except Exception as error:  # of botocore, aiohttp, google.auth, azure ..., which have no common base
         if type(error).__module__.partition(".")[0] in ("builtins", "vidfeat"):
             raise
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        kind = PermissionError if "Credential" in type(error).__name__ else OSError
+        raise kind(f"{type(error).__name__}: {error}") from error
+
+
+_Result = TypeVar("_Result")
+
+
+def retried(operation: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
+    """The result of an operation on a store. It is repeated, with growing waits, while its errors may pass.
+
+    Raises:
+        OSError: as of `as_os_errors`: the error will not pass, or is still there after `ATTEMPTS`.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with as_os_errors():
+                return operation(*args, **options)
+        except OSError as error:
+            if attempt == ATTEMPTS or not _may_pass(error):
+                raise
+        pause(attempt)
+    raise AssertionError("unreachable")
+
+
+def pause(attempt: int) -> None:
+    """Wait after the attempt of this number, from 1."""
+    # Processes that were refused at the same moment come back at different ones.
+    time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+
+
+def _may_pass(error: OSError) -> bool:
+    if isinstance(error, _FINAL) or isinstance(error.__cause__, ValueError | NotImplementedError):
+        return False
+    status = getattr(error.__cause__, "status", None)  # of aiohttp
+    return not isinstance(status, int) or status >= 500 or status in (408, 429)
 
 
 def stamp(uri: str, *, listed: bool = False) -> tuple[int, int]:
@@ -128,12 +196,13 @@ def stamp(uri: str, *, listed: bool = False) -> tuple[int, int]:
         OSError: there is no such object, or it cannot be reached.
     """
     filesystem, path = locate(uri)
-    with as_os_errors():
-        if listed and not uri.startswith("http"):
-            filesystem.ls(filesystem._parent(path))
-        else:
-            filesystem.invalidate_cache(path)
-        return _stamp(filesystem.info(path))
+    if listed and not uri.startswith("http"):
+        # A store may list an object some time after it was written.
+        with contextlib.suppress(FileNotFoundError):
+            retried(filesystem.ls, filesystem._parent(path))
+            return _stamp(retried(filesystem.info, path))
+    filesystem.invalidate_cache(path)
+    return _stamp(retried(filesystem.info, path))
 
 
 def _stamp(info: Mapping[str, Any]) -> tuple[int, int]:
@@ -165,13 +234,13 @@ def find(uri: str, suffixes: frozenset[str]) -> list[Found]:
     if scheme.startswith("http"):  # has neither folders nor patterns
         return [Found(uri.partition("?")[0].rstrip("/").rpartition("/")[2], uri, 0)]
     try:
-        with as_os_errors():
-            fixed = re.split(r"[*?[]", path, maxsplit=1)[0]
-            is_pattern = fixed != path and not filesystem.exists(path)
-            if not is_pattern and filesystem.isfile(path):
-                return [Found(path.rpartition("/")[2], uri, int(filesystem.info(path).get("size") or 0))]
-            folder = fixed.rpartition("/")[0] if is_pattern else path.rstrip("/")
-            listed = filesystem.find(folder, detail=True)
+        fixed = re.split(r"[*?[]", path, maxsplit=1)[0]
+        info = _info_of(filesystem, path)
+        is_pattern = fixed != path and info is None
+        if info is not None and info["type"] == "file":
+            return [Found(path.rpartition("/")[2], uri, int(info.get("size") or 0))]
+        folder = fixed.rpartition("/")[0] if is_pattern else path.rstrip("/")
+        listed = retried(filesystem.find, folder, detail=True)
     except OSError as error:
         raise UsageError(uri, expected="a store that can be listed", found=str(error) or "no such folder") from error
     found = []
@@ -188,15 +257,61 @@ def find(uri: str, suffixes: frozenset[str]) -> list[Found]:
     return found
 
 
-@contextlib.contextmanager
-def open_lines(uri: str) -> Iterator[io.BufferedReader]:
-    """A text object, opened in binary mode to be read line by line.
+def _info_of(filesystem: Any, path: str) -> Mapping[str, Any] | None:
+    try:
+        info: Mapping[str, Any] = retried(filesystem.info, path)
+        return info
+    except FileNotFoundError:
+        return None
+
+
+def open_object(uri: str, where: str = "videos", **options: Any) -> io.BufferedReader:
+    """An object as a file. Only the blocks that are read are fetched.
+
+    Args:
+        uri: the object.
+        where: the argument it was given for.
+        options: how to fetch it, as fsspec has them.
 
     Raises:
         UsageError: as `require_scheme`.
-        OSError: it cannot be read.
+        OSError: there is no such object, or it cannot be reached; also from its methods.
     """
-    filesystem, path = locate(uri)
+    filesystem, path = locate(uri, where)
     filesystem.invalidate_cache(path)
-    with as_os_errors(), filesystem.open(path, "rb") as file:
-        yield io.BufferedReader(file)  # whose `readline` has a limit
+    return io.BufferedReader(_Object(retried(filesystem.open, path, "rb", **options)))
+
+
+class _Object(io.RawIOBase):
+    """A file of fsspec whose reads are retried."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file = file
+
+    def readinto(self, buffer: Any, /) -> int:
+        start = self._file.tell()
+        content = retried(self._read, start, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _read(self, start: int, size: int) -> bytes:
+        self._file.seek(start)
+        content: bytes = self._file.read(size)
+        return content
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

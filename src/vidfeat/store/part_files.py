@@ -23,7 +23,7 @@ import json
 import platform
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +35,7 @@ from vidfeat.errors import OutputError, WriteError
 from vidfeat.features import Outcome, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import replace_all
 from vidfeat.lazy_import import import_extra
-from vidfeat.storage import as_os_errors, is_uri, locate
+from vidfeat.storage import ATTEMPTS, is_uri, locate, open_object, pause, retried
 from vidfeat.store.files import KEPT
 from vidfeat.store.rows import Row, to_kept, to_text
 from vidfeat.videos import VideoRef
@@ -44,8 +44,7 @@ PARTS = "parts"
 """The folder of an output that holds its parts."""
 
 _BLOCK_BYTES = 1 << 20
-_ATTEMPTS = 5
-_FIRST_WAIT_SECONDS = 0.5
+_LARGEST_PUT_BYTES = 5 << 30
 
 
 def _arrow() -> Any:
@@ -74,15 +73,30 @@ class PartFolder:
                 found = [entry.name for entry in (self._local / folder).iterdir()]
             else:
                 filesystem, path = locate(f"{self.uri}/{folder}", "out")
-                with as_os_errors():
-                    filesystem.invalidate_cache(path)
-                    listed = filesystem.find(path, maxdepth=1)
-                found = [name.rpartition("/")[2] for name in listed]
+                filesystem.invalidate_cache(path)
+                # Not `find`, whose walk takes a folder that cannot be listed for an empty one.
+                listed = retried(filesystem.ls, path, detail=False)
+                found = [name.rpartition("/")[2] for name in listed if name.rstrip("/") != path]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise self._unreadable(folder, error) from error
         return sorted(name for name in found if not name.startswith("."))
+
+    def names_until(self, complete: Callable[[], bool]) -> Iterator[str]:
+        """The parts, the newest first; further ones where a store lists them late, and it is not `complete` before.
+
+        Raises:
+            OutputError: they cannot be listed.
+        """
+        given: set[str] = set()
+        for attempt in range(1, ATTEMPTS + 1):
+            names = [name for name in reversed(self.names()) if name not in given]
+            given.update(names)
+            yield from names
+            if attempt == ATTEMPTS or not is_uri(self.uri) or complete():
+                return
+            pause(attempt)
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -97,9 +111,7 @@ class PartFolder:
                 with (self._local / name).open("rb") as file:
                     yield file
                 return
-            filesystem, path = locate(f"{self.uri}/{name}", "out")
-            filesystem.invalidate_cache(path)
-            with as_os_errors(), filesystem.open(path, "rb", block_size=_BLOCK_BYTES) as file:
+            with open_object(f"{self.uri}/{name}", "out", block_size=_BLOCK_BYTES) as file:
                 yield file
         except FileNotFoundError:
             raise
@@ -108,8 +120,6 @@ class PartFolder:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file as a whole. When this returns, everybody can read it; before, nobody sees any of it.
-
-        A refused put is repeated for some seconds: stores refuse for a moment when they are busy.
 
         Raises:
             WriteError: the store refused.
@@ -120,17 +130,14 @@ class PartFolder:
                 raise error
             return
         filesystem, path = locate(f"{self.uri}/{name}", "out")
-        for attempt in range(_ATTEMPTS):
-            try:
-                with as_os_errors():
-                    filesystem.pipe_file(path, content)
-                return
-            except OSError as error:
-                if attempt + 1 == _ATTEMPTS or isinstance(error, FileNotFoundError | PermissionError):
-                    raise WriteError(
-                        f"{self.uri}/{name}", expected="to write the object", found=str(error), hint=KEPT
-                    ) from error
-                time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+        try:
+            # In one request: the answer to the last of several may be lost, and then nobody knows what is there.
+            options = {"chunksize": _LARGEST_PUT_BYTES} if self.uri.lower().startswith("s3://") else {}
+            retried(filesystem.pipe_file, path, content, **options)
+        except OSError as error:
+            raise WriteError(
+                f"{self.uri}/{name}", expected="to write the object", found=str(error), hint=KEPT
+            ) from error
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files; those that are not there are passed over.
@@ -144,8 +151,7 @@ class PartFolder:
                     (self._local / name).unlink(missing_ok=True)
                     continue
                 filesystem, path = locate(f"{self.uri}/{name}", "out")
-                with as_os_errors():
-                    filesystem.rm_file(path)
+                retried(filesystem.rm_file, path)
             except FileNotFoundError:
                 continue
             except OSError as error:

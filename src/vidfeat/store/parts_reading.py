@@ -13,7 +13,7 @@ from typing import Any
 from vidfeat.errors import OutputError, UsageError, VidfeatError
 from vidfeat.features import Outcome, VideoFailure
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.part_files import PARTS, Part, PartFolder, PartWriter, part_folder, parts_of, read_part
+from vidfeat.store.part_files import PARTS, Part, PartFolder, PartWriter, part_folder, read_part
 from vidfeat.store.parts import MANIFEST, RUN, read_json
 from vidfeat.store.rows import Row, segment_from_json, to_text
 from vidfeat.store.stored import StoredFeatures
@@ -45,14 +45,21 @@ class PartsFeatures(StoredFeatures):
             raise UsageError(out, expected="an output of vidfeat extract", found=f"no {RUN} there")
         finished = "list_digest" in run
         self.state = "finished" if finished else "unfinished"
-        self.notes = () if finished else ("The run is not finished: this is what is committed.",)
         self.header: Mapping[str, Any] = MappingProxyType(_header(run))
         self._places: dict[str, tuple[str, int]] = {}
-        failed = set()
-        for part in parts_of(self._folder):
+        announced = run["videos"] if finished else 0
+        failed: set[str] = set()
+        for name in self._folder.names_until(lambda: len(self._places) >= announced):
+            if not name.endswith(".parquet"):
+                continue
+            part = read_part(self._folder, name, values=False)
             for number, key in enumerate(part.keys):
-                if self._places.setdefault(key, (part.name, number)) == (part.name, number):
-                    failed.update([key] if part.about[number]["status"] == "failed" else [])
+                if key not in self._places or self._places[key][0] < name:
+                    self._places[key] = (name, number)
+                    (failed.add if part.about[number]["status"] == "failed" else failed.discard)(key)
+        self.notes = () if finished else ("The run is not finished: this is what is committed.",)
+        if len(self._places) < announced:
+            self.notes = (_incomplete(announced, len(self._places)),)
         self.videos = sorted(self._places, key=lambda key: self._places[key])
         self._failed = failed
         self._keys = [key for key in self.videos if key not in failed]
@@ -134,8 +141,8 @@ def verify_parts(out: str) -> Iterator[str]:
     if run is None:
         raise OutputError(out, expected=f"the {RUN} of a run", found="no such file")
     identity = to_text(WorkIdentity.from_json(run["identity"]).to_json())
-    seen: dict[str, bool] = {}
-    for name in reversed(folder.names()):
+    seen: dict[str, tuple[str, bool]] = {}
+    for name in folder.names_until(lambda: manifest is None or len(seen) >= manifest["videos"]):
         try:
             part = read_part(folder, name)
         except VidfeatError as error:
@@ -145,7 +152,7 @@ def verify_parts(out: str) -> Iterator[str]:
             yield f"{name} was computed in another way than {RUN} says"
         for number, key in enumerate(part.keys):
             row = part.row(number)
-            seen.setdefault(key, row.status == "failed")
+            seen[key] = max(seen.get(key, ("", False)), (name, row.status == "failed"))
             problem = row.problem_of(part.values(number, row)) if row.status == "done" else None
             if problem:
                 yield f"{key!r} in {name}: {problem}"
@@ -153,9 +160,14 @@ def verify_parts(out: str) -> Iterator[str]:
         yield f"the run is not finished: {len(seen)} videos are done or failed so far"
         return
     if len(seen) < manifest["videos"]:
-        yield f"the manifest announces {manifest['videos']} videos, and the parts hold {len(seen)}"
-    if len(seen) == manifest["videos"] and sum(seen.values()) != manifest["failed"]:
-        yield f"the manifest announces {manifest['failed']} failures, and the parts hold {sum(seen.values())}"
+        yield _incomplete(manifest["videos"], len(seen))
+    failed = sum(failed for _, failed in seen.values())
+    if len(seen) == manifest["videos"] and failed != manifest["failed"]:
+        yield f"the manifest announces {manifest['failed']} failures, and the parts hold {failed}"
+
+
+def _incomplete(announced: int, found: int) -> str:
+    return f"the manifest announces {announced} videos, and the parts hold {found}"
 
 
 def compact(out: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.storage import as_os_errors, locate, stamp
+from vidfeat.storage import locate, retried, stamp
 
 STAGED_BYTES = 64 << 20
 """Up to this size an object is fetched whole, with one request, into a temporary file that has no name."""
@@ -70,8 +70,7 @@ class RemoteFile(io.RawIOBase):
             return b""
         first, last = self._wanted(start, end)
         try:
-            with as_os_errors():
-                content = self._object.read(first, last) if first < last else b""
+            content = retried(self._object.read, first, last) if first < last else b""
         except OSError as error:
             self.error = error
             return b""
@@ -120,20 +119,20 @@ class _Fetched:
         size = stamp_[0]
         # Sizes are not always known beforehand: a server may not say them.
         self.staged = size <= STAGED_BYTES
-        with as_os_errors():
-            if self.staged:
-                self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the next video
-                content = filesystem.cat_file(path)
-                self._file.write(content)
-                self.stamp = len(content), stamp_[1]
-            else:
-                self._file = filesystem.open(
-                    path,
-                    "rb",
-                    block_size=BLOCK_BYTES,
-                    cache_type="blockcache",
-                    cache_options={"maxblocks": MOST_BLOCKS},
-                )
+        if self.staged:
+            content = retried(filesystem.cat_file, path)
+            self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the next video
+            self._file.write(content)
+            self.stamp = len(content), stamp_[1]
+        else:
+            self._file = retried(
+                filesystem.open,
+                path,
+                "rb",
+                block_size=BLOCK_BYTES,
+                cache_type="blockcache",
+                cache_options={"maxblocks": MOST_BLOCKS},
+            )
 
     @classmethod
     def of(cls, uri: str, *, fresh: bool) -> _Fetched:
