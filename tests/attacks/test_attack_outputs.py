@@ -126,6 +126,30 @@ def test_texts_in_a_database(unfinished: Path, column: str, value: str) -> None:
                 np.asarray(stored[key])
 
 
+@pytest.mark.parametrize("value", [None, b"7", "seven", 7, 7.5, "x" * 100_000])
+@pytest.mark.parametrize(
+    "column",
+    "database.id superseded.source superseded.through sqlite_sequence.seq identities.identity sessions.session"
+    " videos.key videos.committed videos.bytes".split(),
+)
+def test_values_of_other_types_in_a_database(unfinished: Path, column: str, value: object) -> None:
+    """SQLite reads them from a changed file, whatever the column was declared as."""
+    table, name = column.split(".")
+    with contextlib.closing(sqlite3.connect(RunFiles(unfinished).database(0), isolation_level=None)) as connection:
+        connection.execute("INSERT INTO superseded VALUES ('a', 0)")
+        connection.execute("PRAGMA writable_schema = ON")
+        (text,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        loose = text.replace(" NOT NULL", "")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (loose, table))
+    with contextlib.closing(sqlite3.connect(RunFiles(unfinished).database(0), isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = 1", (value,))
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (text, table))
+    for read in (verify, load):
+        with contextlib.suppress(OutputError):
+            list(read(unfinished))
+
+
 def test_an_emptied_file_of_pins_is_begun_again(unfinished: Path) -> None:
     """Version 1 kept the backend of a run in a file whose loss ended the run for good."""
     identity = WorkIdentity("a" * 64, "b" * 64, "fp32")
@@ -243,6 +267,21 @@ def test_sparse_files_cost_no_memory(tmp_path: Path, suffix: str) -> None:
         file.truncate(2**40)
     done = read_in_a_process(out)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hdf5_that_announces_more_than_the_file_holds(tmp_path: Path) -> None:
+    """HDF5 itself takes the memory for a driver's description of two gigabytes, and fills it with zeros."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "out.h5", "w", libver="earliest") as output:
+        output["a"] = np.ones(3, np.float32)
+    data = bytearray((tmp_path / "out.h5").read_bytes())
+    data[48:56] = len(data).to_bytes(8, "little")  # in the superblock, where that description is
+    data += bytes(4) + (2**31).to_bytes(4, "little") + b"NCSAmult"
+    (tmp_path / "out.h5").write_bytes(data)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(OutputError, match="can be read"):
+        load(tmp_path / "out.h5")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 100_000  # KiB
 
 
 @pytest.mark.parametrize("depth", [2000, 200_000])

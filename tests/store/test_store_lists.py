@@ -155,6 +155,18 @@ def test_a_video_that_changed_is_computed_again(out, place):
         assert store.finished
 
 
+def test_videos_of_the_same_names_in_another_folder_are_computed_again(out, place, tmp_path):
+    """Version 1 passed off the features of the first folder as theirs."""
+    finished(out, videos_of(3, place))
+    others = videos_of(3, tmp_path / "others")
+    for video in others:
+        os.utime(video.path, ns=(0, 17))
+    with begin(out, others) as store:
+        assert compute(store) == [0, 1, 2]
+        store.finalize()
+    check(out, others)
+
+
 def test_a_video_that_changes_during_the_run_is_computed_again_by_the_next(out, place):
     videos = videos_of(3, place)
     with begin(out, videos) as store:

@@ -60,6 +60,26 @@ def test_bytes_after_the_end_do_no_harm(whole_files: dict[str, Path], tmp_path: 
     assert count_frames(path) == 30
 
 
+@pytest.mark.parametrize("packet_size", [3200, 700])
+@pytest.mark.parametrize("length", [64, 400])
+def test_zeros_in_the_middle_of_asf_lose_no_frame(tmp_path: Path, length: int, packet_size: int) -> None:
+    """A block of zeros over the header of a payload loses what follows it in the packet."""
+    options = {"packet_size": str(packet_size)}
+    data = write_video(tmp_path / "whole.wmv", "wmv2", container_options=options, audio=True).read_bytes()
+    path = tmp_path / "a.wmv"
+    first = data.index(bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")) + 50  # the data object's first packet
+    last = data.index(bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")) - length  # the index
+    refused = 0
+    for start in range(first, last, 31):
+        path.write_bytes(data[:start] + bytes(length) + data[start + length :])
+        try:
+            assert probe(path).frames == 30, start
+        except VideoError as error:
+            assert error.kind == "truncated"  # noqa: PT017
+            refused += 1
+    assert refused > 10
+
+
 def test_every_cut_of_an_mp4_is_noticed(whole_files: dict[str, Path], tmp_path: Path) -> None:
     data = whole_files["index_last.mp4"].read_bytes()
     path = tmp_path / "cut.mp4"

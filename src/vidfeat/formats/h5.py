@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, ClassVar, final
 
 import numpy as np
@@ -104,7 +105,7 @@ class Hdf5Sink(Sink):
     def _opened(self) -> Any:
         h5py = import_extra("h5py", "hdf5", self.out, "this format")
         with reading(self.out):
-            return h5py.File(self.out, "r")
+            return h5py.File(_Source(self.out), "r")
 
     def keys(self) -> Iterator[str]:
         """The names of the datasets."""
@@ -168,6 +169,36 @@ class _Target:
         except OSError as error:
             self._error = error
             return otherwise
+
+
+class _Source:
+    """The file that HDF5 reads from. Refuses to read beyond its end.
+
+    HDF5 would fill memory with zeros there, as many as a damaged file says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._size = os.fstat(self._file).st_size
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (self._size if whence == os.SEEK_END else 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        data = bytearray(min(size, self._size))
+        return bytes(data[: self.readinto(data)])
+
+    def readinto(self, buffer: Any) -> int:
+        if self._at + len(buffer) > self._size:
+            raise OSError(f"bytes up to {self._at + len(buffer)} of a file of {self._size}")
+        self._at += (size := os.preadv(self._file, [buffer], self._at))
+        return size
 
 
 def _name(key: str) -> str:

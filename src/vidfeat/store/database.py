@@ -124,6 +124,8 @@ class Reader:
             ((name,),) = self._connection.execute("SELECT id FROM database")
             last = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'videos'").fetchone()
             superseded = dict(self._connection.execute("SELECT source, through FROM superseded"))
+            _require(str, name, *superseded)  # SQLite keeps values of any type in any column
+            _require(int, *(last or ()), *superseded.values())
         return DatabaseFacts(name, last[0] if last else 0, superseded)
 
     def entries(self, after: int = 0) -> Iterator[IndexEntry]:
@@ -138,6 +140,7 @@ class Reader:
                 # After the rows, so that they are there for each of them.
                 identities = dict(self._connection.execute("SELECT id, identity FROM identities"))
                 sessions = dict(self._connection.execute("SELECT id, session FROM sessions"))
+                _require(str, *identities.values(), *sessions.values())
                 for text in identities.values():
                     WorkIdentity.from_json(json.loads(text))
                 for number, key, status, identity, session, committed, size, modified_ns, segment in rows:
@@ -428,6 +431,12 @@ def _check_journal(path: Path) -> None:
             file.seek(-min(len(_SUPER_JOURNAL), journal.stat().st_size), os.SEEK_END)
             if file.read() == _SUPER_JOURNAL:
                 raise _damaged(path, ValueError("a journal of several databases, which vidfeat does not write"))
+
+
+def _require(kind: type, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{shorten(repr(value))} is no {kind.__name__}")
 
 
 def _from_text(segment: str | None) -> Cut | None:

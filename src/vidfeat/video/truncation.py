@@ -32,7 +32,7 @@ _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_HEADER_SEARCH_BYTES = 1 << 16
 _ASF_DATA_HEADER = 50
-_ASF_PACKET_HEADER = 32
+_ASF_WIDTHS = (0, 1, 2, 4)
 _MXF_PARTITION = bytes.fromhex("060e2b34020501010d010201")
 _MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
 _MIRRORED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -245,29 +245,59 @@ def _asf_extent(file: BinaryIO, size: int) -> Extent:
         if guid == _ASF_HEADER:
             properties = file.read(min(length, _ASF_HEADER_SEARCH_BYTES)).partition(_ASF_FILE_PROPERTIES)[2]
             packet = max(packet, int.from_bytes(properties[76:80], "little"))
-        elif guid == _ASF_DATA and (zeros := _zero_packet(file, start + _ASF_DATA_HEADER, start + length, packet)):
-            return Extent(_no_part(zeros, size))
+        elif guid == _ASF_DATA and (broken := _broken_packet(file, start + _ASF_DATA_HEADER, start + length, packet)):
+            return Extent(_no_part(broken, size))
         seen.add(guid)
         start += length
     return Extent(None if _ASF_DATA in seen else f"{size} bytes without the data object")
 
 
-def _zero_packet(file: BinaryIO, start: int, end: int, length: int) -> int | None:
-    """Where a packet begins that is zero; of the last one, also where only the end of its payload is."""
-    data = b""
+def _broken_packet(file: BinaryIO, start: int, end: int, length: int) -> int | None:
+    """Where a packet begins whose payloads are not as they are announced, which zeros over a header of theirs cause.
+
+    Of the last packet, also where only the end of its payloads is zero.
+    """
+    data, payload_end = b"", None
     for at in range(start, end - length + 1, length):
         file.seek(at)
-        data = file.read(_ASF_PACKET_HEADER)
-        if not any(data):
+        data = file.read(length)
+        payload_end = _payload_end(data)
+        if payload_end is None:
             return at
-    if not data:
-        return None
-    flags_at = 1 + (data[0] & 0xF) if data[0] & 0x80 else 0  # after the data for error correction
-    flags = data[flags_at]
-    padding_at = flags_at + 2 + sum((0, 1, 2, 4)[flags >> shift & 3] for shift in (5, 1))
-    padding = int.from_bytes(data[padding_at : padding_at + (0, 1, 2, 4)[flags >> 3 & 3]], "little")
-    payload_end = at + length - padding
-    return at if padding < length and _is_zero(file, payload_end - 16, 16) else None
+    return at if payload_end is not None and not any(data[payload_end - 16 : payload_end]) else None
+
+
+def _payload_end(packet: bytes) -> int | None:
+    """Where the payloads of an ASF packet end and its padding begins; None where they are not as announced."""
+    at = 0
+
+    def number(width: int) -> int:
+        nonlocal at
+        at += width
+        return int.from_bytes(packet[at - width : at], "little")
+
+    flags = number(1)
+    if flags & 0x80:  # data for error correction comes first
+        at += flags & 0xF
+        flags = number(1)
+    widths = number(1)
+    length = number(_ASF_WIDTHS[flags >> 5 & 3])
+    number(_ASF_WIDTHS[flags >> 1 & 3])  # sequence number
+    padding = number(_ASF_WIDTHS[flags >> 3 & 3])
+    end = min(length or len(packet), len(packet)) - padding
+    number(6)  # times
+    several = number(1) if flags & 1 else 1
+    for _ in range(several & 0x3F):
+        stream = number(1) & 0x7F
+        number(_ASF_WIDTHS[widths >> 4 & 3])  # which object
+        offset = number(_ASF_WIDTHS[widths >> 2 & 3])  # in the object, whose size and time are in its replicated data
+        replicated = number(_ASF_WIDTHS[widths & 3])
+        at += replicated
+        size = number(_ASF_WIDTHS[several >> 6]) if flags & 1 else max(0, end - at)
+        at += size
+        if stream == 0 or size == 0 or (offset == 0 and replicated == 0) or at > end:
+            return None
+    return end if several & 0x3F and widths >> 6 == 1 else None
 
 
 def _flv_extent(file: BinaryIO, size: int, start: int) -> Extent:
