@@ -78,7 +78,7 @@ on."""
     "models",
     multiple=True,
     metavar="MODEL[=CHECKPOINT]",
-    help="A further model; may be repeated. The models share decoding and the time grid, and OUT must contain {encoder}.",
+    help="Another model; may be repeated. All share decoding and the time grid, and OUT must contain {encoder}.",
 )
 @options.out("Output file or folder.", required=True)
 @options.checkpoint("Weights of the model; not needed for a released model.")

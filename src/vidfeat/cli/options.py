@@ -358,7 +358,7 @@ def overrides(items: Sequence[str]) -> dict[str, Any]:
 
 
 def device(
-    words: str = "cpu, cuda or cuda:i, several separated by commas, or auto (default): every GPU, or the CPU if there is none.",
+    words: str = "cpu, cuda or cuda:i, also several with commas, or auto (default): all GPUs, else the CPU.",
 ) -> Callable[[Function], Function]:
     """Where the network runs."""
     return click.option("--device", default="auto", metavar="NAME", help=words)
@@ -577,7 +577,7 @@ computation = together(
     cores,
     choice(
         *("--precision", "fp32", "bf16", "fp16"),
-        help="Arithmetic of the network (default: fp32, which is exact). The others are checked against it on the first batch.",
+        help="Arithmetic of the network (default: fp32, exact). Others are checked against it on the first batch.",
     ),
     choice("--dtype", "float32", "float16", help="Number format of the output (default: float32)."),
     _request,
