@@ -65,8 +65,8 @@ on."""
     interrupted=INTERRUPTED,
     short_help="Turn videos into feature vectors.",
     epilog=(
-        "OUT ends in .pkl, .json or .yaml for one file in list order, or in .npz, .h5 or .parquet for one keyed by video, "
-        "or it is a folder with one .npy per video; 'folder/{key}.npz', .pt and .csv are folders of those. "
+        "OUT ends in .pkl, .json or .yaml for one file in list order, or in .npz, .h5 or .parquet for one keyed by "
+        "video; or it is a folder with one .npy per video; 'folder/{key}.npz', .pt and .csv are folders of those. "
         "A URI such as s3://bucket/features/ is a folder of Parquet files. "
         "OUT.manifest.jsonl beside it has one line per video with its status, and the reason if it failed."
     ),
