@@ -74,7 +74,7 @@ def _problems_of_run(sink: Sink, files: RunFiles) -> Iterator[str]:
             hint="If the run was interrupted, run its command again: it resumes and finishes.",
         )
     with stored:
-        yield f"the run is not finished: {len(stored)} videos are done and {len(stored.failures)} have failed so far"
+        yield f"the run is not finished: {len(stored)} videos are done and {len(stored.failures)} failed so far"
         for key in stored:
             problem = stored.problem(key)
             if problem:

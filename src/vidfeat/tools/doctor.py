@@ -42,9 +42,9 @@ class Finding:
 
 
 EXTRAS = {
-    "hf": ("transformers", "models named hf:"),
-    "timm": ("timm", "models named timm:, and backbones named timm.*"),
-    "torchvision": ("torchvision", "models named torchvision:, and backbones named torchvision.*"),
+    "hf": ("transformers", "models named hf:NAME"),
+    "timm": ("timm", "models named timm:NAME, backbones named timm.*"),
+    "torchvision": ("torchvision", "models named torchvision:NAME, backbones named torchvision.*"),
     "umap": ("umap", "vidfeat report --map umap"),
     "nvdec": ("torchcodec", "vidfeat extract --decoder nvdec"),
     "hdf5": ("h5py", "outputs named .h5 or .hdf5"),
