@@ -335,7 +335,7 @@ def test_an_output_that_does_not_fit_its_manifest(tmp_path: Path) -> None:
     assert (summary.videos, summary.shown) == (3, 1)
     assert data["notes"][0] == "The manifest lists 3 videos, the output has 1 rows."
     out.unlink()
-    assert "is gone" in report(out)[1]["notes"][0]
+    assert "is missing" in report(out)[1]["notes"][0]
 
 
 @pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.npz"])
