@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 venv=${VENV:-.venv-test}
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,browser-tests]'
-exec "$venv/bin/python" -m pytest "$@"
+# shellcheck disable=SC2086  # RUNNER, of scripts/coverage.sh, is several words
+exec "$venv/bin/python" -m ${RUNNER:-pytest} "$@"

@@ -392,10 +392,13 @@ def test_tables_that_are_wrong(
         (["--stride", "4", "--window", "0s"], "--window: expected frames"),
         (["--stride", "4", "--fps", "fast"], "expected frames per second, as 25"),
         (["--stride", "4", "--fps", "1e9"], "--fps: expected frames per second, from 0.001 to 1000"),
-        (["--fps", "25"], "--fps: expected --stride with it"),
-        (["--tail", "pad"], "--tail: expected --stride with it"),
-        (["--stride", "4", "--segments", "x.csv"], "--segments: expected one way to say what rows stand for"),
-        (["--stride", "4", "--long-video-mode", "--clip-interval", "4"], "expected one way to say what rows stand for"),
+        (["--fps", "25"], "--fps: expected --stride as well"),
+        (["--tail", "pad"], "--tail: expected --stride as well"),
+        (["--stride", "4", "--segments", "x.csv"], "--segments: expected only one of the options that define rows"),
+        (
+            ["--stride", "4", "--long-video-mode", "--clip-interval", "4"],
+            "expected only one of the options that define rows",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["extract", "estimate"])

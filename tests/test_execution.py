@@ -252,6 +252,6 @@ def test_the_backend_of_a_worker_is_that_of_the_run(tiny: Encoder, videos: Path)
         for _ in stream(job, executor=LocalExecutor(worker)):
             pass
         assert worker.runners[0][0].backend == "eager"
-        with pytest.raises(UsageError, match="compiled: expected the backend that the run was begun with: compiled"):
+        with pytest.raises(UsageError, match="compiled: expected the backend that the run was started with: compiled"):
             worker.pin(lambda position, proposal: proposed.append((position, proposal)) or "compiled")
     assert proposed == [(0, "eager")]

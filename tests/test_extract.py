@@ -96,7 +96,7 @@ def test_features_are_arrays(extractor: Extractor, clip: Path) -> None:
 
 
 def test_an_encoder_takes_no_checkpoint_beside_it(arguments: Mapping[str, Any], extractor: Extractor) -> None:
-    with pytest.raises(vidfeat.UsageError, match="checkpoint: expected nothing but an encoder"):
+    with pytest.raises(vidfeat.UsageError, match="checkpoint: expected no other argument with an `Encoder`"):
         Extractor(extractor.encoder, checkpoint=arguments["checkpoint"])
 
 

@@ -294,7 +294,9 @@ class Extractor:
             )
         elif any(argument is not None for argument in (checkpoint, cfg_options, request)):
             raise UsageError(
-                "checkpoint", expected="nothing but an encoder", found="one, with what `encoder` would take"
+                "checkpoint",
+                expected="no other argument with an `Encoder`, which has its weights and options",
+                found="one",
             )
         job = Job(
             videos=(),
@@ -347,7 +349,7 @@ class Extractor:
         raise UsageError(
             "Extractor",
             expected="an extractor that stays in its process",
-            found="one to be copied or pickled",
+            found="an attempt to copy or pickle one",
             hint="Make one in every process, with the same arguments; several threads may share one.",
         )
 
@@ -594,9 +596,9 @@ def _require_backend(job: Job, stores: Sequence[Store]) -> None:
         if begun != wanted:
             raise UsageError(
                 "compiled",
-                expected=f"the backend that the run was begun with: {begun}",
+                expected=f"the backend that the run was started with: {begun}",
                 found=wanted,
-                hint="Leave `compiled` out to go on, or begin again with `restart=True`. "
+                hint="Leave `compiled` out to go on, or start over with `restart=True`. "
                 "Backends differ in the last bits of a feature.",
             )
 

@@ -69,7 +69,7 @@ def missing_package(package: str, extra: str, where: str | os.PathLike[str], pur
     """The error of a package that is not installed; the arguments are those of `import_extra`."""
     return UsageError(
         str(where),
-        expected=f"the package {package}, for {purpose}",
+        expected=f"the package {package} for {purpose}",
         found="none",
-        hint=f"Type: {install_command(extra)}",
+        hint=f"Install it with: {install_command(extra)}",
     )

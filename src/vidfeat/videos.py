@@ -691,8 +691,8 @@ def _require_way_down(link: Path, folder: Path, root: Path, follow_links: bool) 
     if any(_real(path).is_relative_to(target) for path in above):
         raise UsageError(
             str(link),
-            expected="links to folders that do not lead back",
-            found=f"a link to {shorten(str(target))}, which it is in",
+            expected="links to folders without a cycle",
+            found=f"a link to {shorten(str(target))}, which contains it",
             hint="Remove the link, or give a list of videos instead.",
         )
     if not follow_links and not target.is_relative_to(root):

@@ -136,7 +136,7 @@ def test_many_repeated_videos_are_named_and_counted(tmp_path):
 def test_scanning_ends_on_loops_of_links(root):
     (root / "inside" / "loop.mp4").symlink_to("loop.mp4")
     (root / "inside" / "up").symlink_to("..")
-    with pytest.raises(UsageError, match="expected links to folders that do not lead back"):
+    with pytest.raises(UsageError, match="expected links to folders without a cycle"):
         scan([root])
     (root / "inside" / "up").unlink()
     assert [ref.key for ref in scan([root])] == ["inside/loop.mp4", "ok.mp4"]
@@ -249,9 +249,9 @@ def test_rows_of_the_wrong_kind_are_problems_and_not_crashes(tmp_path):
     out = tmp_path / "feats.json"
     finish(out, "a.mp4")
     for text, problem in [
-        ('["x"]', "no array of numbers"),
-        ("[[[1], 2]]", "no array of numbers"),
-        ('[{"a": 1}]', "no array of numbers"),
+        ('["x"]', "not an array of numbers"),
+        ("[[[1], 2]]", "not an array of numbers"),
+        ('[{"a": 1}]', "not an array of numbers"),
         ("[[1e300]]", "infinite"),
         ("[[NaN]]", "infinite or NaN"),
         ("[7]", "has shape [], not [1]"),

@@ -229,7 +229,7 @@ def test_yaml_that_nests_until_the_parser_crashes(tmp_path: Path, text: str) -> 
     (tmp_path / "out.yaml").write_text(text)
     done = read_in_a_process(tmp_path / "out.yaml")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "no part of a list of numbers" in done.stdout or "levels of lists" in done.stdout
+    assert "not part of a list of numbers" in done.stdout or "levels of lists" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_a_bad_download_says_why_and_leaves_nothing(
     assert time.monotonic() - started < 5
     assert caught.value.where == url
     assert found in caught.value.found
-    assert "put the file by hand" in caught.value.hint
+    assert "copy the file to" in caught.value.hint
     assert str(tmp_path) in caught.value.hint
     assert "x.pth" in caught.value.hint
     assert left_in(tmp_path) == []

@@ -47,7 +47,7 @@ def test_a_forgotten_root_writes_nothing_and_the_corrected_command_computes(vidf
 
     code, _, errors = vidfeat("extract", "--video-list", "list.txt", "-o", "out.npz", "--video-root", "disk")
     assert code == 0, errors
-    assert vidfeat("verify", "out.npz")[:2] == (0, "out.npz: whole: 2 of 2 videos have features\n")
+    assert vidfeat("verify", "out.npz")[:2] == (0, "out.npz: intact: 2 of 2 videos have features\n")
 
 
 def test_an_output_without_features_is_not_whole(vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]

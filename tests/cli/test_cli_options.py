@@ -147,7 +147,7 @@ def test_windows_need_their_interval(name: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"frame_interval": 2}, "--frame-interval: expected --long-video-mode with it"),
+        ({"frame_interval": 2}, "--frame-interval: expected --long-video-mode as well"),
         (
             {"multi_view": True, "views": "few"},
             "--multi-view: expected --views keep, or none; found --views few",

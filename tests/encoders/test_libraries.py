@@ -67,7 +67,7 @@ def test_a_preset_of_torchvision() -> None:
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="the libraries are installed")
 def test_a_library_that_is_missing(library: str) -> None:
-    with pytest.raises(UsageError, match=rf"the package {library}, for {library}:resnet18; found none. Type: pip in"):
+    with pytest.raises(UsageError, match=rf"the package {library} for {library}:resnet18; found none. Install it"):
         encoder(f"{library}:resnet18")
 
 

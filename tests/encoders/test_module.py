@@ -84,7 +84,9 @@ print(encoder_from_json(json.loads(sys.stdin.read())).identity)
 def test_an_object_stays_in_its_process() -> None:
     compiled = encoder(tokens(), clip=CLIP, preprocess=PREPROCESS)
     for send in (pickle.dumps, lambda it: it.to_json()):
-        with pytest.raises(UsageError, match=r"other processes can make.*object of Tokens.*module:package.module:func"):
+        with pytest.raises(
+            UsageError, match=r"other processes can create.*object of Tokens.*module:package.module:func"
+        ):
             send(compiled)
 
 
@@ -116,7 +118,7 @@ IMAGES = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten())
         (IMAGES, {}, "module: expected a module that takes clips: .*Give ClipSpec"),
         (Tokens(), {"clip": ClipSpec(1, None)}, "module: expected a module that takes images"),
         (Tokens(), {"clip": None}, "clip: expected the frames that the module sees"),
-        (Tokens(), {"preprocess": None}, "preprocess: expected transforms of frames and, at the end, a Normalize"),
+        (Tokens(), {"preprocess": None}, "preprocess: expected transforms of frames that end with a Normalize"),
         (Tokens(), {"preprocess": PREPROCESS[:1]}, "preprocess: expected"),
         (Tokens(), {"grid": SegmentSampling(5)}, "grid: expected clips of 4 frames"),
         (Tokens(), {"checkpoint": "x.pth"}, "checkpoint: expected none with module:"),

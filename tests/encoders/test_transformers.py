@@ -227,7 +227,7 @@ def with_config(**values: Any) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (without("config.json"), CheckpointError, "expected config.json, as repositories of transformers have it"),
+        (without("config.json"), CheckpointError, "expected config.json, as in a transformers repository"),
         (without("model.safetensors"), CheckpointError, "expected weights as model.safetensors .*; found no weights"),
         (
             lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
@@ -262,6 +262,15 @@ def test_repositories_that_are_refused(
     change(folder)
     with pytest.raises(error, match=words):
         encoder(f"hf:{folder}").load(CPU)
+
+
+def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain install has neither of the two libraries."""
+    for name in ("transformers", "huggingface_hub", "huggingface_hub.utils"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for make_it in (encoder, compile_recipe):
+        with pytest.raises(UsageError, match=r"the package transformers for hf:a/b; found none\. Install it with"):
+            make_it("hf:a/b")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_videos_that_differ_by_their_suffix_keep_it(tmp_path: Path) -> None:
 
 
 def test_names_that_collide_are_refused_upfront(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"video 3: .*'a.avi.mp4' and 'a.avi', both 'a.avi.npy'"):
+    with pytest.raises(UsageError, match=r"video 3: .*'a.avi.mp4' and 'a.avi', which would both be 'a.avi.npy'"):
         folder(tmp_path).check_keys(["a.mp4", "a.avi", "a.avi.mp4"])
     with pytest.raises(UsageError, match=r"'a.npy/b.mp4'.*the output of 'a.mp4'"):
         folder(tmp_path).check_keys(["a.mp4", "a.npy/b.mp4"])

@@ -37,7 +37,7 @@ def test_keys_that_hdf5_takes_for_one_or_for_folders_are_refused(tmp_path: Path)
         with pytest.raises(UsageError, match=r"video 2: .* and 'a/b', which are the same there"):
             sink.check_keys(["a/b", other])
     for key in ("", ".", "/"):
-        with pytest.raises(UsageError, match=r"video 1: expected a name of its own that HDF5 can hold; found '[./]?'"):
+        with pytest.raises(UsageError, match=r"video 1: expected a unique name that HDF5 can hold; found '[./]?'"):
             sink.check_keys([key])
 
 
@@ -77,7 +77,7 @@ def test_without_h5py_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
     sink = open_sink(tmp_path / "a.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)
     for use in (sink.prepare, sink.keys, lambda: sink.read([]), lambda: sink.finalize([])):
-        with pytest.raises(UsageError, match=r"the package h5py.*Type: pip install 'h5py>="):
+        with pytest.raises(UsageError, match=r"the package h5py.*Install it with: pip install 'h5py>="):
             use()
     assert list(tmp_path.iterdir()) == []
 

@@ -84,7 +84,7 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path, monkeypatch: py
     for library in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, library, None)
     for use in (sink.prepare, sink.keys, lambda: sink.read([]), lambda: sink.finalize([])):
-        with pytest.raises(UsageError, match=r"the package pyarrow.*Type: pip install"):
+        with pytest.raises(UsageError, match=r"the package pyarrow.*Install it with: pip install"):
             use()
     assert list(tmp_path.iterdir()) == []
 

@@ -282,10 +282,10 @@ def test_other_axes_than_the_loader_reads(tiny: Encoder, ten_crops: Encoder, tmp
 @pytest.mark.parametrize(
     ("layout", "names", "words"),
     [
-        ("ms-tcn", ["rgb.1.mp4", "rgb.2.mp4"], "'rgb.2.mp4' and 'rgb.1.mp4', both 'rgb.npy'"),
-        ("opentad", ["a/x.mp4", "b/x.mp4"], "'b/x.mp4' and 'a/x.mp4', both 'x.npy'"),
+        ("ms-tcn", ["rgb.1.mp4", "rgb.2.mp4"], "'rgb.2.mp4' and 'rgb.1.mp4', which would both be 'rgb.npy'"),
+        ("opentad", ["a/x.mp4", "b/x.mp4"], "'b/x.mp4' and 'a/x.mp4', which would both be 'x.npy'"),
         ("ms-tcn", ["..mp4", "x.mp4"], "a name for ms-tcn"),
-        ("gtad", ["video_val_1.mp4", "clip.mp4"], "'val' or 'test' in it"),
+        ("gtad", ["video_val_1.mp4", "clip.mp4"], "contains 'val' or 'test'"),
         ("gtad", ["a/val.mp4", "b/val.mp4"], "'val', as for 'a/val.mp4'"),
     ],
 )

@@ -231,10 +231,10 @@ def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
     write(tmp_path / "b.npz", SHAPES["vectors"])
     before = files(tmp_path)
     for out in ("other", "other.pkl", "b.npz"):
-        with pytest.raises(OutputError, match=r"expected a new output; found one that is there.*`restart=True`"):
+        with pytest.raises(OutputError, match=r"expected a new output; found one that exists.*`restart=True`"):
             convert(tmp_path / "a.npz", tmp_path / out)
     for out in ("a.npz", "other/../a.npz"):
-        with pytest.raises(UsageError, match="another output than that which is converted"):
+        with pytest.raises(UsageError, match="an output other than the one being converted"):
             convert(tmp_path / "a.npz", tmp_path / out, restart=True)
     assert files(tmp_path) == before
     for out in ("other", "other.pkl", "b.npz"):

@@ -295,7 +295,7 @@ def test_rows_that_are_damaged_in_the_output_are_computed_again(place, tmp_path,
     videos = videos_of(5, place)
     with begin(out, videos) as store:
         assert compute(store) == [4]
-        with pytest.raises(OutputError, match=r"none, or others, for .*only what is gone is computed"):
+        with pytest.raises(OutputError, match=r"none, or different ones, for .*only what is missing is computed"):
             store.finalize()
     with begin(out, videos) as store:
         assert compute(store) == ([2] if name == "feats.pkl" else [0, 1, 2, 3])
@@ -347,7 +347,7 @@ def test_restart_with_another_list_leaves_no_features_of_the_first_behind(tmp_pa
     run(out, other, restart=True)
     left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.npy"))
     assert left == ["folder 1/clip 1.npy", "mine.npy", "new.npy"]
-    assert verify(out) == ["'mine.npy' is in the output and belongs to no video of the list"]
+    assert verify(out) == ["'mine.npy' is in the output, but is not the name of a listed video"]
 
 
 def test_videos_that_shared_a_file_do_not_stand_for_each_other(tmp_path):

@@ -144,7 +144,7 @@ def test_a_file_gone_from_the_folder_is_computed_again(tmp_path):
     with begin(out, videos) as store:
         compute(store)
         (out / "folder 1/clip 1.npy").unlink()
-        with pytest.raises(OutputError, match=r"none, or others, for 'folder 1/clip 1.mp4'"):
+        with pytest.raises(OutputError, match=r"none, or different ones, for 'folder 1/clip 1.mp4'"):
             store.finalize()
     with begin(out, videos) as store:
         assert numbers(store.pending()) == [1]

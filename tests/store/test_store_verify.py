@@ -61,8 +61,8 @@ def with_manifest(out: Path, change: Change) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda lines: lines.pop(), "announces 12 videos and lists 11"),
-        (lambda lines: lines.append(lines[-1]), "announces 12 videos and lists 13"),
+        (lambda lines: lines.pop(), "declares 12 videos and lists 11"),
+        (lambda lines: lines.append(lines[-1]), "declares 12 videos and lists 13"),
         (lambda lines: lines.insert(2, lines[1]), "line 3 of the manifest is not about video 1"),
         (lambda lines: lines[1].update(name="other.mp4"), "names in the manifest do not match its list_digest"),
         (lambda lines: lines[1].update(name="\ud800"), "names in the manifest do not match its list_digest"),
@@ -70,7 +70,7 @@ def with_manifest(out: Path, change: Change) -> list[str]:
         (lambda lines: lines[2].update(index=0), "line 3 of the manifest is not about video 1"),
         (lambda lines: lines[0].update(list_digest="0" * 64), "names in the manifest do not match its list_digest"),
         (lambda lines: lines[0].update(recipe={"schema": 2}), "recipe does not match its recipe_digest"),
-        (lambda lines: lines[0].update(failed=0), "announces 0 failures and lists 1"),
+        (lambda lines: lines[0].update(failed=0), "declares 0 failures and lists 1"),
         (lambda lines: lines[4].update(status="done"), "line 5 of the manifest has no valid shape"),
         (lambda lines: lines[1].update(status="maybe"), "a status other than done and failed"),
         (lambda lines: lines[1].update(shape="64"), "line 2 of the manifest has no valid shape"),
@@ -79,7 +79,7 @@ def with_manifest(out: Path, change: Change) -> list[str]:
         (lambda lines: lines[4].update(error=None), "is a failure without an error"),
         (lambda lines: lines[1].update(shape=[32, 2]), "'folder 0/clip 0.mp4' (index 0): has shape [64], not [32, 2]"),
         (lambda lines: lines[1].update(sha256="0" * 64), "'folder 0/clip 0.mp4' (index 0): does not match its SHA-256"),
-        (lambda lines: lines[1].update(status="failed", error={}), "announces 1 failures and lists 2"),
+        (lambda lines: lines[1].update(status="failed", error={}), "declares 1 failures and lists 2"),
         (lambda lines: lines[1].update(session=1), "line 2 of the manifest names an unknown session"),
     ],
 )
@@ -199,10 +199,12 @@ def test_features_of_no_video_are_named(sound: Path, tmp_path: Path) -> None:
     out = shutil.copytree(sound, tmp_path / "copy") / "feats"
     (out / "notes.txt").write_text("not features")
     np.save(out / "folder 1" / "clip 99.npy", values_of(0))
-    assert verify(out) == ["'folder 1/clip 99.npy' is in the output and belongs to no video of the list"]
+    assert verify(out) == ["'folder 1/clip 99.npy' is in the output, but is not the name of a listed video"]
     (out / "folder 0" / "clip 0.npy").unlink()  # as many files as videos again
-    assert verify(out) == ["'folder 0/clip 0.mp4' (index 0): has no features, though the manifest says that it is done",
-                           "'folder 1/clip 99.npy' is in the output and belongs to no video of the list"]  # fmt: skip
+    assert verify(out) == [
+        "'folder 0/clip 0.mp4' (index 0): has no features, though the manifest says that it is done",
+        "'folder 1/clip 99.npy' is in the output, but is not the name of a listed video",
+    ]
 
 
 def test_bytes_after_the_end_of_a_file_are_a_problem(out: Path) -> None:
@@ -242,7 +244,7 @@ def test_exit_codes(sound: Path, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    assert run_command() == (0, f"{out}: whole: 11 of 12 videos have features\n", "")
+    assert run_command() == (0, f"{out}: intact: 11 of 12 videos have features\n", "")
     sound_bytes = out.read_bytes()
     out.write_bytes(sound_bytes[:-30])
     code, told, errors = run_command()
@@ -340,7 +342,7 @@ def test_verify_names_what_is_wrong_with_the_manifest(three: Path) -> None:
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(lines[:3]))
     names = "the names in the manifest do not match its list_digest"
-    assert verify(three) == ["the manifest announces 3 videos and lists 2", names]
+    assert verify(three) == ["the manifest declares 3 videos and lists 2", names]
     manifest.write_text("".join([lines[0], lines[2], lines[1], lines[3]]))
     assert verify(three) == [*(f"line {n} of the manifest is not about video {n - 2}" for n in (2, 3)), names]
     manifest.write_text("".join(lines) + "{")

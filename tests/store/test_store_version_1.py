@@ -101,7 +101,7 @@ def test_values_that_do_not_fit_their_hash_are_not_taken_over(tmp_path, videos):
     assert out.read_bytes() != data
     with begin(out, videos, IDENTITY) as store:
         store.commit([VideoFeatures("d.mp4", "test", np.ones(3, np.float32))], SESSION)
-        with pytest.raises(OutputError, match=r"none, or others, for 'a.mp4'"):
+        with pytest.raises(OutputError, match=r"none, or different ones, for 'a.mp4'"):
             store.finalize()
     with begin(out, videos, IDENTITY) as store:
         assert [video.key for video in store.pending()] == ["a.mp4"]
@@ -121,7 +121,7 @@ def test_an_interrupted_run_is_refused_with_what_to_do(tmp_path):
     write_interrupted(out)
     videos = [VideoRef(key, "clip 1.mp4") for key in KEYS]
     before = files(tmp_path)
-    with pytest.raises(OutputError, match=r"version 0.1 began and did not finish.*vidfeat 0.1, or give `restart"):
+    with pytest.raises(OutputError, match=r"version 0.1 started and did not finish.*vidfeat 0.1, or give `restart"):
         begin(out, videos, IDENTITY)
     with pytest.raises(UsageError, match=r"a run of version 0.1 that was not finished.*vidfeat 0.1"):
         load(out)

@@ -82,8 +82,8 @@ def test_a_mirror(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("mirror") == Finding("mirror", "ok", f"http://{server}/zoo answers")
     for value, what in [
         ("http://127.0.0.1:9", "http://127.0.0.1:9: no answer"),
-        ("file:///etc", "no http(s) URL"),
-        ("http://host:port/", "no http(s) URL"),
+        ("file:///etc", "not an http(s) URL"),
+        ("http://host:port/", "not an http(s) URL"),
         ("http://name:secret@127.0.0.1/zoo", "a user name or password"),
     ]:
         monkeypatch.setenv("VIDFEAT_MIRROR", value)

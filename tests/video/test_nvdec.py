@@ -319,13 +319,13 @@ def test_other_frames_of_two_videos_in_a_row_end_it(tmp_path: Path) -> None:
     nvdec.start()
     for _ in range(2):  # one odd video between good ones is decoded by PyAV
         decoded = pixels_of(nvdec.decode(odd.path, [2, 9, 10], odd))
-        assert nvdec.fallback_reason == "the GPU decodes another picture"
+        assert nvdec.fallback_reason == "the GPU decodes a different picture"
         assert all(np.array_equal(decoded[index], truth[index]) for index in (9, 10))
         list(nvdec.decode(good.path, [3], good))
         assert nvdec.fallback_reason == ""
     other = Nvdec("cpu")
     list(other.decode(odd.path, [2, 9], odd))
-    with pytest.raises(DeviceError, match=r"other pictures at frame 9 of .*odd\.mp4 and frame 10 of .*odd\.mp4"):
+    with pytest.raises(DeviceError, match=r"different pictures at frame 9 of .*odd\.mp4 and frame 10 of .*odd\.mp4"):
         list(other.decode(odd.path, [2, 10], odd))
 
 

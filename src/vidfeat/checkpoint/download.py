@@ -58,7 +58,7 @@ def download(url: str, target: Path, *, sha256_prefix: str = "", progress: bool 
             if not sha256.startswith(sha256_prefix):
                 raise _RefusedError(
                     expected=f"content whose SHA-256 begins with {sha256_prefix}, as the file name says",
-                    found=f"{sha256[: len(sha256_prefix)]}: another or an altered file",
+                    found=f"{sha256[: len(sha256_prefix)]}: a different or altered file",
                 )
             out.flush()
             os.fsync(out.fileno())
@@ -71,7 +71,7 @@ def download(url: str, target: Path, *, sha256_prefix: str = "", progress: bool 
         raise _failed(url, target, expected="the file", found=f"HTTP {error.code} {error.msg}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         # URLError, timeouts, name resolution, TLS and a full disk are all OSErrors; a malformed URL is a ValueError.
-        raise _failed(url, target, expected="a download", found=_reason(error)) from error
+        raise _failed(url, target, expected="a complete download", found=_reason(error)) from error
     return sha256
 
 
@@ -116,8 +116,8 @@ class _RefusedError(Exception):
 
 def _failed(url: str, target: Path, *, expected: str, found: str) -> CheckpointError:
     hint = (
-        f"Without a network, put the file by hand at {target} (file name {target.name}, folder {target.parent}), "
-        "or give its path instead of the URL, or set VIDFEAT_MIRROR to a server that has it."
+        f"Without a network, copy the file to {target}, or give its path instead of the URL, "
+        "or set VIDFEAT_MIRROR to a server that has it."
     )
     return CheckpointError(url, expected=expected, found=found, hint=hint)
 

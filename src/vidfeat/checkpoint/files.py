@@ -118,8 +118,8 @@ def _find_local(path: Path, source: str) -> CheckpointFile:
             str(path),
             expected=f"content whose SHA-256 begins with {wanted}, as the file name says",
             found=f"{sha256[: len(wanted)]} in {path.stat().st_size} bytes",
-            hint="The file is truncated or altered: get it again. "
-            f"If the change is yours, take -{wanted} out of the file name.",
+            hint="The file is truncated or altered: download it again. "
+            f"If you changed it yourself, remove -{wanted} from its name.",
         )
     return CheckpointFile(path=path, sha256=sha256, source=source)
 
@@ -132,7 +132,7 @@ def _find_remote(url: str, *, progress: bool) -> CheckpointFile:
         if sha256.startswith(wanted):
             return CheckpointFile(path=path, sha256=sha256, source=url)
         _log.warning(
-            "%s: its SHA-256 begins with %s, and its name has %s; downloading it again from %s",
+            "%s: its SHA-256 begins with %s, but its name says %s; downloading it again from %s",
             path, sha256[: len(wanted)], wanted, url,
         )  # fmt: skip
     sha256 = download(_mirrored(url), path, sha256_prefix=wanted, progress=progress)

@@ -86,7 +86,7 @@ class Repository:
         if found is None:
             raise CheckpointError(
                 self.reference,
-                expected=f"{name}, as repositories of transformers have it",
+                expected=f"{name}, as in a transformers repository",
                 found="no such file",
                 hint="Name another repository or folder; timm's have the prefix timm: instead.",
             )
@@ -181,7 +181,7 @@ class Repository:
         except errors.GatedRepoError as error:
             raise self._unavailable(
                 "access to it",
-                "a repository whose owners grant access, and no token that has it",
+                "a gated repository, and no token with access to it",
                 "Accept its conditions on its page, and set HF_TOKEN.",
             ) from error
         except errors.RevisionNotFoundError as error:

@@ -68,7 +68,7 @@ def load_tensor(path: Path) -> torch.Tensor:
             raise CheckpointError(str(path), expected="a tensor", found=f"a {type(content).__name__}")
         # A tensor that is expanded has more numbers than the file.
         if content.nbytes > path.stat().st_size:
-            raise CheckpointError(str(path), expected="a tensor in full", found=f"{content.nbytes} bytes of one")
+            raise CheckpointError(str(path), expected="a complete tensor", found=f"{content.nbytes} bytes of it")
         return content.detach().clone(memory_format=torch.contiguous_format)
 
 
@@ -88,7 +88,7 @@ def _errors(path: Path) -> Iterator[None]:
             str(path),
             expected="a readable checkpoint",
             found=f"{type(error).__name__} while reading it: {reason}",
-            hint="The file is probably truncated or damaged: get it again.",
+            hint="The file is probably truncated or damaged: download it again.",
         ) from error
 
 
@@ -210,7 +210,7 @@ def _not_a_checkpoint(where: str, found: str) -> CheckpointError:
         where,
         expected="a checkpoint, as torch.save or safetensors writes it",
         found=found,
-        hint="Get the file again, or give the right one.",
+        hint="Download the file again, or give the path of the right one.",
     )
 
 

@@ -16,7 +16,10 @@ from vidfeat.errors import UsageError
     cls=options.Command,
     interrupted="interrupted; what was measured is lost, run the same command again",
     short_help="Measure how fast this machine is.",
-    epilog="docs/benchmarks.md says what each row is. Nothing is downloaded but what --checkpoint names.",
+    epilog=(
+        "Rows: shipped is MMAction2's way of working, tuned the same with a loader process per core, exact is vidfeat "
+        "in fp32, and bf16 vidfeat in bf16. Only what --checkpoint names is downloaded."
+    ),
 )
 @options.model(required=False)
 @options.videos
@@ -27,7 +30,7 @@ from vidfeat.errors import UsageError
     "count",
     type=options.count,
     metavar="N",
-    help="Length of the list, from the videos over and over (default: all that are given; or 4, with --thorough 12).",
+    help="Length of the list; videos are repeated (default: all that are given; if none, 4, or 12 with --thorough).",
 )
 @click.option(
     "--repeat",
@@ -43,17 +46,19 @@ from vidfeat.errors import UsageError
 @click.option(
     "--thorough",
     is_flag=True,
-    help="Measure three rounds of a longer list, with torch.compile where it pays. Takes ten minutes and more.",
+    help="Measure three rounds of a longer list, with torch.compile where it pays off. Takes ten minutes or more.",
 )
 @options.cores
 @options.device("cpu, cuda or cuda:i (default: auto).")
 @options.compiled("Run vidfeat's networks through torch.compile, or not (default: not; with --thorough as measured).")
-@click.option("--scaling", is_flag=True, help="Measure also how cost grows with the number of videos and their length.")
-@click.option("--scaling-model", metavar="MODEL", help="The model for that (default: a small one).")
-@click.option("--dense", is_flag=True, help="Measure also rows over time, beside decoding each window by itself.")
+@click.option(
+    "--scaling", is_flag=True, help="Also measure how the cost grows with the number of videos and their length."
+)
+@click.option("--scaling-model", metavar="MODEL", help="Model for --scaling (default: a small one).")
+@click.option("--dense", is_flag=True, help="Also measure rows over time, against decoding each window by itself.")
 @click.option("--growth", "scaling", is_flag=True, hidden=True)
 @click.option("--growth-model", "scaling_model", hidden=True)
-@click.option("--json", "json_file", type=Path, metavar="FILE", help="Write the measurements, too.")
+@click.option("--json", "json_file", type=Path, metavar="FILE", help="Also write the measurements to a JSON file.")
 def bench(
     model: str | None,
     videos: tuple[str, ...],
@@ -73,11 +78,11 @@ def bench(
     dense: bool,
     json_file: Path | None,
 ) -> None:
-    """Measure, in one run: MMAction2's way of working, vidfeat, and what this machine can do at most. Takes
-    three minutes on two cores that do nothing else; the figures of its single short round are rough.
+    """Measure MMAction2's way of working, vidfeat, and the upper bounds of this machine in one run. Takes about
+    three minutes on two idle cores; the figures of its single short round are rough.
 
     MODEL is the name of a released model, or the path of an MMAction2 config (default: TSN, ResNet-50, 25 frames of
-    256x256). Clips are rendered where no videos are given.
+    256x256). Clips are rendered if no videos are given.
     """
     if model is not None:
         options.require_model_first(model)

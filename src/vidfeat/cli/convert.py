@@ -14,7 +14,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @click.command(
     cls=options.Command,
     interrupted="interrupted; what is converted is kept, run the same command again to go on",
-    short_help="Write the features of an output again, in another format.",
+    short_help="Convert an output to another format.",
     epilog="The formats are those of vidfeat extract.",
 )
 @click.argument("source", metavar="OUT")
@@ -26,7 +26,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @options.video_list
 @options.video_root
 @click.option("--restart", is_flag=True, help="Replace what is at NEW_OUT.")
-@options.quiet("Show failures only.")
+@options.quiet("Print failures only.")
 def convert(
     source: str,
     out: str,
@@ -37,10 +37,10 @@ def convert(
     restart: bool,
     quiet: bool,
 ) -> int:
-    """Write the features of an output again, in another format or number format, with times, failures and manifest.
+    """Convert an output to another format or number format, with its times, failures and manifest.
 
     OUT is an output of vidfeat extract, finished or not, or a file of another program. One that holds a list without
-    names, as MMAction2 writes it, needs --video-list, the list it was made with.
+    names, as MMAction2 writes it, needs the list that it was made with as --video-list.
     """
     ctrl_c.begin_work("numpy")
     import vidfeat
@@ -80,4 +80,4 @@ def compact(out: str) -> None:
     from vidfeat.store.parts_reading import compact as merge
 
     before, after = merge(out)
-    echo(f"{out}: {before} parts became {after}")
+    echo(f"{out}: {before} parts merged into {after}")

@@ -14,17 +14,17 @@ from vidfeat.errors import UsageError
 
 @click.command(
     cls=options.Command,
-    short_help="Turn words into vectors in a model's space.",
-    epilog="OUT.npz has `words` and `vectors`, float32 [texts, C], by which vidfeat report searches.",
+    short_help="Turn texts into vectors in the space of a model's features.",
+    epilog="OUT.npz holds `words` and `vectors` (float32 [texts, C]); vidfeat report --queries reads it.",
 )
 @options.model()
 @click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
 @options.out("File to write, .npz (default: JSON on stdout).")
 def embed_text(model: str, texts: tuple[str, ...], out: str | None) -> None:
-    """Turn texts into vectors in the space of a model's features, each with the L2 norm 1.
+    """Turn texts into vectors in the space of a model's features, each of L2 norm 1.
 
-    MODEL is hf:ORG/NAME, or a folder, of CLIP, SigLIP, SigLIP 2 or X-CLIP. The cosine of a text and a feature says how
-    well they agree.
+    MODEL is hf:ORG/NAME or hf:FOLDER of a CLIP, SigLIP, SigLIP 2 or X-CLIP model. The cosine similarity of a text and a
+    feature says how well they match.
     """
     if out is not None and (Path(out).suffix != ".npz" or not Path(out).parent.is_dir()):
         raise UsageError("out", expected="a name that ends in .npz, in a folder that exists", found=repr(out))

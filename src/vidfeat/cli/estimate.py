@@ -19,13 +19,13 @@ INTERRUPTED = "interrupted; nothing is written, run the same command again"
 @click.command(
     cls=options.Command,
     interrupted=INTERRUPTED,
-    short_help="Predict what extracting would take.",
+    short_help="Predict the time and space that extract needs.",
     epilog="No checkpoint is needed: random weights take the same time.",
 )
 @options.model()
 @options.videos
-@options.out("Where the output would go, for its size and the space there.")
-@options.checkpoint("Weights of the model, to see that they fit.")
+@options.out("Planned output, to compute its size and check the free space.")
+@options.checkpoint("Weights of the model, to check that they fit.")
 @options.as_json("Print everything as JSON.")
 @options.computation
 def estimate(
@@ -42,11 +42,11 @@ def estimate(
     quiet: bool,
     **job_options: Any,
 ) -> None:
-    """Look at every video and measure this machine for some seconds: rows, bytes, hours, bottleneck, and which videos
-    fail or are duplicates.
+    """Probe every video, measure this machine for a few seconds, and print the rows, bytes, time and bottleneck to
+    expect, and which videos fail or are duplicates.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them,
-    lists, or --video-list.
+    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders,
+    lists, or the lines of --video-list.
     """
     options.require_model_first(model)
     import vidfeat

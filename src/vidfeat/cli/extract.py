@@ -25,9 +25,9 @@ run_options = options.together(
     options.layout,
     options.choice(
         *("--launcher", "none", "pytorch", "slurm", "mpi"),
-        help="What started this process as one of several that share the list (default: none).",
+        help="Launcher of several processes that share the list (default: none).",
     ),
-    options.choice("--on-error", "skip", "fail", help="Go on after a broken video (default), or stop."),
+    options.choice("--on-error", "skip", "fail", help="Continue after a broken video (default), or stop."),
     options.choice(
         *("--on-corrupt", "fail", "salvage"),
         help="A truncated or corrupt video fails (default), or gives features of the frames that decode, marked so.",
@@ -37,24 +37,24 @@ run_options = options.together(
         help="PyAV on the CPU, exact (default); or the GPU, which rounds colours differently; needs the extra 'nvdec'.",
     ),
     options.compiled(
-        "Run the network through torch.compile, or not (default: where the list is long enough to pay for it)."
+        "Run the network through torch.compile, or not (default: if the list is long enough for it to pay off)."
     ),
     click.option("-v", "--verbose", is_flag=True, help="Print a line for each video."),
-    click.option(
-        "--log-json", type=Path, metavar="FILE", help="Append events to a file, a JSON object a line: see docs/log.md."
-    ),
+    click.option("--log-json", type=Path, metavar="FILE", help="Append events to a file, one JSON object per line."),
     options.choice(
         *("--executor", "local", "ray"),
         help="Compute here (default), or on a Ray cluster, to a folder of Parquet files that all machines can write.",
     ),
-    click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster (default: one on this machine)."),
-    click.option("--workers", type=options.count, metavar="N", help="Ray workers at most (default: all that fit)."),
+    click.option("--address", metavar="HOST:PORT", help="Address of the Ray cluster (default: one on this machine)."),
+    click.option(
+        "--workers", type=options.count, metavar="N", help="Number of Ray workers at most (default: all that fit)."
+    ),
     click.option(
         "--cpus-per-worker", type=options.count, metavar="C", help="CPU cores of each Ray worker (default: 1)."
     ),
     click.option("--gpus-per-worker", type=float, metavar="G", help="GPUs of each Ray worker (default: 0)."),
     click.option("--restart", is_flag=True, help="Replace what an earlier run left at the output."),
-    click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before."),
+    click.option("--retry-failed", is_flag=True, help="Retry the videos that failed before."),
 )
 """The options that `vidfeat extract` and the MMAction2 command share: the arguments of `extract_to` from `cfg_options`
 on."""
@@ -65,10 +65,10 @@ on."""
     interrupted=INTERRUPTED,
     short_help="Turn videos into feature vectors.",
     epilog=(
-        "OUT ends in .pkl, .json or .yaml for one file in list order, in .npz, .h5 or .parquet for one keyed by video, "
-        "or is a folder for one .npy per video; 'folder/{key}.npz', .pt and .csv are folders of those. "
+        "OUT ends in .pkl, .json or .yaml for one file in list order, or in .npz, .h5 or .parquet for one keyed by "
+        "video; or it is a folder with one .npy per video; 'folder/{key}.npz', .pt and .csv are folders of those. "
         "A URI such as s3://bucket/features/ is a folder of Parquet files. "
-        "OUT.manifest.jsonl beside it has a line per video: its status, and the reason where it failed."
+        "OUT.manifest.jsonl beside it has one line per video with its status, and the reason if it failed."
     ),
 )
 @options.model(required=False)
@@ -78,10 +78,10 @@ on."""
     "models",
     multiple=True,
     metavar="MODEL[=CHECKPOINT]",
-    help="A further model; again for more. They share decoding and time grid, and OUT holds {encoder}.",
+    help="Another model; may be repeated. All share decoding and the time grid, and OUT must contain {encoder}.",
 )
 @options.out("Output file or folder.", required=True)
-@options.checkpoint("Weights of the model; a released model has its own.")
+@options.checkpoint("Weights of the model; not needed for a released model.")
 @options.trust_remote_code
 @run_options
 def extract(
@@ -89,9 +89,8 @@ def extract(
 ) -> int:
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
-    MODEL is the name of a released model, the path of an MMAction2 config, or hf:ORG/NAME (a folder, too), timm:NAME or
-    torchvision:NAME. The videos are files, folders of them, or
-    --video-list.
+    MODEL is the name of a released model, the path of an MMAction2 config, hf:ORG/NAME, hf:FOLDER, timm:NAME or
+    torchvision:NAME. The videos are files, folders, or the lines of --video-list.
     """
     if model is not None and models and options.are_videos(model):
         videos, model = (model, *videos), None
@@ -156,7 +155,7 @@ def extract_to(
     # The cheap questions come first: a mistyped list or output is reported before torch is imported.
     read_share(launcher)
     if cfg_options and len(models) > 1:
-        raise UsageError("--cfg-options", expected="one model with it", found=f"{len(models)}")
+        raise UsageError("--cfg-options", expected="a single model with this option", found=f"{len(models)}")
     grid = request.grid()
     # A cluster's list may be too long for memory: the job reads it itself.
     described: dict[str, Any] = {}
@@ -169,7 +168,7 @@ def extract_to(
     ray |= {"cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
     ray = {name: value for name, value in ray.items() if value is not None}
     if executor == "local" and ray:
-        raise UsageError(next(iter(ray)), expected="`executor=ray` with it", found="`executor=local`")
+        raise UsageError(next(iter(ray)), expected="`executor=ray` with this option", found="`executor=local`")
     if layout is None and not is_uri(out):
         open_sink(out)
     probably_complete = not (restart or retry_failed or is_uri(out)) and Path(out).exists()

@@ -21,8 +21,8 @@ from vidfeat.cli.process import EXIT_UNFORESEEN, echo
 def models(words: tuple[str, ...], family: str | None, dataset: str | None, as_json: bool) -> None:
     """List the released models: their names, data sets, feature sizes, cost and published accuracy.
 
-    With WORDs, only those that have all of them in their name, family or data set. GFLOP are 1e9 multiply-adds: of all
-    views of a video, and of one view.
+    With WORDs, only models whose name, family or data set contains all of them. GFLOP are 1e9 multiply-adds, for all
+    views of a video and for one view.
     """
     from vidfeat.mmaction.zoo import render, table, to_json
 
@@ -54,7 +54,7 @@ def inspect(model: str, cfg_options: tuple[str, ...], trust_remote_code: bool, a
 @click.command(cls=options.Command, short_help="Check that an output is complete and intact.")
 @click.argument("out")
 def verify(out: str) -> int:
-    """Check an output against its manifest: every video covered once, shapes, finite values, hashes.
+    """Check an output against its manifest: every video present once, shapes, finite values, hashes.
 
     OUT is an output of vidfeat extract.
     """
@@ -65,13 +65,13 @@ def verify(out: str) -> int:
         echo(options.spell_as_flags(problem))
     if not problems:
         with vidfeat.load(out) as stored:
-            echo(f"{out}: whole: {len(stored)} of {len(stored.videos)} videos have features")
+            echo(f"{out}: intact: {len(stored)} of {len(stored.videos)} videos have features")
     return EXIT_UNFORESEEN if problems else 0
 
 
-@click.command(cls=options.Command, short_help="Examine what this machine can do.")
+@click.command(cls=options.Command, short_help="Check what this machine can do.")
 def doctor() -> None:
-    """Examine what this machine can do: cores, devices, FFmpeg, extras, cache, mirror; and how to fix what is wrong."""
+    """Check what this machine can do: cores, devices, FFmpeg, extras, cache, mirror. Says how to fix what is wrong."""
     from vidfeat.tools.doctor import examine, render
 
     echo(options.spell_as_flags(render(examine())))

@@ -61,7 +61,7 @@ class Commands(click.Group):
     context_settings=CONTEXT,
     invoke_without_command=True,
     epilog=(
-        "Exit codes: 0 all done, 1 unforeseen, 2 usage or configuration, 3 some videos failed, "
+        "Exit codes: 0 all done, 1 unexpected error, 2 usage or configuration, 3 some videos failed, "
         "4 the output could not be written (a full disk, a quota), 130 interrupted."
     ),
 )
@@ -123,5 +123,5 @@ def _message(error: Exception) -> tuple[str, int]:
     """What is said of an error, and its exit code."""
     if isinstance(error, VidfeatError):
         return in_flags(error), EXIT_SOME_FAILED if isinstance(error, VideoError) else error.exit_code
-    words = f"unforeseen {type(error).__name__}: {error}. Please report it, with the output of --debug."
+    words = f"unexpected {type(error).__name__}: {error}. Please report it, with the output of --debug."
     return words, EXIT_UNFORESEEN

@@ -200,8 +200,8 @@ def model(*, required: bool = True) -> Callable[[Function], Function]:
 video_list = click.option(
     "--video-list",
     metavar="FILE",
-    help="List of videos: a path a line, a label after a comma or a tab; or a CSV or Parquet file with a column "
-    "'video' or 'path'. - reads standard input.",
+    help="List of videos: one path per line, optionally with a label after a comma or a tab; or a CSV or Parquet file "
+    "with a column 'video' or 'path'. - reads standard input.",
 )
 """A list of videos."""
 
@@ -214,12 +214,15 @@ def _folder(text: str | Path) -> Path | str:
 
 
 video_root = click.option(
-    "--video-root", type=_folder, metavar="DIR", help="Folder that the list's paths start from, and may not leave."
+    "--video-root",
+    type=_folder,
+    metavar="DIR",
+    help="Folder that the paths of the list are relative to and must not leave.",
 )
 """The folder of the videos of a list."""
 
 follow_links = click.option(
-    "--follow-links", is_flag=True, help="Follow symbolic links out of DIR, and out of folders of videos."
+    "--follow-links", is_flag=True, help="Follow symbolic links that lead out of DIR or out of a folder of videos."
 )
 """Whether links are trusted."""
 
@@ -313,7 +316,7 @@ LAYOUTS = (
 layout = click.option(
     "--layout",
     type=click.Choice(LAYOUTS),
-    help="Write a folder as this training code reads it, and print the lines for its config.",
+    help="Write a folder that this training code can read, and print the lines for its config.",
 )
 """The code that an output is for."""
 
@@ -324,7 +327,7 @@ def checkpoint(words: str) -> Callable[[Function], Function]:
 
 
 cfg_options = click.option(
-    "--cfg-options", multiple=True, metavar="KEY=VALUE...", help="Config values to override, with dotted keys."
+    "--cfg-options", multiple=True, metavar="KEY=VALUE...", help="Config values to override, by dotted keys."
 )
 """Overrides of the config: see `overrides`."""
 
@@ -355,7 +358,7 @@ def overrides(items: Sequence[str]) -> dict[str, Any]:
 
 
 def device(
-    words: str = "cpu, cuda or cuda:i, several with commas, or auto (default): every GPU, the CPU where there is none.",
+    words: str = "cpu, cuda or cuda:i, also several with commas, or auto (default): all GPUs, else the CPU.",
 ) -> Callable[[Function], Function]:
     """Where the network runs."""
     return click.option("--device", default="auto", metavar="NAME", help=words)
@@ -412,7 +415,7 @@ cores = click.option(
     metavar="N",
     expose_value=False,
     callback=_remember_cores,
-    help="Processor cores to use at most (default: all). Features do not depend on it.",
+    help="Number of CPU cores to use at most (default: all). It does not change the features.",
 )
 """How many cores the command may use; applied by `Command`."""
 
@@ -451,7 +454,7 @@ class RequestFlags:
         if self.frame_interval is not None and not self.long_video_mode:
             raise UsageError(
                 "--frame-interval",
-                expected="--long-video-mode with it",
+                expected="--long-video-mode as well",
                 found="none",
                 hint="Elsewhere the config says it: --cfg-options changes `frame_interval` there.",
             )
@@ -459,11 +462,11 @@ class RequestFlags:
         with_stride |= {"--grid": self.placement != "start" or None, "--tail": self.tail != "drop" or None}
         for flag, value in with_stride.items():
             if value is not None and self.stride is None:
-                raise UsageError(flag, expected="--stride with it, for rows over time", found="none")
+                raise UsageError(flag, expected="--stride as well, for rows over time", found="none")
         rows = {"--long-video-mode": self.long_video_mode, "--stride": self.stride, "--segments": self.segments}
         said = [flag for flag, value in rows.items() if value]
         if len(said) > 1:
-            raise UsageError(said[1], expected="one way to say what rows stand for", found=" and ".join(said))
+            raise UsageError(said[1], expected="only one of the options that define rows", found=" and ".join(said))
         if self.multi_view and self.views not in ("mean", "keep"):
             raise UsageError("--multi-view", expected="--views keep, or none", found=f"--views {self.views}")
 
@@ -501,33 +504,54 @@ class RequestFlags:
 
 
 _request_options = together(
-    choice("--spatial-type", "avg", "mean", "max", "keep", help="Pooling over height and width (default: avg, mean)."),
-    choice("--temporal-type", "avg", "mean", "max", "keep", help="Pooling over time in a clip (default: avg, mean)."),
+    choice(
+        "--spatial-type",
+        "avg",
+        "mean",
+        "max",
+        "keep",
+        help="Pooling over height and width (default: avg, the same as mean).",
+    ),
+    choice(
+        "--temporal-type",
+        "avg",
+        "mean",
+        "max",
+        "keep",
+        help="Pooling over time within a clip (default: avg, the same as mean).",
+    ),
     choice(
         *("--views", "mean", "max", "keep", "per_clip", "few"),
         help="The mean of all views (default), the maximum, one row per view, one row per clip, or the mean of the few "
         "views that MMAction2 1.x's script takes by default. With --stride or --segments, of each row.",
     ),
     click.option("--multi-view", is_flag=True, help="The same as --views keep."),
-    click.option("--stride", metavar="S", help="A row every S: frames, as 16, or seconds, as 2s."),
-    click.option("--window", metavar="W", help="What each of these rows stands for (default: the model's own clip)."),
-    click.option("--fps", type=_rate, metavar="F", help="Resample first, as ffmpeg's filter does: 25, or 30000/1001."),
+    click.option(
+        "--stride", metavar="S", help="Time from one row to the next: frames, such as 16, or seconds, such as 2s."
+    ),
+    click.option("--window", metavar="W", help="Time that each row stands for (default: the model's own clip)."),
+    click.option(
+        "--fps",
+        type=_rate,
+        metavar="F",
+        help="Resample first, as ffmpeg's fps filter does, to a rate such as 25 or 30000/1001.",
+    ),
     choice(
         "--grid",
         "start",
         "centre",
         name="placement",
-        help="Row k starts at k * S (default), or has its centre in that part.",
+        help="Row k starts at k * S (default), or is centred in the k-th interval of length S.",
     ),
     choice(
         *("--tail", "drop", "pad", "clamp"),
-        help="Windows past the end: left out (default), filled with black frames, or with the last frame.",
+        help="Windows that extend past the end: left out (default), or filled with black frames or the last frame.",
     ),
     click.option(
         "--segments",
         type=Path,
         metavar="FILE",
-        help="A row for each line of a table video,start,end[,label], in seconds.",
+        help="One row per line of a CSV table video,start,end[,label], with times in seconds.",
     ),
     click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),
     click.option("--clip-interval", type=int, metavar="N", help="Frames between the centres of windows."),
@@ -553,7 +577,7 @@ computation = together(
     cores,
     choice(
         *("--precision", "fp32", "bf16", "fp16"),
-        help="Arithmetic of the network (default: fp32, exact). The others are checked against it on the first batch.",
+        help="Arithmetic of the network (default: fp32, exact). Others are checked against it on the first batch.",
     ),
     choice("--dtype", "float32", "float16", help="Number format of the output (default: float32)."),
     _request,
@@ -563,8 +587,8 @@ computation = together(
         type=seconds,
         default=60.0,
         metavar="SECONDS",
-        help="Time that decoding any video may take (default: 60); more is added for large files and long videos.",
+        help="Time limit for decoding one video (default: 60); large files and long videos get more.",
     ),
-    quiet("Show failures only."),
+    quiet("Print failures only."),
 )
 """What is computed, on what and how long that may take: what `extract` does and `estimate` predicts."""

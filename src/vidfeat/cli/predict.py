@@ -13,23 +13,23 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 
 @click.command(
     cls=options.Command,
-    short_help="Print the classes that a model sees in videos.",
+    short_help="Print the classes that a model predicts for videos.",
     epilog="Nothing is written. For the scores of all classes use vidfeat extract --scores.",
 )
 @options.model()
 @options.videos
-@options.checkpoint("Weights of the model; a released model has its own.")
-@click.option("--top", type=options.count, default=5, metavar="N", help="How many classes (default: 5).")
+@options.checkpoint("Weights of the model; not needed for a released model.")
+@click.option("--top", type=options.count, default=5, metavar="N", help="Number of classes to print (default: 5).")
 @click.option(
     "--class-names",
     metavar="NAME|FILE",
     help="Names of the classes: a data set, or a text file with one name per line (default: those of the data set in "
     "the model's name).",
 )
-@click.option("--few-views", is_flag=True, help="Few views of the test pipeline in place of all, which is faster.")
+@click.option("--few-views", is_flag=True, help="Use few views of the test pipeline instead of all, which is faster.")
 @options.cfg_options
 @options.device()
-@options.as_json("Print a line of JSON per video.")
+@options.as_json("Print one line of JSON per video.")
 def predict(
     model: str,
     videos: tuple[str, ...],
@@ -44,10 +44,10 @@ def predict(
     device: str,
     as_json: bool,
 ) -> int:
-    """Print the classes that a model sees in videos, with their probabilities: a line per video.
+    """Print the classes that a model predicts for videos, with their probabilities, one line per video.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders of them, or
-    --video-list.
+    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders, or the
+    lines of --video-list.
     """
     options.require_model_first(model)
     import vidfeat
@@ -67,7 +67,7 @@ def predict(
     )
     names = labels_of(model, encoder.feature_size, class_names)
     if names is None and not as_json:
-        echo("vidfeat: note: classes are numbers; --class-names names them", err=True)
+        echo("vidfeat: note: classes are shown as numbers; --class-names gives them names", err=True)
     failed = False
     for outcome in vidfeat.stream(vidfeat.Job(videos=found, encoders=encoder, device=device)):
         if isinstance(outcome, vidfeat.VideoFailure):

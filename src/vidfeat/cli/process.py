@@ -1,6 +1,6 @@
 """The process of a command: Ctrl-C, the standard streams, and the exit code.
 
-Exit codes: 0 all done, 1 something unforeseen, 2 usage or configuration, 3 some videos failed, 4 the output could not
+Exit codes: 0 all done, 1 an unexpected error, 2 usage or configuration, 3 some videos failed, 4 the output could not
 be written (a full disk, a quota), 130 interrupted. Those of errors are with the errors: `VidfeatError.exit_code`.
 
 Nothing that takes long is imported here, so that Ctrl-C is handled from the first moment on.

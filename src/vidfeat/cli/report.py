@@ -16,19 +16,22 @@ from vidfeat.cli.process import ctrl_c, echo
     cls=options.Command,
     interrupted="interrupted; the page is not written, run the same command again",
     short_help="Show the features of an output on one page.",
-    epilog="The page opens without a network.",
+    epilog="The page works without a network.",
 )
 @click.argument("out")
 @click.option("-o", "--page", type=Path, metavar="HTML", help="The page to write (default: OUT.report.html).")
-@click.option("--video-root", type=Path, metavar="DIR", help="Folder of the videos, for pictures of them.")
+@click.option("--video-root", type=Path, metavar="DIR", help="Folder of the videos, to show pictures of them.")
 @click.option(
-    "--labels", type=Path, metavar="FILE", help="Colours: lines 'name label', or a .csv or .tsv, names first."
+    "--labels",
+    type=Path,
+    metavar="FILE",
+    help="Labels that give the colours: lines 'name label', or a .csv or .tsv with the names first.",
 )
 @click.option(
     "--queries",
     type=Path,
     metavar="FILE",
-    help="Search by words: an .npz or .json of words and vectors, by 'vidfeat embed-text'.",
+    help="Texts to search by: an .npz or .json of words and vectors, from 'vidfeat embed-text'.",
 )
 @click.option(
     "--map",
@@ -47,7 +50,7 @@ def report(
     method: Literal["pca", "umap"],
     quiet: bool,
 ) -> None:
-    """Write one self-contained HTML page: a map of the features, neighbours, frames, and what is wrong.
+    """Write one self-contained HTML page: a map of the features, neighbours, frames and problems.
 
     OUT is an output of vidfeat extract, finished or not, or features of any other program.
     """

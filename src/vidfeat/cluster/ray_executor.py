@@ -341,7 +341,7 @@ class _Driver:
                 stage="decode",
                 kind="crashed",
                 expected="a worker that survives it",
-                found=f"the loss of {losses} workers in turn that had this video",
+                found=f"{losses} workers lost in a row while they had this video",
             )
             self._left -= 1
             for position in task.encoders:

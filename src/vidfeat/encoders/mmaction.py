@@ -54,7 +54,9 @@ def compile_encoder(
     refuse_options(ORIGIN, {"trust_remote_code": trust_remote_code})
     if isinstance(model, Recipe):
         if cfg_options:
-            raise UsageError("cfg_options", expected="none with a Recipe, which is no config", found=repr(cfg_options))
+            raise UsageError(
+                "cfg_options", expected="none with a Recipe, which is not a config", found=repr(cfg_options)
+            )
         recipe, released = model if request is None else apply_request(model, request), None
         name = type(recipe.model.backbone).__name__.removesuffix("Config").lower()
     else:

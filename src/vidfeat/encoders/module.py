@@ -87,7 +87,7 @@ def _recipe(clip: Any, preprocess: Any, grid: TimeGrid | None, config: Any) -> R
     allowed = all(type(step) in get_args(FrameTransform) for step in steps[:-1])
     if not steps or not isinstance(steps[-1], Normalize) or not allowed:
         raise UsageError(
-            "preprocess", expected="transforms of frames and, at the end, a Normalize", found=repr(preprocess)
+            "preprocess", expected="transforms of frames that end with a Normalize", found=repr(preprocess)
         )
     if clip.length == 1:
         return Recipe(grid or frames_of_a_video(), steps[:-1], steps[-1], ModelSpec(config, 2))
@@ -164,7 +164,7 @@ class ModuleEncoder(RecipeEncoder):
         if not self.has_factory:
             raise UsageError(
                 "module",
-                expected="a module that other processes can make, for a job that is saved or sent",
+                expected="a module that other processes can create, for a job that is saved or sent",
                 found=f"an object of {self.weights.source.partition(':')[2]}, which stays in this process",
                 hint="Give the encoder `module:package.module:function`, a function that makes the module.",
             )
@@ -188,7 +188,7 @@ def _made_again(recipe: Recipe, weights: CheckpointFile, name: str) -> ModuleEnc
             weights.source,
             expected=f"weights of SHA-256 {weights.sha256}, as in the process that made the encoder",
             found=found,
-            hint="Have the function load the weights, and not draw them at random.",
+            hint="Have the function load the weights instead of initialising them at random.",
         )
     return ModuleEncoder(recipe, weights, name, ORIGIN, module, True)
 
@@ -199,7 +199,7 @@ def compile_recipe(model: str, cfg_options: Mapping[str, Any] | None = None, req
     Raises:
         UsageError: always.
     """
-    raise UsageError("model", expected="a model that says its own preprocessing", found=f"module:{model}")
+    raise UsageError("model", expected="a model that defines its own preprocessing", found=f"module:{model}")
 
 
 def from_json(data: dict[str, Any]) -> ModuleEncoder:

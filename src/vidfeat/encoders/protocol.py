@@ -127,7 +127,9 @@ def refuse_options(origin: str, options: dict[str, Any]) -> None:
     """
     for name, value in options.items():
         if value:
-            raise UsageError(name, expected=f"none with {origin}:, whose models say it themselves", found=repr(value))
+            raise UsageError(
+                name, expected=f"none with {origin}:, whose models define it themselves", found=repr(value)
+            )
 
 
 def identity_of(recipe_digest: str, weights_sha256: str) -> str:

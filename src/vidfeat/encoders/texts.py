@@ -50,7 +50,7 @@ def embed_text(model: str, texts: Sequence[str], *, progress: bool = False) -> n
     """
     words = list(texts) if isinstance(texts, list | tuple) else []
     if not words or not all(isinstance(text, str) and text.strip() for text in words):
-        raise UsageError("texts", expected="texts, each with a word", found=repr(texts)[:200])
+        raise UsageError("texts", expected="texts that are not empty", found=repr(texts)[:200])
     import torch
 
     transformers = import_extra("transformers", "hf", "model", "the text towers")

@@ -99,6 +99,7 @@ def compile_encoder(
         CheckpointError: the repository cannot be had, or has no weights as safetensors.
     """
     refuse_options(ORIGIN, options)
+    import_extra("transformers", ORIGIN, "model", f"{ORIGIN}:{model}")
     with downloads(progress=progress):
         recipe, source = compile_recipe(model, request=request, trust_remote_code=trust_remote_code)
         repository = Repository.open(source.removeprefix("hf:"))

@@ -88,7 +88,9 @@ class LocalExecutor:
             )
         if (self._worker.encoders, self._worker.options) != (execution.encoders, execution.options):
             raise UsageError(
-                "executor", expected="a worker with the encoders and options of the job", found="one with others"
+                "executor",
+                expected="a worker with the encoders and options of the job",
+                found="one with different ones",
             )
         self._worker.pin(execution.pin_backend)
         return contextlib.nullcontext(self._worker)

@@ -142,7 +142,7 @@ class Worker:
             if runner.backend is not None and (fixed := pin_backend(position, runner.backend)) != runner.backend:
                 raise UsageError(
                     "compiled",
-                    expected=f"the backend that the run was begun with: {fixed}",
+                    expected=f"the backend that the run was started with: {fixed}",
                     found=f"a worker that has selected {runner.backend}",
                 )
 

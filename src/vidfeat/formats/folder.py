@@ -69,7 +69,7 @@ class FolderSink(Sink):
                 raise UsageError(
                     f"video {position}",
                     expected="different names, as each video becomes one file",
-                    found=f"{quote(key)} and {quote(origin[name])}, both {quote(name)}",
+                    found=f"{quote(key)} and {quote(origin[name])}, which would both be {quote(name)}",
                     hint="Rename one, or write a single file such as features.pkl.",
                 )
             origin[name] = key

@@ -39,7 +39,7 @@ class Hdf5Sink(Sink):
             if name in origin or not name or NO_TEXT.search(name):
                 raise UsageError(
                     f"video {position}",
-                    expected="a name of its own that HDF5 can hold",
+                    expected="a unique name that HDF5 can hold",
                     found=f"{quote(key)} and {quote(origin[name])}, which are the same there"
                     if name in origin
                     else quote(key),

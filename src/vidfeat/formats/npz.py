@@ -36,7 +36,7 @@ class NpzSink(Sink):
             if key.startswith(_TIMES):
                 raise UsageError(
                     f"video {position}",
-                    expected=f"a name that starts with none of {', '.join(_TIMES)}, where the times of rows are",
+                    expected=f"a name that starts with none of {', '.join(_TIMES)}, which hold the times of rows",
                     found=quote(key),
                     hint="Rename the folder, or write another format, such as features.pkl.",
                 )

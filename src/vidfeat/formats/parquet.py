@@ -177,7 +177,7 @@ class _Table:
         self._file = pq.ParquetFile(path, memory_map=True, read_dictionary=["key"])
         field = self._file.schema_arrow.field("values")
         if self._file.schema_arrow.field("key").type != pa.dictionary(pa.int32(), pa.string()):
-            raise ValueError("keys that are no strings")
+            raise ValueError("keys that are not strings")
         rows = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         self.axes: tuple[int, ...] = ()
@@ -246,7 +246,7 @@ class _Table:
         for key, first, count in zip(names, (firsts + start).tolist(), counts.tolist(), strict=True):
             before, rows = self.places.get(key, (first, 0))
             if key is None or before + rows != first:
-                raise ValueError(f"rows of {key!r} that do not follow each other")
+                raise ValueError(f"rows of {key!r} that are not consecutive")
             self.places[key] = before, rows + count
 
 

@@ -80,7 +80,7 @@ _OBJECT_BYTES = 32
 def _check_opcodes(file: BinaryIO) -> None:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name not in _OPCODES:
-            raise pickle.UnpicklingError(f"the file has a {opcode.name}, which is no part of a list of arrays")
+            raise pickle.UnpicklingError(f"the file has a {opcode.name}, which is not part of a list of arrays")
         # The unpickler's memo has as many places as the highest number says.
         if opcode.name in ("BINPUT", "LONG_BINPUT") and (argument or 0) > count:
             raise pickle.UnpicklingError(f"the file has {count} instructions and refers to object {argument}")
@@ -108,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
             return functions[f"{module}.{name}"]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"the file calls {shorten(f'{module}.{name}')}, which is no part of a list of arrays"
+                f"the file calls {shorten(f'{module}.{name}')}, which is not part of a list of arrays"
             ) from None
 
     def _take(self, size: int) -> None:
@@ -171,7 +171,7 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, in_columns, data = _require(tuple, state)
         if in_columns is not False:
-            raise pickle.UnpicklingError("an array with its columns first")
+            raise pickle.UnpicklingError("an array in column-major order")
         self.array = self._make(data, shape, _require(_DType, dtype).dtype)
 
 
@@ -192,4 +192,4 @@ def _require_row(row: Any) -> npt.NDArray[Any] | None:
     found = row.array if isinstance(row, _Array) else row
     if isinstance(found, np.ndarray) or row is None:
         return found
-    raise pickle.UnpicklingError(f"the list holds a {type(row).__name__}, which is no array")
+    raise pickle.UnpicklingError(f"the list holds a {type(row).__name__}, which is not an array")

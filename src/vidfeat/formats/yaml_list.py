@@ -53,7 +53,7 @@ def _check(file: BinaryIO) -> None:
     depth, end = 0, b""
     for chunk in iter(lambda: file.read(1 << 20), b""):
         if other := chunk.translate(None, _OF_NUMBERS):
-            raise ValueError(f"{other[:20]!r}, which is no part of a list of numbers")
+            raise ValueError(f"{other[:20]!r}, which is not part of a list of numbers")
         signs = np.frombuffer(chunk, np.uint8)
         depths = depth + np.cumsum((signs == ord("[")).astype(np.int64) - (signs == ord("]")))
         depths -= np.minimum.accumulate(np.minimum(depths, 0))  # outside lists, a bracket is part of a word

@@ -189,7 +189,7 @@ class BackendSelection:
             f"{self.precision} on {self.device}, {self.backend}",
             expected=f"rows with a cosine of at least {MIN_COSINE} to those of plain fp32",
             found=f"{least:.6f} in the first batch",
-            hint="Use precision fp32 without compiling; if that is what you did, PyTorch computes wrongly here.",
+            hint="Use precision fp32 without compiling; if you did, PyTorch computes wrong results on this machine.",
         )
 
 
@@ -235,5 +235,5 @@ def _cannot_compile(error: Exception) -> DeviceError:
         "backend",
         expected="a network that torch.compile can compile",
         found=first_line(error),
-        hint="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or do not ask for compiled code.",
+        hint="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or run without compiling.",
     )

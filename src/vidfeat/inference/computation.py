@@ -268,7 +268,7 @@ def _require_own_process() -> None:
     # PyTorch's threads do not survive a fork, and it would wait for them for ever.
     raise UsageError(
         "inference",
-        expected="a process that computes from its start",
+        expected="a process that PyTorch can compute in",
         found=f"one forked from process {_computing_process}, which has computed features already",
         hint="Start it with multiprocessing.get_context('spawn'), or compute in forked processes only.",
     )

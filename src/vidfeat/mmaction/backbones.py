@@ -351,7 +351,7 @@ def _library_network(node: Node) -> LibraryConfig:
             "type",
             expected=f"{library} to be installed, which has the backbone {name!r}",
             found=f"no {library}",
-            hint=f"Run {install_command(library)}",
+            hint=f"Install it with: {install_command(library)}",
         )
     # MMAction2 sets the number of classes itself; weights come from the checkpoint.
     node.ignore({"num_classes"} if library == "timm" else {"weights", "progress"})

@@ -55,7 +55,7 @@ def compile_head(model: Node, spec: ModelSpec) -> Head:
             "cls_head",
             expected="a classification head, which gives the scores",
             found="none",
-            hint="Configs for feature extraction have none: give the one with which the model is tested.",
+            hint="Configs for feature extraction have none: use the one that the model is tested with.",
         )
     node = model.dict("cls_head")
     compile_one = node.choice("type", HEADS[spec.dims])

@@ -88,9 +88,9 @@ def require_scheme(uri: str, where: str = "videos") -> None:
         except ImportError:
             raise UsageError(
                 where,
-                expected=f"the package {name}, for {scheme}://",
+                expected=f"the package {name} for {scheme}://",
                 found="none",
-                hint=f"Type: pip install fsspec {package}",
+                hint=f"Install it with: pip install fsspec {package}",
             ) from None
 
 

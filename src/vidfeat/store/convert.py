@@ -149,15 +149,15 @@ def _require_new(stored: StoredFeatures, sink: Sink, *, restart: bool) -> None:
     if sink.out.absolute() == stored.out.absolute() or (
         sink.out.exists() and stored.out.exists() and sink.out.samefile(stored.out)
     ):
-        raise UsageError(str(sink.out), expected="another output than that which is converted", found="the same")
+        raise UsageError(str(sink.out), expected="an output other than the one being converted", found="the same one")
     begun = files.folder.exists() and not files.manifest.exists()
     holds = any(sink.out.iterdir()) if sink.out.is_dir() else sink.out.exists()
     if (holds or files.manifest.exists()) and not begun and not restart:
         raise OutputError(
             str(sink.out),
             expected="a new output",
-            found="one that is there",
-            hint="To replace it, give `restart=True`.",
+            found="one that exists",
+            hint="Give `restart=True` to replace it.",
         )
 
 

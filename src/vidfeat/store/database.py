@@ -479,7 +479,7 @@ def finished_meanwhile(path: Path) -> OutputError:
     return OutputError(
         str(path),
         expected="a file that only this process writes",
-        found="none, or another: another process finished this output",
+        found="no such file, or a new one: another process finished this output",
         hint="Run the same command again: what is finished is kept.",
     )
 

@@ -422,7 +422,7 @@ class Index:
                     str(path),
                     expected="the database of a process of this run",
                     found="no such file",
-                    hint="Run the same command again: only what is gone is computed.",
+                    hint="Run the same command again: only what is missing is computed.",
                 ) from error
         return self._readers[source]
 

@@ -206,7 +206,7 @@ class Row:
             with np.errstate(over="ignore"):  # becomes infinite, which is named below
                 features = np.asarray(values, self.dtype)
         except (TypeError, ValueError):
-            return "is no array of numbers"
+            return "is not an array of numbers"
         if features.shape != self.shape:
             return f"has shape {list(features.shape)}, not {list(self.shape or ())}"
         if isinstance(values, np.ndarray) and values.dtype != self.dtype:

@@ -418,8 +418,8 @@ class RunStore:
             raise OutputError(
                 str(self.out),
                 expected="the features that were finished before",
-                found=f"none, or others, for {_some([repr(key) for key in gone])}",
-                hint="Run the same command again: only what is gone is computed.",
+                found=f"none, or different ones, for {_some([repr(key) for key in gone])}",
+                hint="Run the same command again: only what is missing is computed.",
             )
 
     def _take_over(self) -> None:
@@ -541,8 +541,8 @@ def _require_ours(files: RunFiles, index: Index, sink: Sink) -> None:
     if any(path.stat().st_size for path in files.version_1_journals()):
         raise OutputError(
             str(files.out),
-            expected="a new output, a finished one, or one that this version of vidfeat began",
-            found="one that version 0.1 began and did not finish",
+            expected="a new output, a finished one, or one that this version of vidfeat started",
+            found="one that version 0.1 started and did not finish",
             hint="Finish it with vidfeat 0.1, or give `restart=True` to compute everything again.",
         )
     there = next((path for path in sink.replaced if path.is_file()), None)

@@ -321,9 +321,9 @@ def _finished(sink: Sink, files: RunFiles) -> _Contents:
     notes = []
     count = len(places["done"]) + len(places["failed"])
     if manifest.videos != count:
-        notes.append(f"The manifest announces {manifest.videos} videos and lists {count}.")
+        notes.append(f"The manifest declares {manifest.videos} videos and lists {count}.")
     if not sink.out.exists():
-        notes.append(f"{sink.out.name} is gone: there is only its manifest.")
+        notes.append(f"{sink.out.name} is missing: only its manifest is left.")
     if files.databases():
         notes.append("A run that replaces this output is under way or was interrupted; this is what was there before.")
     return _Contents("finished", sink, manifest.header, [manifest], places["done"], places["failed"], notes)

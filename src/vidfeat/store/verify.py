@@ -71,7 +71,7 @@ def _problems_of_run(sink: Sink, files: RunFiles) -> Iterator[str]:
             str(files.manifest),
             expected="the manifest of a finished run",
             found="no such file",
-            hint="Where a run was interrupted, give its command again: it goes on and finishes.",
+            hint="If the run was interrupted, run its command again: it resumes and finishes.",
         )
     with stored:
         yield f"the run is not finished: {len(stored)} videos are done and {len(stored.failures)} failed so far"
@@ -107,7 +107,7 @@ def _output_problems(sink: Sink, manifest: Manifest) -> Iterator[str]:
     if extra:
         yield f"the output has {extra} row(s) after the last video"
     for key in sink.orphans(keys(), present):
-        yield f"{key!r} is in the output and belongs to no video of the list"
+        yield f"{key!r} is in the output, but is not the name of a listed video"
 
 
 def _value_problem(row: Row, value: Any) -> str | None:
@@ -133,9 +133,9 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
         if problem:
             yield f"line {index + 2} of the manifest {problem}"
     if count != manifest.videos:
-        yield f"the manifest announces {manifest.videos} videos and lists {count}"
+        yield f"the manifest declares {manifest.videos} videos and lists {count}"
     if failed != manifest.failed:
-        yield f"the manifest announces {manifest.failed} failures and lists {failed}"
+        yield f"the manifest declares {manifest.failed} failures and lists {failed}"
     if not _names_fit(manifest):
         yield "the names in the manifest do not match its list_digest"
 

@@ -42,12 +42,18 @@ class Finding:
 
 
 EXTRAS = {
-    "timm": ("timm", "backbones named timm.*"),
-    "torchvision": ("torchvision", "backbones named torchvision.*"),
+    "hf": ("transformers", "models named hf:NAME"),
+    "timm": ("timm", "models named timm:NAME, backbones named timm.*"),
+    "torchvision": ("torchvision", "models named torchvision:NAME, backbones named torchvision.*"),
     "umap": ("umap", "vidfeat report --map umap"),
     "nvdec": ("torchcodec", "vidfeat extract --decoder nvdec"),
     "hdf5": ("h5py", "outputs named .h5 or .hdf5"),
     "parquet": ("pyarrow", "outputs named .parquet"),
+    "s3": ("s3fs", "videos and outputs at s3://"),
+    "gs": ("gcsfs", "videos and outputs at gs://"),
+    "az": ("adlfs", "videos and outputs at az://"),
+    "http": ("aiohttp", "videos at http:// and https://"),
+    "ray": ("ray", "vidfeat extract --executor ray"),
 }
 """For each extra of the package: the module that it installs, and its purpose."""
 
@@ -267,9 +273,9 @@ def _mirror() -> list[Finding]:
         base = urlsplit(mirror)
         port = base.port
     except ValueError:
-        return [Finding("mirror", "fix", "VIDFEAT_MIRROR is no http(s) URL", hint)]
+        return [Finding("mirror", "fix", "VIDFEAT_MIRROR is not an http(s) URL", hint)]
     if base.scheme not in ("http", "https") or not base.hostname:
-        return [Finding("mirror", "fix", "VIDFEAT_MIRROR is no http(s) URL", hint)]
+        return [Finding("mirror", "fix", "VIDFEAT_MIRROR is not an http(s) URL", hint)]
     if base.username is not None:  # not shown, as it may contain a password
         return [Finding("mirror", "fix", "VIDFEAT_MIRROR has a user name or password, which is not supported", hint)]
     shown = f"{base.scheme}://{base.hostname}{f':{port}' if port else ''}{base.path}"

@@ -150,11 +150,11 @@ class Nvdec:
             raise DeviceError(
                 "`decoder=nvdec`",
                 expected="the GPU to decode what PyAV decodes, except for the rounding of colours",
-                found=f"other pictures at {self._last_difference} and {frame}",
+                found=f"different pictures at {self._last_difference} and {frame}",
                 hint="Run again without it, with `restart=True`. Please report it, with the GPU and its driver.",
             )
         self._last_difference = frame
-        raise NeedsLinearDecodeError("the GPU decodes another picture")
+        raise NeedsLinearDecodeError("the GPU decodes a different picture")
 
 
 def require(device: str = "cuda") -> None:

@@ -50,7 +50,7 @@ def salvage(path: str | os.PathLike[str]) -> VideoInfo:
                 kind="corrupt",
                 expected="at least one frame that decodes",
                 found="none, even where errors are skipped",
-                hint="Get the video again.",
+                hint="Download or copy the video again.",
             )
         start = clock(first.pts)
         rest = np.fromiter((clock(frame.pts) for frame in frames), np.float64)

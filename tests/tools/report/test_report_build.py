@@ -116,9 +116,9 @@ def test_a_run_without_commits_and_empty_lists(tmp_path: Path) -> None:
         report(write_output(tmp_path / "f.pkl", names_of(2), [], finish=False))
     summary, data = report(write_output(tmp_path / "f.pkl", [], []))
     assert (summary.videos, data["state"], data["groups"]) == (0, "finished", [])
-    assert data["notes"] == ["The output is empty: it has no video."]
+    assert data["notes"] == ["The output is empty: it has no videos."]
     (tmp_path / "g.json").write_text("[]")
-    assert report(tmp_path / "g.json")[1]["notes"][-1] == "The output is empty: it has no video."
+    assert report(tmp_path / "g.json")[1]["notes"][-1] == "The output is empty: it has no videos."
     (tmp_path / "none").mkdir()
     assert report(tmp_path / "none")[0].videos == 0
 
@@ -335,7 +335,7 @@ def test_an_output_that_does_not_fit_its_manifest(tmp_path: Path) -> None:
     assert (summary.videos, summary.shown) == (3, 1)
     assert data["notes"][0] == "The manifest lists 3 videos, the output has 1 rows."
     out.unlink()
-    assert "is gone" in report(out)[1]["notes"][0]
+    assert "is missing" in report(out)[1]["notes"][0]
 
 
 @pytest.mark.parametrize("name", ["f.pkl", "f.json", "f.npz"])

@@ -53,7 +53,7 @@ class SplitSink(Sink):
             if _split(name) is None or name in origin:
                 raise UsageError(
                     quote(key),
-                    expected="a name of its own with 'val' or 'test' in it, by which G-TAD chooses the file",
+                    expected="a unique name that contains 'val' or 'test', by which G-TAD chooses the file",
                     found=f"{quote(name)}, as for {quote(origin[name])}" if name in origin else quote(name),
                     hint="Rename the video.",
                 )

@@ -138,7 +138,7 @@ def _receive(process: BaseProcess, pipe: Connection) -> Any:
         process.join(_END_SECONDS)
     raise VidfeatError(
         "the measured process",
-        expected="a process that lives until its work is done",
+        expected="a process that runs until its work is done",
         found=f"one that {describe_exit(process.exitcode or 0)}",
         hint="See what it wrote above, and whether the machine has enough memory.",
     )

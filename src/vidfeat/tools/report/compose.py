@@ -189,7 +189,7 @@ def _notes_on(videos: Sequence[Video], total: int) -> list[str]:
     if len(videos) < total:
         notes.append(f"The page shows an even sample of {len(videos)} of {total} videos.")
     if not videos:
-        notes.append("The output is empty: it has no video.")
+        notes.append("The output is empty: it has no videos.")
     elif all(video.vector is None for video in videos):
         notes.append("No video has features that can be shown.")
     sizes = Counter(len(video.vector) for video in videos if video.vector is not None)
