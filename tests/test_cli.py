@@ -533,7 +533,7 @@ def test_a_run_keeps_its_backend(config: Path, checkpoint: Path, clips: Path, ex
     shutil.copy(root / names[0], root / "late.mp4")
     other = vidfeat(*command, "-o", out, "--retry-failed", "--no-compile")
     assert other.returncode == 2
-    assert "begun with: compiled" in other.stderr
+    assert "started with: compiled" in other.stderr
     last = vidfeat(*command, "-o", out, "--retry-failed")
     assert last.returncode == 0, last.stderr
     assert backends(out) == {"compiled"}

@@ -457,7 +457,7 @@ def test_damaged_parquet_and_a_missing_package_are_named(tmp_path, monkeypatch):
         with pytest.raises(UsageError, match=r"list\.parquet: expected a readable list of videos in Parquet"):
             read_list(tmp_path / "list.parquet", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(UsageError, match=r"the package pyarrow, for lists in Parquet; found none\. Type: pip"):
+    with pytest.raises(UsageError, match=r"the package pyarrow for lists in Parquet; found none\. Install it with"):
         read_list(tmp_path / "list.parquet", None)
 
 
@@ -485,9 +485,9 @@ def test_links_that_lead_back_are_refused(tmp_path, target, follow_links):
     (tmp_path / "disk" / "back").symlink_to(tmp_path / "root")
     (tmp_path / "root" / "in" / "a.mp4").write_text("")
     (tmp_path / "root" / "in" / "link").symlink_to(target)
-    with pytest.raises(UsageError, match=r"links to folders (that do not lead back|inside)") as caught:
+    with pytest.raises(UsageError, match=r"links to folders (without a cycle|inside)") as caught:
         scan([tmp_path / "root"], follow_links=follow_links)
-    assert follow_links is False or "do not lead back" in str(caught.value)
+    assert follow_links is False or "without a cycle" in str(caught.value)
 
 
 def test_a_root_of_links_to_other_disks(tmp_path):

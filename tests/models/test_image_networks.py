@@ -292,7 +292,7 @@ def test_several_outputs_need_a_neck() -> None:
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_missing_library_is_named(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=rf"Run pip install '{library}>="):
+    with pytest.raises(ConfigError, match=rf"Install it with: pip install '{library}>="):
         compile_backbone(Node.of({"type": f"{library}.resnet18", "pretrained": True}, "config.py"), 2)
 
 
