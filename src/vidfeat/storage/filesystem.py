@@ -129,7 +129,7 @@ def _filesystem(scheme: str) -> Any:
 
 
 @contextlib.contextmanager
-def as_os_errors() -> Iterator[None]:
+def _as_os_errors() -> Iterator[None]:
     """Turn what storage libraries raise into `OSError`: a `FileNotFoundError` where there is no such object."""
     try:
         yield
@@ -158,11 +158,11 @@ def retried(operation: Callable[..., _Result], *args: Any, **options: Any) -> _R
     """The result of an operation on a store. It is repeated, with growing waits, while its errors may pass.
 
     Raises:
-        OSError: as of `as_os_errors`: the error will not pass, or is still there after `ATTEMPTS`.
+        OSError: as of `_as_os_errors`: the error will not pass, or is still there after `ATTEMPTS`.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with as_os_errors():
+            with _as_os_errors():
                 return operation(*args, **options)
         except OSError as error:
             if attempt == ATTEMPTS or not _may_pass(error):
