@@ -19,7 +19,7 @@ from vidfeat.tools.bench.scaling import WINDOW_MODEL, window_cfg_options
 from vidfeat.tools.bench.upper_bounds import limit
 from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Workload, examine
 
-FRAME_SECONDS, WINDOW_SECONDS = 600, 60
+FRAME_SECONDS, WINDOW_SECONDS = 600, 180
 """Lengths of the videos, multiples of a rendered clip's."""
 
 FRAMES = Windows(stride="1s")
