@@ -14,7 +14,7 @@ from video.video_files import write_video
 from vidfeat.errors import UsageError
 from vidfeat.video import probe
 from vidfeat.video.source import CONTAINERS
-from vidfeat.videos import LONGEST_NAME, VIDEO_SUFFIXES, VideoRef, expand, list_digest, read_list, scan
+from vidfeat.videos import LONGEST_NAME, VIDEO_SUFFIXES, VideoRef, expand, list_digest, read_list
 
 
 def names(folder, data, root=None):
@@ -76,12 +76,6 @@ def test_videos_know_their_place(tmp_path):
         VideoRef("a.mp4", f"{tmp_path}/videos/a.mp4"),
     ]
     assert read_list(tmp_path / "list.txt", None)[1] == VideoRef("a.mp4", "a.mp4")
-
-
-def test_a_list_is_no_video(tmp_path):
-    (tmp_path / "list.TXT").write_text("a.mp4\n")
-    with pytest.raises(UsageError, match=r"expected a video or a folder; found a list\. Give it as video_list"):
-        scan([tmp_path / "list.TXT"])
 
 
 @pytest.mark.parametrize(("root", "found"), [("absent", "no such folder"), ("list.txt", "a file")])
@@ -148,7 +142,7 @@ def test_scanning_a_folder(tmp_path):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text("")
     (tmp_path / "dir.mp4").mkdir()
-    assert scan([tmp_path]) == [
+    assert list(expand(tmp_path)) == [
         VideoRef("a.webm", f"{tmp_path}/a.webm"),
         VideoRef("b/10.MKV", f"{tmp_path}/b/10.MKV"),
         VideoRef("b/2.mp4", f"{tmp_path}/b/2.mp4"),
@@ -159,7 +153,7 @@ def test_scanning_files_and_folders(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one/a.mp4").write_text("")
     (tmp_path / "odd.bin").write_text("")
-    found = scan([tmp_path / "odd.bin", tmp_path / "one"])
+    found = expand([tmp_path / "odd.bin", tmp_path / "one"])
     assert [ref.key for ref in found] == ["odd.bin", "a.mp4"]
 
 
@@ -169,13 +163,13 @@ def test_what_cannot_be_scanned(tmp_path):
         (tmp_path / folder / "a.mp4").write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no such file or folder"):
-        scan([tmp_path / "missing.mp4"])
+        expand([tmp_path / "missing.mp4"])
     with pytest.raises(UsageError, match="a folder with at least one video; found no file with a suffix such as"):
-        scan([tmp_path / "empty"])
+        expand([tmp_path / "empty"])
     with pytest.raises(UsageError, match=r"'a.mp4' also at .*one/a.mp4"):
-        scan([tmp_path / "one", tmp_path / "two"])
+        expand([tmp_path / "one", tmp_path / "two"])
     with pytest.raises(UsageError, match="at least one video or folder"):
-        scan([])
+        expand([])
 
 
 def test_the_digest_is_of_the_keys_in_order():
@@ -259,7 +253,6 @@ def keys_of(videos, given, root=None):
 
 
 def test_what_a_job_may_be_about(videos, tmp_path):
-    assert expand(videos) == tuple(scan([videos]))
     assert expand(str(videos)) == expand(videos) == expand([videos])
     assert keys_of(videos, videos) == ["a.mp4", "b/1.mp4", "b/c/2.MKV", "d[1].mp4", "e/1.mp4", "e/c/2.MKV"]
     assert expand(tmp_path / "list.txt", videos) == tuple(read_list(tmp_path / "list.txt", videos))
@@ -486,7 +479,7 @@ def test_links_that_lead_back_are_refused(tmp_path, target, follow_links):
     (tmp_path / "root" / "in" / "a.mp4").write_text("")
     (tmp_path / "root" / "in" / "link").symlink_to(target)
     with pytest.raises(UsageError, match=r"links to folders (without a cycle|inside)") as caught:
-        scan([tmp_path / "root"], follow_links=follow_links)
+        expand([tmp_path / "root"], follow_links=follow_links)
     assert follow_links is False or "without a cycle" in str(caught.value)
 
 

@@ -13,7 +13,7 @@ from vidfeat.errors import OutputError, UsageError, VideoError
 from vidfeat.features import VideoFailure, VideoFeatures
 from vidfeat.formats import open_sink
 from vidfeat.store import verify
-from vidfeat.videos import VideoRef, read_list, scan
+from vidfeat.videos import VideoRef, expand, read_list
 
 
 @pytest.fixture
@@ -137,9 +137,9 @@ def test_scanning_ends_on_loops_of_links(root):
     (root / "inside" / "loop.mp4").symlink_to("loop.mp4")
     (root / "inside" / "up").symlink_to("..")
     with pytest.raises(UsageError, match="expected links to folders without a cycle"):
-        scan([root])
+        expand([root])
     (root / "inside" / "up").unlink()
-    assert [ref.key for ref in scan([root])] == ["inside/loop.mp4", "ok.mp4"]
+    assert [ref.key for ref in expand([root])] == ["inside/loop.mp4", "ok.mp4"]
 
 
 # --- outputs ---
