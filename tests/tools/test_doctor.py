@@ -72,7 +72,7 @@ def test_what_is_here(tmp_path: Path) -> None:
 
 
 def found(subject: str) -> Finding:
-    (finding,) = [finding for finding in examine() if finding.subject == subject]
+    (finding,) = examine(subject)
     return finding
 
 
