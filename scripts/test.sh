@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs vidfeat with its development tools into a virtual environment of its own, and runs the tests.
+# Installs vidfeat with its development tools into a virtual environment of its own, and runs the tests in two processes.
 # usage: scripts/test.sh [pytest arguments]; VENV chooses the folder (default .venv-test), PYTHON the interpreter.
+# `-n 0` runs them in one process, for a debugger.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv-test}
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,browser-tests]'
 # shellcheck disable=SC2086  # RUNNER, of scripts/coverage.sh, is several words
-exec "$venv/bin/python" -m ${RUNNER:-pytest} "$@"
+exec "$venv/bin/python" -m ${RUNNER:-pytest} -n 2 --dist loadfile "$@"
