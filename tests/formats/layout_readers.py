@@ -162,7 +162,7 @@ def rtfm(lines: str, out: Path, vid: str, fps: float) -> Read:
 
 
 def howto100m(lines: str, out: Path, vid: str, fps: float) -> Read:
-    """`train.py` and `Youtube_DataLoader`: second t is in row `int(t * feature_framerate)` of `features_path_2D`, and in
+    """`Youtube_DataLoader`: second t is in row `int(t * feature_framerate)` of `features_path_2D`, and in
     row `int(t * 1.5)` of `features_path_3D`, where that is no empty text.
     """
     words = shlex.split(lines.splitlines()[0])[2:]
