@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,18 @@ def write_output(
     fails: Collection[int] = (),
     message: str = "none",
     seconds: Sequence[np.ndarray | None] = (),
+    labels: Sequence[Sequence[str | None]] = (),
     finish: bool = True,
 ) -> Path:
     """An output as a run leaves it; without `finish`, as a run that was interrupted.
 
-    `seconds` are start and end of each row, `[T, 2]`, of each video.
+    `seconds` are start and end of each row, `[T, 2]`, of each video; with `labels` of its rows, these are segments.
     """
-    videos = [VideoRef(name, name) for name in names]
+    cuts = [
+        tuple((*map(float, part), label) for part, label in zip(times, of, strict=True)) if times is not None else None
+        for times, of in zip(seconds, labels, strict=False)
+    ]
+    videos = [VideoRef.with_cut(name, name, cut) for name, cut in zip_longest(names, cuts)]
     recipe = json.dumps(DESCRIPTION["recipe"], sort_keys=True, separators=(",", ":"))
     identity = WorkIdentity(hashlib.sha256(recipe.encode()).hexdigest(), "b" * 64, "fp32")
     with RunStore.open(open_sink(out), identity, videos, description=DESCRIPTION) as store:

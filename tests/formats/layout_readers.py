@@ -7,13 +7,16 @@ consumer has them, `[T, ...]`, with the seconds that it takes each of them for: 
 from __future__ import annotations
 
 import csv
+import pickle
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+import torch
 import yaml
 
 Read = tuple[npt.NDArray[Any], npt.NDArray[np.float64]]
@@ -36,7 +39,24 @@ def actionformer(lines: str, out: Path, vid: str, fps: float) -> Read:
     """`THUMOS14Dataset`: a time is at `t * fps / feat_stride - 0.5 * num_frames / feat_stride` on the axis of rows."""
     config = yaml.safe_load(lines)["dataset"]
     prefix = config["file_prefix"] or ""
-    rows = np.load(Path(config["feat_folder"]) / f"{prefix}{vid}{config['file_ext']}").astype(np.float32)
+    rows = np.load(Path(config["feat_folder"]) / f"{prefix}{vid}{config['file_ext']}")
+    return _placed(rows if config["file_ext"] == ".npy" else rows["feats"], config, fps)
+
+
+def tridet_hacs(lines: str, out: Path, vid: str, fps: float) -> Read:
+    """`HacsDataset`: a pickle of two tensors `[1, C, T]`, joined, in a folder named after the first split."""
+    config = yaml.safe_load(lines)["dataset"]
+    (split,) = re.findall(r"must be \[ '(\w+)' \]", lines)
+    assert config["backbone_type"] == "slowfast"
+    with (Path(config["feat_folder"]) / split / f"{vid}{config['file_ext']}").open("rb") as file:
+        parts = pickle.load(file)
+    rows = torch.concat([parts["slow_feature"], parts["fast_feature"]], dim=1).squeeze(0).transpose(0, 1)
+    assert rows.dtype == torch.float32
+    return _placed(rows.numpy(), config, fps)
+
+
+def _placed(rows: npt.NDArray[Any], config: dict[str, Any], fps: float) -> Read:
+    rows = rows.astype(np.float32)
     assert rows.shape[1] == config["input_dim"]
     rate = fps if config["default_fps"] is None else config["default_fps"]
     offset = 0.5 * config["num_frames"] / config["feat_stride"]
@@ -52,7 +72,7 @@ def opentad(lines: str, out: Path, vid: str, fps: float) -> Read:
     rows = np.load(f"{data_path}{vid}.npy")
     assert rows.shape[1] == int(re.findall(r"in_channels=(\d+)", lines)[0])
     stride, offset = int(number(lines, "feature_stride")), int(number(lines, "offset_frames"))
-    rate = number(lines, "fps") if "fps=" in lines else fps
+    rate = number(lines, "fps") if re.search(r"^ *fps=", lines, re.MULTILINE) else fps
     return rows, (np.arange(len(rows)) * stride + offset) / rate
 
 
@@ -142,20 +162,30 @@ def rtfm(lines: str, out: Path, vid: str, fps: float) -> Read:
 
 
 def howto100m(lines: str, out: Path, vid: str, fps: float) -> Read:
-    """float16, of length 1, `feature_framerate` rows a second."""
-    rate, size, folder = re.findall(r"--feature_framerate (\S+) --feature_dim (\S+) --features_path (\S+)", lines)[0]
+    """`Youtube_DataLoader`: second t is in row `int(t * feature_framerate)` of `features_path_2D`, and in
+    row `int(t * 1.5)` of `features_path_3D`, where that is no empty text.
+    """
+    words = shlex.split(lines.splitlines()[0])[2:]
+    flags = dict(zip(words[::2], words[1::2], strict=True))
+    assert set(flags) <= {"--features_path_2D", "--features_path_3D", "--feature_framerate", "--feature_dim"}
+    rate: float = int(flags.get("--feature_framerate", "1"))
+    folder = flags["--features_path_2D"]
+    if flags["--features_path_3D"]:
+        folder, rate = flags["--features_path_3D"], 24 / 16
     rows = np.load(Path(folder) / f"{vid}.npy")
     with (out / "features.csv").open(newline="") as file:
         listed = {Path(line["video_path"]).stem: line["feature_path"] for line in csv.DictReader(file)}
     assert Path(listed[vid]).samefile(Path(folder) / f"{vid}.npy")
     assert rows.dtype == np.float16
-    assert rows.shape[1] == int(size)
-    return rows, (np.arange(len(rows)) + 0.5) / float(rate)
+    assert rows.shape[1] == int(flags["--feature_dim"])
+    return rows, (np.arange(len(rows)) + 0.5) / rate
 
 
 READERS = {
     "actionformer": actionformer,
+    "actionformer-epic": actionformer,
     "tridet": actionformer,
+    "tridet-hacs": tridet_hacs,
     "videomae-tad": actionformer,
     "opentad": opentad,
     "bmn": bmn,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vidfeat
-from formats.layout_readers import READERS
+from formats.layout_readers import READERS, number
 from video.video_files import RATE, write_video
 from vidfeat import Encoder, Job, Pooling, UsageError, VideoFeatures, load, run, stream, verify
 from vidfeat.cli.main import main
 from vidfeat.cli.options import LAYOUTS as NAMES_IN_HELP
 from vidfeat.engine.executor import LocalExecutor
 from vidfeat.execution import worker_for
+from vidfeat.formats import Unreadable
 from vidfeat.formats.layouts import LAYOUTS
+from vidfeat.formats.layouts.layout import Output
 from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.preprocessing.sampling import WindowSampling
 from vidfeat.preprocessing.windows import Windows
@@ -32,11 +36,13 @@ from vidfeat.video import Timeline
 EVERY_4TH = Windows(stride=4, window=8)
 EVERY_16TH = Windows(stride=16, window=16)
 TILES = Windows(stride=4, window=4)
-EACH_FRAME = Windows(stride=1, window=8, placement="centre")
+EACH_FRAME = Windows(stride=1, window=8, placement="centre", tail="clamp")
 TWO_SECONDS = Windows(stride="2s", window="2s", tail="pad")
 GRIDS: dict[str, TimeGrid] = {
     "actionformer": EVERY_4TH,
+    "actionformer-epic": EVERY_4TH,
     "tridet": EVERY_4TH,
+    "tridet-hacs": EVERY_4TH,
     "opentad": EVERY_4TH,
     "bmn": TILES,
     "mmaction2": EVERY_4TH,
@@ -218,6 +224,63 @@ def test_a_loaders_time_is_that_of_the_row(
     assert np.abs(seconds - (plan.start_seconds + plan.end_seconds) / 2).max() <= 0.5 / fps + 1e-6
 
 
+@settings(max_examples=60)
+@given(
+    clip_len=st.integers(1, 12),
+    interval=st.integers(1, 9),
+    more=st.integers(0, 5),
+    stride=st.integers(1, 20),
+    fps=st.sampled_from([None, 12.5, 30.0]),
+    placement=st.sampled_from(["start", "centre"]),
+    mmaction2=st.booleans(),
+)
+def test_a_loaders_place_of_a_row_is_the_centre_of_its_frames(
+    clip_len: int, interval: int, more: int, stride: int, fps: float | None, placement: Any, mmaction2: bool
+) -> None:
+    """Also of clips that skip frames: by the printed lines and the formulas of ActionFormer, TriDet and OpenTAD."""
+    window = clip_len * interval + more
+    windows = Windows(clip_len=clip_len, stride=stride, window=window, fps=fps, placement=placement)
+    grid: TimeGrid = WindowSampling(clip_len, stride, interval) if mmaction2 else windows
+    rate = getattr(grid, "fps", None) or 30.0
+    plan = grid.plan(Timeline.of_rate(600, rate))
+    used = plan.frame_index.mean(axis=1) + 0.5
+    inner = (plan.frame_index.min(axis=1) > 0) & (plan.frame_index.max(axis=1) < 599)
+    output = Output("tiny", "/features", 32, RowGrid.of(grid))
+    yaml_lines, python_lines = LAYOUTS["actionformer"].lines([output]), LAYOUTS["opentad"].lines([output])
+    at = np.arange(len(plan)) * number(yaml_lines, "feat_stride")
+    assert np.abs(at + 0.5 * number(yaml_lines, "num_frames") - used)[inner].max() < 1e-3
+    at = np.arange(len(plan)) * int(number(python_lines, "feature_stride"))
+    assert np.abs(at + int(number(python_lines, "offset_frames")) - used)[inner].max() < 1
+
+
+def test_the_tensors_of_hacs(tmp_path: Path) -> None:
+    """SlowFast's two pathways, whatever the dtype; and files that are something else."""
+    sink = LAYOUTS["tridet-hacs"].open(tmp_path / "out" / "training")
+    values = np.arange(3 * 2304, dtype=np.float16).reshape(3, 2304)
+    sink.prepare()
+    assert sink.write([VideoFeatures("a.mp4", "tiny", values)]) == {}
+    path = tmp_path / "out" / "training" / "a.pkl"
+    parts = pickle.loads(path.read_bytes())
+    assert {name: tuple(part.shape) for name, part in parts.items()} == {
+        "slow_feature": (1, 2048, 3),
+        "fast_feature": (1, 256, 3),
+    }
+    assert {part.dtype for part in parts.values()} == {torch.float32}
+    (read,) = sink.read(["a.mp4"])
+    assert read.dtype == np.float16
+    assert np.array_equal(read, values)
+    for wrong in ({"slow_feature": 1, "fast_feature": 2}, [1], {}, {"slow_feature": print, "fast_feature": print}):
+        path.write_bytes(pickle.dumps(wrong))
+        (read,) = sink.read(["a.mp4"])
+        assert isinstance(read, Unreadable), wrong
+
+
+def test_the_lines_for_howto100m() -> None:
+    clips = Output("tiny", "/data/my features", 32, RowGrid.of(Windows(clip_len=16, stride=16, window=16, fps=24)))
+    lines = LAYOUTS["howto100m"].lines([clips])
+    assert "--features_path_3D '/data/my features' --feature_dim 32" in lines
+
+
 def test_rows_that_are_too_far_apart() -> None:
     with pytest.raises(UsageError, match="8 rows in 200,000 frames"):
         RowGrid.of(Windows(clip_len=4, stride="90000s", window=4, fps=2))
@@ -248,6 +311,7 @@ def test_a_lost_half_frame_is_said(tiny: Encoder, tmp_path: Path) -> None:
         ("howto100m", Windows(stride=1, window=16, fps=1), "every second"),
         ("videomae-tad", Windows(stride=4, window=16, placement="centre"), "4th or 16th"),
         ("ms-tcn", Windows(stride=1, window=16), "every frame"),
+        ("ms-tcn", Windows(stride=1, window=8, placement="centre"), "also for the last"),
         ("gtad", Windows(stride=5, window=8, placement="centre"), "every frame"),
         ("actionformer", Windows(stride="0.5s", window=16), "the same for all videos"),
         ("opentad", Windows(stride="0.1s", window=16, fps=24), "whole number of frames"),

@@ -309,7 +309,8 @@ def out(words: str, *, required: bool = False) -> Callable[[Function], Function]
 
 
 LAYOUTS = (
-    "actionformer opentad tridet bmn gtad moment-detr lighthouse lstr ms-tcn rtfm howto100m videomae-tad mmaction2"
+    "actionformer actionformer-epic opentad tridet tridet-hacs bmn gtad moment-detr lighthouse lstr ms-tcn rtfm "
+    "howto100m videomae-tad mmaction2"
 ).split()
 """The names of `vidfeat.formats.layouts.LAYOUTS`, which is not imported for `--help`."""
 

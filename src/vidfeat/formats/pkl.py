@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, final
 
@@ -30,16 +30,14 @@ class PickleSink(RowList):
 
     def dump(self, rows: Iterator[Values | None], file: BinaryIO) -> None:
         """Write a pickle of protocol 4."""
-        pickler = _Pickler(file, protocol=4)
+        pickler = ArrayPickler(file, protocol=4)
         # No memo: it would hold every row, and its references would depend on which objects rows share.
         pickler.fast = True
         pickler.dump(_Rows(rows))
 
     def load(self, file: BinaryIO) -> Any:
         """Read a pickle that `dump`, version 1 or NumPy wrote. Runs no code and takes memory as the file has bytes."""
-        _check_opcodes(file)
-        file.seek(0)
-        rows = _Unpickler(file).load()
+        rows = load_arrays(file)
         if not isinstance(rows, list):
             return rows
         return [_require_row(row) for row in rows]
@@ -52,8 +50,11 @@ class _Rows:
     rows: Iterator[Values | None]
 
 
-class _Pickler(pickle.Pickler):
+class ArrayPickler(pickle.Pickler):
+    """Writes arrays so that `load_arrays`, and NumPy 1.x and 2.x, read them."""
+
     def reducer_override(self, obj: Any) -> Any:
+        """How rows and arrays are pickled."""
         if isinstance(obj, _Rows):
             return list, (), None, obj.rows
         if isinstance(obj, np.ndarray):
@@ -77,9 +78,27 @@ _OBJECT_BYTES = 32
 """What an object counts for besides its data. It has more bytes in an honest file, and a few times more in memory."""
 
 
-def _check_opcodes(file: BinaryIO) -> None:
+def load_arrays(
+    file: BinaryIO, opcodes: frozenset[str] = frozenset(), functions: Mapping[str, Callable[..., Any]] | None = None
+) -> Any:
+    """Unpickle what is made of lists, tuples and arrays.
+
+    Args:
+        file: from its start; a regular one.
+        opcodes: instructions that it may have besides.
+        functions: what it may call besides, by module and name.
+
+    Raises:
+        Anything, where the file holds something else. No code of it runs, and it takes memory as the file has bytes.
+    """
+    _check_opcodes(file, _OPCODES | opcodes)
+    file.seek(0)
+    return _Unpickler(file, functions or {}).load()
+
+
+def _check_opcodes(file: BinaryIO, allowed: frozenset[str]) -> None:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name not in _OPCODES:
+        if opcode.name not in allowed:
             raise pickle.UnpicklingError(f"the file has a {opcode.name}, which is not part of a list of arrays")
         # The unpickler's memo has as many places as the highest number says.
         if opcode.name in ("BINPUT", "LONG_BINPUT") and (argument or 0) > count:
@@ -89,8 +108,9 @@ def _check_opcodes(file: BinaryIO) -> None:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, functions: Mapping[str, Callable[..., Any]]) -> None:
         super().__init__(file)
+        self._more = functions
         # Version 1's files spell bytes as text, which is encoded and then copied into an array.
         self._bytes_left = 2 * os.fstat(file.fileno()).st_size
 
@@ -103,6 +123,7 @@ class _Unpickler(pickle.Unpickler):
             "numpy.dtype": _DType,
             "numpy.core.multiarray._reconstruct": self._reconstruct,
             "numpy._core.multiarray._reconstruct": self._reconstruct,
+            **self._more,
         }
         try:
             return functions[f"{module}.{name}"]

@@ -320,6 +320,30 @@ def test_the_page_computes_what_the_library_computes(view: Any, tmp_path: Path) 
     assert view.get_attribute(".over-time input", "max") == "699"
 
 
+def test_labels_of_segments_are_shown(view: Any, tmp_path: Path) -> None:
+    """Over the axis, where neighbouring rows share one, and with the seconds of a moment; also in lists of others."""
+    times = [np.array([[0, 1], [1, 2], [2, 3], [3, 5]]), np.array([[0.5, 1]]), np.array([[0, 1]])]
+    labels = [["run", "run", None, "<b>jump</b>"], ["run"], [None]]
+    rows = [np.eye(6)[[0, 1, 2, 3]], np.eye(6)[[1]], np.eye(6)[[5]]]
+    page = tmp_path / "report.html"
+    out = write_output(tmp_path / "f.npz", names_of(3), rows, seconds=times, labels=labels)
+    build(out, video_root=None, labels=None, page=page)
+    assert data_of(page)["rowLabels"] == {"values": ["run", "<b>jump</b>"], "of": {"0": [0, 0, -1, 1], "1": [0]}}
+    show(view, page)
+    view.click("#list button >> nth=0")
+    buttons = view.locator(".labels button")
+    assert buttons.all_inner_texts() == ["run", "(none)", "<b>jump</b>"]
+    widths = [buttons.nth(number).bounding_box()["width"] for number in range(3)]
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.1)
+    buttons.nth(2).click()
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 3.00 to 5.00 s, row 3, <b>jump</b>"
+    buttons.nth(0).click()
+    assert view.inner_text("#moment h3 >> nth=0") == "Moment: 0.00 to 1.00 s, row 0, run"
+    assert "0.50 to 1.00 s, row 0, run" in view.inner_text("#near-moments")
+    view.click("#list button >> nth=2")
+    assert view.locator(".labels").count() == 0
+
+
 def test_words_find_moments(view: Any, dense: Path) -> None:
     show(view, dense)
     assert view.locator("#queries button").all_inner_texts() == ["<i>a door</i> opens", "the sea"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidfeat.errors import ConfigError, UsageError
 from vidfeat.formats import FILE_FORMATS, FORMATS, Sink
-from vidfeat.formats.layouts.actionformer import ACTIONFORMER
+from vidfeat.formats.layouts.actionformer import ACTIONFORMER, ACTIONFORMER_EPIC
 from vidfeat.formats.layouts.bmn import BMN
 from vidfeat.formats.layouts.gtad import GTAD
 from vidfeat.formats.layouts.howto100m import HOWTO100M
@@ -22,7 +22,7 @@ from vidfeat.formats.layouts.ms_tcn import MS_TCN
 from vidfeat.formats.layouts.opentad import OPENTAD
 from vidfeat.formats.layouts.row_grid import RowGrid
 from vidfeat.formats.layouts.rtfm import RTFM
-from vidfeat.formats.layouts.tridet import TRIDET
+from vidfeat.formats.layouts.tridet import TRIDET, TRIDET_HACS
 from vidfeat.formats.layouts.videomae_tad import VIDEOMAE_TAD
 from vidfeat.preprocessing.segments import Segments
 from vidfeat.recipe import Recipe, TimeGrid, part_to_json
@@ -34,8 +34,10 @@ __all__ = ["LAYOUTS", "Layout", "Rows", "open_layout", "require_layout"]
 
 LAYOUTS: dict[str, Layout] = {
     "actionformer": ACTIONFORMER,
+    "actionformer-epic": ACTIONFORMER_EPIC,
     "opentad": OPENTAD,
     "tridet": TRIDET,
+    "tridet-hacs": TRIDET_HACS,
     "bmn": BMN,
     "gtad": GTAD,
     "moment-detr": MOMENT_DETR,

@@ -1,14 +1,21 @@
-"""ActionFormer: `VID.npy`, `[T, C]` float32. Read by its data sets `thumos`, `anet` and `ego4d`."""
+"""ActionFormer: `VID.npy`, `[T, C]` float32, for its data sets `thumos`, `anet` and `ego4d`; and `VID.npz` with `feats`
+for `epic`.
+"""
 
 from __future__ import annotations
 
 import json
 
 from vidfeat.formats.layouts.layout import Layout, Output, for_each
+from vidfeat.formats.video_file import npz_file
 
 
-def yaml_lines(output: Output) -> str:
+def yaml_lines(output: Output, files: str = "file_prefix: ~,\n  file_ext: .npy") -> str:
     """The part `dataset` of a config of ActionFormer or TriDet.
+
+    Args:
+        output: the output.
+        files: the lines that say how its files are named.
 
     Both place a time of t seconds at `(t * fps - num_frames / 2) / feat_stride`, in numbers that may be fractions.
     """
@@ -17,8 +24,7 @@ def yaml_lines(output: Output) -> str:
     return f"""\
 dataset: {{
   feat_folder: {json.dumps(output.folder)},
-  file_prefix: ~,
-  file_ext: .npy,
+  {files},
   input_dim: {output.size},
   feat_stride: {output.grid.stride:g},
   num_frames: {2 * output.grid.centre:g},
@@ -27,3 +33,10 @@ dataset: {{
 
 
 ACTIONFORMER = Layout("actionformer", for_each(yaml_lines))
+
+
+def _epic_lines(output: Output) -> str:
+    return yaml_lines(output, "file_prefix: ~,\n  file_ext: .npz")
+
+
+ACTIONFORMER_EPIC = Layout("actionformer-epic", for_each(_epic_lines), file=npz_file("feats"))

@@ -14,6 +14,7 @@ from vidfeat.formats.layouts.layout import Layout, Listing, Output, for_each
 from vidfeat.formats.layouts.row_grid import RowGrid
 
 _EPSILON = 1e-12
+_SECOND = 1.0
 
 
 def _unit_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
@@ -23,13 +24,21 @@ def _unit_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
 
 
 def _fits(grid: RowGrid) -> bool:
-    return grid.stride_seconds in (1.0, 16 / 24) and grid.in_strides
+    return grid.stride_seconds in (_SECOND, 16 / 24) and grid.in_strides
 
 
 def _lines(output: Output) -> str:
-    rate = 1 / (output.grid.stride_seconds or 1)
+    folder = shlex.quote(output.folder)
+    if output.grid.stride_seconds == _SECOND:
+        paths = f"--features_path_2D {folder} --features_path_3D '' --feature_framerate 1"
+        others = "--features_path_3D, with 1.5 rows a second"
+    else:
+        paths = f"--features_path_2D FOLDER --features_path_3D {folder}"
+        others = "--features_path_2D, with a row for each second"
     return f"""\
---feature_framerate {rate:g} --feature_dim {output.size} --features_path {shlex.quote(output.folder)}"""
+python train.py {paths} --feature_dim {output.size}
+# with a second folder, {others}, --feature_dim is the sum of both.
+# The table of --train_csv needs the columns video_id, task and path, which is VID.npy"""
 
 
 def _line(key: str, path: str) -> str:

@@ -17,7 +17,11 @@ def _lines(output: Output) -> str:
     way = "late" if lost > 0 else "early"
     note = f"  # OpenTAD takes {int(grid.centre)}: labels lie {abs(lost):g} frames too {way}" if lost else ""
     rate = "of the video" if grid.fps is None else f"of the video at {grid.fps:g} fps"
-    fps = "" if grid.fps is None else f"    fps={grid.fps:.10g},  # not for the Thumos classes\n"
+    fps = (
+        "    # the EpicKitchens classes need `fps=`: resample all videos to one rate\n"
+        if grid.fps is None
+        else f"    fps={grid.fps:.10g},  # not for the Thumos classes\n"
+    )
     return f"""\
 data_path = {json.dumps(f"{output.folder}/")}
 block_list = data_path + "{MISSING_FILES}"

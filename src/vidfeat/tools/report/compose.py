@@ -302,7 +302,20 @@ def _table(videos: Sequence[Video], columns: Sequence[Column]) -> dict[str, Any]
         "problems": [(number, video.problem) for number, video in numbered if video.problem],
         "notFinite": [(number, video.not_finite) for number, video in numbered if video.not_finite],
         "columns": [_column(column) for column in columns],
+        "rowLabels": _row_labels(videos),
     }
+
+
+def _row_labels(videos: Sequence[Video]) -> dict[str, Any]:
+    """Each label once, the most frequent first; and its number for each row of the videos that have some, or -1."""
+    labels = Counter(label for video in videos for label in video.labels_of_rows if label)
+    place = {label: number for number, (label, _) in enumerate(labels.most_common())}
+    of = {
+        str(number): [place.get(label or "", -1) for label in video.labels_of_rows]
+        for number, video in enumerate(videos)
+        if video.labels_of_rows
+    }
+    return {"values": list(place), "of": of}
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Video:
         rows: T, where there is a row per window or view; 0 where there is one vector for the video.
         seconds_of_rows: float64 `[T, 2]`, start and end of each row, where they are known.
         segment: start and end, in seconds, of the part of the video that the features are limited to.
+        labels_of_rows: of each row, where rows are segments and some have one; empty otherwise.
         sample: float32 `[S, C]`, some of the rows, of norm 1, evenly over the time.
     """
 
@@ -43,6 +44,7 @@ class Video:
     rows: int = 0
     seconds_of_rows: Doubles | None = None
     segment: tuple[float, float] | None = None
+    labels_of_rows: tuple[str | None, ...] = ()
     sample: Floats | None = None
 
 
@@ -62,10 +64,10 @@ def read_video(stored: StoredFeatures, key: str, name: str, sample: int) -> Vide
     """
     try:
         line = stored.line(key)
-        segment = (
-            line["segment"] if line["segment"] and isinstance(line["segment"][0], float) else None
-        )  # one, not several
-        known = Video(name, frames=line["frames"], seconds=line["seconds"], segment=segment)
+        cut = line["segment"] or ()
+        segment = cut if cut and isinstance(cut[0], float) else None  # one, not several
+        labels = () if segment else tuple(label for _, _, label in cut)
+        known = Video(name, frames=line["frames"], seconds=line["seconds"], segment=segment, labels_of_rows=labels)
         if key in stored:
             return _with_features(known, stored[key], sample)
     except (OutputError, MemoryError) as error:
@@ -90,7 +92,9 @@ def _with_features(video: Video, features: VideoFeatures, sample: int) -> Video:
         return video
     count = min(sample, len(rows))
     evenly = (2 * np.arange(count) + 1) * len(rows) // (2 * count)
-    return replace(video, rows=len(rows), seconds_of_rows=times, sample=unit(rows[evenly]))
+    labels = video.labels_of_rows if len(video.labels_of_rows) == len(rows) and any(video.labels_of_rows) else ()
+    sampled = unit(rows[evenly])
+    return replace(video, rows=len(rows), seconds_of_rows=times, labels_of_rows=labels, sample=sampled)
 
 
 def _times(features: VideoFeatures, rows: int) -> Doubles | None:

@@ -504,7 +504,32 @@
   function momentName(video, step) {
     const { first, last, seconds } = momentOf(video, step);
     const rows = last > first ? `rows ${first} to ${last}` : `row ${first}`;
-    return seconds ? `${seconds[0].toFixed(2)} to ${seconds[1].toFixed(2)} s, ${rows}` : rows;
+    return [seconds ? `${seconds[0].toFixed(2)} to ${seconds[1].toFixed(2)} s` : null, rows, labelsOf(video, first, last)]
+      .filter((part) => part).join(", ");
+  }
+  // The labels of the segments that some rows stand for.
+  function labelsOf(video, first, last) {
+    const of = data.rowLabels.of[video] || [];
+    return [...new Set(of.slice(first, last + 1))].filter((label) => label >= 0)
+      .map((label) => data.rowLabels.values[label]).join(", ");
+  }
+  // The labels over the moments that they belong to; neighbouring moments with one label share a button.
+  function labelsOverTime(video, select) {
+    if (!data.rowLabels.of[video]) return "";
+    const runs = [];
+    for (let step = 0; step < stepsOf(video); step += 1) {
+      const { first, last } = momentOf(video, step);
+      const label = labelsOf(video, first, last);
+      if (runs.length && runs[runs.length - 1].label === label) runs[runs.length - 1].count += 1;
+      else runs.push({ label, step, count: 1 });
+    }
+    return make("div", { className: "labels", role: "group", "aria-label": "Labels of segments" },
+      ...runs.map(({ label, step, count: moments }) => {
+        const button = text("button", label || UNKNOWN, { type: "button", title: momentName(video, step) });
+        button.style.flexGrow = moments;
+        button.addEventListener("click", () => select(step));
+        return button;
+      }));
   }
   function nearestPicture(video, [start, end]) {
     const distance = ([at]) => Math.abs(at - (start + end) / 2);
@@ -669,7 +694,7 @@
       const { seconds, first, last } = momentOf(video, step);
       return text("span", seconds ? `${seconds[end].toFixed(1)} s` : `row ${end ? last : first}`);
     });
-    return [reel, make("div", { className: "time quiet" }, ...times)];
+    return [reel, labelsOverTime(video, select), make("div", { className: "time quiet" }, ...times)];
   }
 
   function momentCard(video, step) {
