@@ -15,7 +15,8 @@ VIDEOS_PER_DRIVER_SECOND = 6_576  # of 1,000,000 videos: listed, dispatched and 
 DRIVER_MB = 47  # growth of memory with them; 18 MB with 50,000, as the list is in a file
 
 # Of the code.
-VIDEOS_PER_PART = 32  # vidfeat.cluster.ray_executor.VIDEOS_PER_CALL
+VIDEOS_PER_CALL = 32  # vidfeat.cluster.ray_executor.VIDEOS_PER_CALL; each call writes a part
+SHARE_OF_REST = 4  # vidfeat.cluster.ray_executor.SHARE_OF_REST
 VIDEOS_PER_COMPACTED_PART = 4_096  # vidfeat.store.parts_reading.VIDEOS_PER_PART
 READS_PER_VIDEO = 3  # a HEAD to plan, a GET of all of an object of up to 64 MiB, a HEAD for its stamp: an upper bound
 READS_PER_PART = 3  # to go on or to compact: a HEAD, the footer, the columns of keys
@@ -39,6 +40,8 @@ SIMULATED = 1_000_000
 def straggling(workers: int, videos: int, *, largest_first: bool, seed: int = 0) -> float:
     """Seconds from the end of the first worker to that of the last one, in a simulation.
 
+    A worker has a second call waiting while it computes one, as in vidfeat.cluster.ray_executor.
+
     Args:
         workers: how many.
         videos: how many.
@@ -49,14 +52,22 @@ def straggling(workers: int, videos: int, *, largest_first: bool, seed: int = 0)
     seconds = [random_.expovariate(1 / SECONDS_PER_VIDEO) for _ in range(videos)]
     if largest_first:
         seconds.sort(reverse=True)
-    free = [0.0] * workers
-    given = 0
+    left, given = sum(seconds), 0
+    free = [(0.0, 0.0)] * workers  # when a worker takes another call, and when it has done all that it has
     while given < videos:
-        # As in vidfeat.cluster.ray_executor: calls get smaller towards the end.
-        size = max(1, min(VIDEOS_PER_PART, (videos - given) // (4 * workers)))
-        heapq.heapreplace(free, free[0] + sum(seconds[given : given + size]))
-        given += size
-    return max(free) - free[0]
+        # As `vidfeat.cluster.ray_executor.Calls` does: a part of the even share of the videos, and of their bytes.
+        shares = SHARE_OF_REST * workers
+        end = given + max(1, min(VIDEOS_PER_CALL, (videos - given) // shares))
+        call = seconds[given]
+        given += 1
+        while given < end and (not largest_first or call + seconds[given] <= left / shares):
+            call += seconds[given]
+            given += 1
+        left -= call
+        takes_at, done_at = free[0]
+        heapq.heapreplace(free, (done_at, max(takes_at, done_at) + call))
+    ends = [done_at for _, done_at in free]
+    return max(ends) - min(ends)
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -66,7 +77,7 @@ def rows() -> list[tuple[str, ...]]:
     def add(name: str, *values: str) -> None:
         table.append((name, *values))
 
-    parts = [videos // VIDEOS_PER_PART for videos in LENGTHS]
+    parts = [videos // VIDEOS_PER_CALL for videos in LENGTHS]
     reads = [videos * READS_PER_VIDEO for videos in LENGTHS]
     listings = [-(-count // KEYS_PER_LISTING) for count in parts]
     puts = [(p + q) / 1000 * DOLLARS_PER_1000_PUTS_AND_LISTINGS for p, q in zip(parts, listings, strict=True)]
@@ -82,8 +93,13 @@ def rows() -> list[tuple[str, ...]]:
     add("price of puts and listings", *(f"${price:,.2f}" for price in puts))
     add("price of going on once", *(f"${price:,.2f}" for price in again))
     add(f"computing, {WORKERS:,} workers", *(f"{n * SECONDS_PER_VIDEO / WORKERS / 3600:,.1f} h" for n in LENGTHS))
-    for name, known in (("last after first worker, lengths known", True), ("lengths unknown", False)):
-        add(name, *[f"{straggling(WORKERS, SIMULATED, largest_first=known):.0f} s"] * len(LENGTHS))
+    for name, videos, known in (
+        ("last after first worker, lengths known", SIMULATED, True),
+        ("lengths unknown", SIMULATED, False),
+        ("200 videos a worker, lengths known", 200 * WORKERS, True),
+        ("200 videos a worker, lengths unknown", 200 * WORKERS, False),
+    ):
+        add(name, *[f"{straggling(WORKERS, videos, largest_first=known):.0f} s"] * len(LENGTHS))
     return table
 
 

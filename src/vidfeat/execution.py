@@ -118,19 +118,41 @@ def run(
     return _total(summaries)
 
 
+@dataclass(frozen=True)
+class Amount:
+    """How much work there is.
+
+    Attributes:
+        videos: how many.
+        bytes: of those whose size is known.
+    """
+
+    videos: int
+    bytes: int
+
+    @classmethod
+    def of(cls, tasks: Iterable[Task]) -> Amount:
+        """That of these tasks."""
+        videos = size = 0
+        for task in tasks:
+            videos += 1
+            size += task.video.bytes or 0
+        return cls(videos, size)
+
+
 @runtime_checkable
 class ClusterExecutor(Protocol):
     """Computes and commits the tasks of a job elsewhere; `vidfeat.Ray` is one."""
 
     def execute_and_commit(
-        self, job: Job, tasks: Iterator[Task], count: int, writers: Sequence[PartWriter], progress: Progress
+        self, job: Job, tasks: Iterator[Task], amount: Amount, writers: Sequence[PartWriter], progress: Progress
     ) -> Iterator[tuple[int, list[Committed]]]:
         """Yield the position of an encoder, and what was committed of it just now.
 
         Args:
             job: what to compute; its videos are not looked at.
             tasks: the videos, read as they are needed.
-            count: how many they are.
+            amount: how much that is.
             writers: for each encoder, commits its outcomes; plain data.
             progress: takes lines about decisions, and is shown where the time goes.
         """
@@ -160,12 +182,12 @@ def _run_on_cluster(
             for store in stores:
                 for note in store.notes:
                     progress.note(f"{store.out}: {note}")
-            count = sum(1 for _ in _cluster_tasks(stores))
-            if not count:
+            amount = Amount.of(_cluster_tasks(stores))
+            if not amount.videos:
                 progress.note(f"{job.out} is complete already: nothing to compute")
             writers = [store.writer for store in stores]
-            results = executor.execute_and_commit(job, _cluster_tasks(stores), count, writers, progress)
-            for position, committed in results if count else ():
+            results = executor.execute_and_commit(job, _cluster_tasks(stores), amount, writers, progress)
+            for position, committed in results if amount.videos else ():
                 stores[position].record(committed)
                 for one in committed:
                     progress.advance() if one.error is None else progress.count(one.error)

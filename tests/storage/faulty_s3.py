@@ -47,11 +47,13 @@ class FaultyS3:
         url: where it listens.
         faults: the schedule. The first one that fits a request is applied to it.
         requests: method and path of each request so far.
+        sent: bytes of the bodies of all answers to GET so far.
     """
 
     def __init__(self, server: str) -> None:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
+        self.sent = 0
         self.server, self.url = urlsplit(server).netloc, ""
         self._lock = threading.Lock()
 
@@ -101,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         if does == "lose":
             self._hang_up()
             return
+        if self.command == "GET":
+            self.proxy.sent += len(content)
         if fault is not None and does == "hide":
             content = _hidden(content, fault.keys)
         headers = [(name, text) for name, text in answer.getheaders() if name.lower() not in _HOP]

@@ -18,8 +18,8 @@ from video.video_files import write_video
 from vidfeat import Job, UsageError, VideoError, VideoRef, run, stream
 from vidfeat.cli.main import main
 from vidfeat.storage import filesystem
-from vidfeat.video import decode, probe, remote
-from vidfeat.video.source import _BUFFER_BYTES
+from vidfeat.video import decode, probe, remote, source
+from vidfeat.video.packets import plan_feed
 from vidfeat.videos import expand
 
 
@@ -45,11 +45,6 @@ def assert_equal_videos(uri: str, path: Path, wanted: list[int]) -> None:
     for remote_frame, local_frame in zip(frames, decode(path, wanted, here), strict=True):
         assert (remote_frame.index, remote_frame.pts_seconds) == (local_frame.index, local_frame.pts_seconds)
         assert np.array_equal(remote_frame.pixels, local_frame.pixels)
-
-
-def fetched_bytes() -> int:
-    assert remote._Fetched._last is not None
-    return int(remote._Fetched._last._file.cache.total_requested_bytes)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
@@ -80,16 +75,36 @@ def test_an_index_is_not_trusted_further_than_it_reaches(
     assert_equal_videos(put(s3, path), path, [3, 20, 38])
 
 
-def test_few_frames_of_a_long_video_cost_few_bytes(s3: Any, by_range: None, tmp_path: Path) -> None:
-    path = write_video(tmp_path / "long.mp4", frames=600, size=(96, 64), options={"g": "10", "crf": "15"}, audio=True)
-    uri = put(s3, path)
-    wanted = [100, 300, 500]
+def test_few_frames_of_a_long_video_cost_few_bytes(
+    faulty: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for module, name, size in (
+        (remote, "STAGED_BYTES", 0),
+        (remote, "BLOCK_BYTES", 1 << 12),
+        (remote, "GAP_BYTES", 1 << 9),
+        (remote, "LARGEST_PIECE_BYTES", 1 << 14),
+        (source, "_BUFFER_BYTES", 1 << 10),
+    ):  # a file of 2 GB with groups of pictures of 14 MB, and all sizes divided by 512
+        monkeypatch.setattr(module, name, size)
+    path = write_video(tmp_path / "long.mp4", frames=2500, options={"g": "10", "crf": "5", "bf": "0"}, audio=True)
+    content = path.read_bytes()
+    assert content.index(b"mdat") < content.index(b"moov")
+    uri, size = put(filesystem._filesystem("s3"), path), len(content)
+    wanted = np.linspace(0, 2499, 25).astype(int)
     info = probe(uri)
-    probed = fetched_bytes()
-    assert probed < 3 * _BUFFER_BYTES  # those of FFmpeg, at its start and in its index
+    probed = faulty.sent
+    index = size - content.rindex(b"moov")
+    assert probed < index + 4 * (1 << 12)  # the start, the index, and the rest of their blocks
+    before = len(faulty.requests)
     frames = list(decode(uri, wanted, info))
-    # The start and the index once more, and three of sixty groups of pictures, in part.
-    assert fetched_bytes() < 2 * probed + 0.05 * path.stat().st_size
+    assert info.packets is not None
+    places = plan_feed(info.packets, wanted).places
+    assert places is not None
+    needed = int((places[:, 1] - places[:, 0]).sum())
+    assert faulty.sent - probed < 1.02 * needed + index + 4 * (1 << 12)
+    assert faulty.sent < size / 10
+    # A piece for each frame, or two.
+    assert len(faulty.requests) - before < 3 * len(wanted)
     for frame, expected in zip(frames, decode(path, wanted), strict=True):
         assert (frame.index, frame.pts_seconds) == (expected.index, expected.pts_seconds)
         assert np.array_equal(frame.pixels, expected.pixels)

@@ -7,7 +7,6 @@ node or this process may be lost at any time. Why plain actors and not Ray Data:
 
 from __future__ import annotations
 
-import itertools
 import platform
 import socket
 import time
@@ -19,7 +18,7 @@ from typing import Any
 from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Progress
 from vidfeat.errors import DeviceError, UsageError, VideoError
-from vidfeat.execution import versions, worker_for
+from vidfeat.execution import Amount, versions, worker_for
 from vidfeat.features import Outcome, VideoFailure
 from vidfeat.job import Job
 from vidfeat.lazy_import import import_extra
@@ -29,8 +28,8 @@ VIDEOS_PER_CALL = 32
 """Most videos that an actor is given at once: they are committed together, and are what the loss of an actor costs."""
 
 SHARE_OF_REST = 4
-"""Towards the end, an actor is given this part of its even share of the videos that are left, so that all end at the
-same time."""
+"""An actor is given at most this part of its even share of the videos and of the bytes that were not given out, so that
+all end at the same time: calls of long videos have few of them, and towards the end all calls get small."""
 
 CALLS_AHEAD = 2
 """Calls of an actor under way at once, so that it decodes on while the driver hears of the last one."""
@@ -77,14 +76,14 @@ class Ray:
         return _Actor
 
     def execute_and_commit(
-        self, job: Job, tasks: Iterator[Task], count: int, writers: Sequence[PartWriter], progress: Progress
+        self, job: Job, tasks: Iterator[Task], amount: Amount, writers: Sequence[PartWriter], progress: Progress
     ) -> Iterator[tuple[int, list[Committed]]]:
         """Compute tasks on the cluster.
 
         Args:
             job: what to compute. Each worker finds encoders, checkpoints and videos where the job says.
             tasks: the videos. They are read as they are needed.
-            count: how many they are.
+            amount: how much that is.
             writers: of each encoder.
             progress: takes a line about each decision, and is shown how many workers there are.
 
@@ -98,7 +97,7 @@ class Ray:
         ray = import_extra("ray", "ray", "executor", "clusters")
         started = _connect(ray, self.address)
         try:
-            yield from _Driver(ray, self, job, tasks, count, writers, progress).run()
+            yield from _Driver(ray, self, job, tasks, amount, writers, progress).run()
         finally:
             if started:
                 ray.shutdown()
@@ -213,6 +212,40 @@ class _Call:
     tasks: list[Task]
 
 
+class Calls:
+    """Groups tasks into calls, in their order.
+
+    Args:
+        tasks: the largest videos first.
+        amount: how much they are.
+    """
+
+    def __init__(self, tasks: Iterator[Task], amount: Amount) -> None:
+        self._tasks, self._videos, self._bytes = tasks, amount.videos, amount.bytes
+        self._first: Task | None = next(tasks, None)
+
+    def next(self, workers: int) -> list[Task]:
+        """The next call; empty where there is none.
+
+        Args:
+            workers: how many compute now.
+        """
+        shares = SHARE_OF_REST * max(1, workers)
+        most, most_bytes = min(VIDEOS_PER_CALL, self._videos // shares), self._bytes / shares
+        call: list[Task] = []
+        size = 0
+        while self._first is not None:
+            bytes_ = self._first.video.bytes or 0
+            if call and (len(call) >= most or size + bytes_ > most_bytes):
+                break
+            call.append(self._first)
+            size += bytes_
+            self._first = next(self._tasks, None)
+        self._videos -= len(call)
+        self._bytes -= size
+        return call
+
+
 class _Driver:
     """Gives videos to actors, and replaces those that are lost."""
 
@@ -222,14 +255,15 @@ class _Driver:
         options: Ray,
         job: Job,
         tasks: Iterator[Task],
-        count: int,
+        amount: Amount,
         writers: Sequence[PartWriter],
         progress: Progress,
     ) -> None:
         self._ray, self._options, self._say = ray, options, progress.note
         progress.workers = lambda: self.alive
         self._job = {**job.to_json(), "videos": []}
-        self._tasks, self._left, self._writers = tasks, count, writers
+        self._calls_of = Calls(tasks, amount)
+        self._left, self._writers = amount.videos, writers
         self._again: deque[list[Task]] = deque()
         self._losses: dict[str, int] = {}
         self._handles: list[_Handle] = []
@@ -288,8 +322,7 @@ class _Driver:
     def _next(self) -> list[Task]:
         if self._again:
             return self._again.popleft()
-        share = self._left // (SHARE_OF_REST * max(1, self.alive))
-        return list(itertools.islice(self._tasks, max(1, min(VIDEOS_PER_CALL, share))))
+        return self._calls_of.next(self.alive)
 
     def _take(self, reference: Any) -> Iterator[tuple[int, list[Committed]]]:
         """Act on an answer, or on its absence."""

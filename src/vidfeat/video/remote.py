@@ -5,6 +5,7 @@ What was fetched of the last video stays until another one is opened, since each
 
 from __future__ import annotations
 
+import functools
 import io
 import tempfile
 from typing import Any
@@ -19,6 +20,12 @@ STAGED_BYTES = 64 << 20
 
 BLOCK_BYTES, MOST_BLOCKS = 1 << 20, 32
 """A larger one is fetched in blocks, of which the last used ones stay in memory."""
+
+LARGEST_PIECE_BYTES, GAP_BYTES = 8 << 20, 1 << 16
+"""Where it is known which parts will be read, they are fetched in pieces of up to this size, and nothing else is.
+Parts that lie closer together than the gap are fetched with what is between them, which costs less than a request."""
+
+_MOST_PIECES = 4
 
 Ranges = npt.NDArray[np.int64]
 
@@ -47,7 +54,7 @@ class RemoteFile(io.RawIOBase):
         self.error: OSError | None = None
         self.name = "video"
         self._position = 0
-        self._only: Ranges | None = None
+        self._pieces: Ranges | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -60,7 +67,7 @@ class RemoteFile(io.RawIOBase):
         Args:
             ranges: int64 `[N, 2]`, start and end of each part in bytes, rising.
         """
-        self._only = ranges
+        self._pieces = _pieces_of(ranges)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next `size` bytes; none after an error."""
@@ -68,13 +75,11 @@ class RemoteFile(io.RawIOBase):
         start, self._position = self._position, max(self._position, end)
         if self.error is not None or start >= end:
             return b""
-        first, last = self._wanted(start, end)
         try:
-            content = retried(self._object.read, first, last) if first < last else b""
+            return retried(self._object.read, start, end) if self._pieces is None else self._read_pieces(start, end)
         except OSError as error:
             self.error = error
             return b""
-        return bytes(first - start) + content + bytes(end - last)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """The new position, or a negative error number, as FFmpeg expects it."""
@@ -96,16 +101,31 @@ class RemoteFile(io.RawIOBase):
         """It is."""
         return True
 
-    def _wanted(self, start: int, end: int) -> tuple[int, int]:
-        """From the first to the last byte in `[start, end)` that may not read as zero."""
-        if self._only is None:
-            return start, end
-        # The parts that end after the start, and begin before the end.
-        first = int(np.searchsorted(self._only[:, 1], start, side="right"))
-        last = int(np.searchsorted(self._only[:, 0], end, side="left"))
-        if first >= last:
-            return start, start
-        return max(start, int(self._only[first, 0])), min(end, int(self._only[last - 1, 1]))
+    def _read_pieces(self, start: int, end: int) -> bytes:
+        assert self._pieces is not None
+        content = bytearray(end - start)
+        # The pieces that end after the start, and begin before the end.
+        first = np.searchsorted(self._pieces[:, 1], start, side="right")
+        last = np.searchsorted(self._pieces[:, 0], end, side="left")
+        for begin, stop in self._pieces[first:last].tolist():
+            piece = retried(self._object.read_exactly, begin, stop)
+            overlap = max(begin, start), min(stop, end)
+            content[overlap[0] - start : overlap[1] - start] = piece[overlap[0] - begin : overlap[1] - begin]
+        return bytes(content)
+
+
+def _pieces_of(ranges: Ranges) -> Ranges:
+    """int64 `[M, 2]`: what to fetch at once to have these parts, which rise."""
+    if not len(ranges):
+        return ranges
+    starts = np.flatnonzero(np.append(True, ranges[1:, 0] - ranges[:-1, 1] > GAP_BYTES))
+    ends = np.append(starts[1:], len(ranges)) - 1
+    pieces = [
+        (begin, min(begin + LARGEST_PIECE_BYTES, stop))
+        for first, stop in zip(ranges[starts, 0].tolist(), ranges[ends, 1].tolist(), strict=True)
+        for begin in range(first, stop, LARGEST_PIECE_BYTES)
+    ]
+    return np.array(pieces, np.int64)
 
 
 class _Fetched:
@@ -133,6 +153,7 @@ class _Fetched:
                 cache_type="blockcache",
                 cache_options={"maxblocks": MOST_BLOCKS},
             )
+        self.read_exactly = functools.lru_cache(_MOST_PIECES)(self._read_exactly)
 
     @classmethod
     def of(cls, uri: str, *, fresh: bool) -> _Fetched:
@@ -141,6 +162,7 @@ class _Fetched:
             return last
         if last is not None:
             last._file.close()
+            last.read_exactly.cache_clear()
             _Fetched._last = None
         _Fetched._last = cls(uri, stamp(uri))
         return _Fetched._last
@@ -148,4 +170,13 @@ class _Fetched:
     def read(self, start: int, end: int) -> bytes:
         self._file.seek(start)
         content: bytes = self._file.read(end - start)
+        return content
+
+    def _read_exactly(self, start: int, end: int) -> bytes:
+        if self.staged:
+            return self.read(start, end)
+        # Of the version that was opened, as blocks are.
+        content: bytes = self._file.cache.fetcher(start, end)
+        if len(content) != end - start:
+            raise OSError(f"{len(content)} bytes in place of {end - start}")
         return content
