@@ -7,6 +7,7 @@ pip install 'vidfeat[timm,torchvision]' pillow pytest; pytest tests/encoders/tes
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ def test_a_preset_of_torchvision() -> None:
 def test_a_library_that_is_missing(library: str) -> None:
     with pytest.raises(UsageError, match=rf"the package {library} for {library}:resnet18; found none. Install it"):
         encoder(f"{library}:resnet18")
+
+
+GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "libraries.npz"))
+
+
+@pytest.mark.parametrize("case", [case for case in GOLDEN if not case.endswith("/options")])
+def test_pixels_are_those_of_the_library(case: str) -> None:
+    options = json.loads(str(GOLDEN[f"{case}/options"]))
+    kind = options.pop("kind")
+    compiled = (
+        processing(options, case) if kind == "timm" else preset_processing(options, case, antialiased=kind != "clip")
+    )
+    (pixels,) = FrameTransformer(compiled[0])(frame(245, 333), where="picture")
+    found = (pixels[::23, ::23] - np.array(compiled[1].mean)) / np.array(compiled[1].std)
+    expected = GOLDEN[case].transpose(1, 2, 0)
+    assert found.shape == expected.shape
+    assert np.linalg.norm(found - expected) <= (1e-3 if kind == "clip" else 1e-6) * np.linalg.norm(expected)
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:

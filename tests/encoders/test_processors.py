@@ -56,6 +56,8 @@ def test_antialiased_resizing_is_that_of_pytorch(
     expected = functional.interpolate(planes, size=(to_height, to_width), mode=kind, antialias=True)
     found = antialias.resize(picture, to_width, to_height, kind)
     np.testing.assert_array_equal(found, expected[0].permute(1, 2, 0).numpy())
+    if width == 1 or to_width == 1:
+        return  # PyTorch's float32 kernel takes such planes for another memory format, with wrong results
     expected = functional.interpolate(channels_first.float(), size=(to_height, to_width), mode=kind, antialias=True)
     found = antialias.resize_unrounded(picture, to_width, to_height, kind)
     assert found.dtype == np.float32

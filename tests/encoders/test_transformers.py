@@ -245,6 +245,7 @@ def with_config(**values: Any) -> Callable[[Path], object]:
         (lambda f: (f / "config.json").write_text("[1]"), CheckpointError, "expected a JSON object; found a list"),
         (lambda f: (f / "config.json").write_text("{"), CheckpointError, "config.json: expected a JSON object"),
         (with_config(model_type="bert"), ConfigError, "vision network with a pooled output .* found bert, which fails"),
+        (with_config(model_type="siglip2"), ConfigError, "expected SigLIP 2 of a fixed size.*siglip2, which is NaFlex"),
         (with_config(model_type="detr"), ConfigError, "expected a vision network with a pooled output"),
         (with_config(model_type=None), ConfigError, "model_type: expected an architecture of the .*; found None"),
         (with_config(model_type="ours", auto_map={"AutoModel": "m.Ours"}), ConfigError,
