@@ -38,12 +38,20 @@ def sizes(recipe: Recipe) -> dict[str, Any]:
     frames = recipe.model.segments if recipe.model.dims == 2 else recipe.sampling.clip_len
     if recipe.model.neck_joins_video:
         frames = recipe.sampling.frame_index(1).size * crops
-    views = samples * (frames if recipe.model.dims == 2 else 1)
     return {
         "feature_size": recipe.feature_size,
-        "views": views,
+        "views": _views(recipe, samples, crops),
         "gflop": f"{samples * _multiply_adds(recipe.model, frames, (height, width)) / 1e9:.1f}",
     }
+
+
+def _views(recipe: Recipe, samples: int, crops: int) -> int:
+    """How many views MMAction2 counts: a clip, or group of segments, under one crop; of single frames, all of them."""
+    if recipe.model.neck_joins_video:
+        return crops
+    if recipe.model.dims == 3 or recipe.model.segments > 1:
+        return samples
+    return crops * (len(recipe.sampling.frame_index(1)) if recipe.sampling.clip_len > 1 else 1)
 
 
 @cache

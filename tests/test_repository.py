@@ -28,6 +28,20 @@ def test_hooks_run_the_tested_linter(repository: Path) -> None:
     assert f"ruff=={hooks['repos'][0]['rev'].removeprefix('v')}" in (repository / "constraints.txt").read_text().split()
 
 
+def test_links_on_a_package_index_are_absolute_and_lead_to_files(repository: Path) -> None:
+    project, text = (repository / "pyproject.toml").read_text(), (repository / "README.md").read_text()
+    rules = re.findall(r"pattern = '(.+)', replacement = '(.+)' \}", project)
+    assert len(rules) == 2
+    for pattern, replacement in rules:
+        text = re.sub(pattern, replacement, text)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    own = [link for link in links if "/vidfeat/vidfeat/" in link]
+    assert all(link.startswith("https://") for link in links)
+    assert len(own) > 20
+    assert all((repository / link.split("/main/")[1]).exists() for link in own)
+    assert [link for link in own if "raw." in link] == [link for link in own if link.endswith(".png")] != []
+
+
 def test_the_site_has_every_page(repository: Path) -> None:
     site = (repository / "mkdocs.yml").read_text()
     named = set(re.findall(r": ([\w-]+\.md)$", site, re.MULTILINE))

@@ -53,8 +53,19 @@ class TimeGrid(Protocol):
 
 # --- what is done to each frame ---------------------------------------------------------------------------------------
 
-Interpolation = Literal["bilinear", "nearest", "antialiased_bilinear", "antialiased_bicubic"]
-"""OpenCV's, or those of `vidfeat.preprocessing.antialias`."""
+Interpolation = Literal[
+    "bilinear",
+    "nearest",
+    "bilinear_float",
+    "antialiased_bilinear",
+    "antialiased_bicubic",
+    "pillow_bilinear",
+    "pillow_bicubic",
+    "antialiased_bilinear_unrounded",
+    "antialiased_bicubic_unrounded",
+]
+"""OpenCV's on uint8, and its bilinear one in floating point, rounded to uint8; or those of
+`vidfeat.preprocessing.antialias`, rounded to uint8, or unrounded, float32."""
 
 
 @dataclass(frozen=True)
@@ -284,6 +295,12 @@ class Recipe:
         """Whether each frame passes through the network once, whatever number of windows it is in."""
         model = self.model
         return self.sampling.dense and model.dims == 2 and model.segments == 1 and model.neck is None
+
+    @property
+    def pixel_dtype(self) -> Literal["uint8", "float32"]:
+        """Of transformed frames, whose values are from 0 to 255 in both, but for the overshoot of a cubic filter."""
+        unrounded = (str(getattr(step, "interpolation", "")).endswith("_unrounded") for step in self.transforms)
+        return "float32" if any(unrounded) else "uint8"
 
     @property
     def frames_are_alike(self) -> bool:

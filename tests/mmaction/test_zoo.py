@@ -331,6 +331,14 @@ def test_words_are_searched_in_name_family_and_data_set() -> None:
         table(words=["slow", "nowhere"])
 
 
+def test_a_view_is_what_mmaction2_counts() -> None:
+    listed = {row.name: row for row in table()}
+    clips = listed["c2d_r101-in1k-pre-nopool_8xb32-8x8x1-100e_kinetics400-rgb"]  # MMAction2: 63G, 10 clips x 3 crop
+    assert (clips.views, round(clips.gflop_per_view)) == (30, 62)
+    segments = listed["tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb"]  # 32.88G of 224x224, 8 x 10 crop
+    assert (segments.views, round(segments.gflop_per_view)) == (10, 33)
+
+
 def test_sizes_are_those_of_the_recipes() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "make_zoo_sizes.py"))
     listed = {row.name: row for row in table()}

@@ -43,6 +43,9 @@ def check(stored: StoredFeatures, videos: list[VideoRef], failed: set[int] = fro
         assert features.values.dtype == np.float32
         np.testing.assert_array_equal(features.values, values_of(number))
     assert list(stored.failures) == [video.key for number, video in enumerate(videos) if number in failed]
+    text = repr(stored.failures)
+    assert text.startswith(f"<failures of {len(failed)} videos")
+    assert len(text) < 200 + 3 * max(len(video.key) for video in videos)
     for key, failure in stored.failures.items():
         assert key not in stored
         assert (failure.key, failure.error.stage, failure.error.kind) == (key, "decode", "corrupt")

@@ -77,6 +77,8 @@ _NO_EFFECT = {
 }
 
 _RESAMPLE: dict[int, Interpolation] = {2: "antialiased_bilinear", 3: "antialiased_bicubic"}
+_PILLOW: dict[int, Interpolation] = {2: "pillow_bilinear", 3: "pillow_bicubic"}
+_UNROUNDED: dict[int, Interpolation] = {2: "antialiased_bilinear_unrounded", 3: "antialiased_bicubic_unrounded"}
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ class Processing:
     """What a processor does to a frame.
 
     Attributes:
-        transforms: on uint8.
-        normalize: from uint8 to float32.
+        transforms: of frames.
+        normalize: from their pixels, 0 to 255, to float32.
     """
 
     transforms: tuple[FrameTransform, ...]
@@ -96,8 +98,8 @@ def compile_processor(data: dict[str, Any], where: str) -> Processing:
     """Compile the JSON data of a processor.
 
     The processor's own rounding is kept: the long edge is rounded down, the crop's margins are rounded down, and frames
-    that are smaller than the crop get black margins. `DINOv3ViT`'s processor resizes numbers between 0 and 1 and does
-    not round them again; here they are rounded to 255 levels.
+    that are smaller than the crop get black margins. `DINOv3ViT`'s processor makes numbers between 0 and 1 of pixels,
+    resizes these, and does not round them again: frames are float32 then.
 
     Args:
         data: of `preprocessor_config.json` or `video_preprocessor_config.json`.
@@ -110,7 +112,8 @@ def compile_processor(data: dict[str, Any], where: str) -> Processing:
     kind = options.kind
     transforms: list[FrameTransform] = []
     if options.flag("do_resize"):
-        interpolation = options.one_of("resample", _RESAMPLE)
+        table = {"Vivit": _PILLOW, "DINOv3ViT": _UNROUNDED if options.flag("do_rescale") else _RESAMPLE}
+        interpolation = options.one_of("resample", table.get(kind, _RESAMPLE))
         if kind == "ConvNext":
             transforms += _convnext(options, interpolation)
         else:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ORIGIN: Literal["timm"] = "timm"
 
-_INTERPOLATION: dict[str, Interpolation] = {"bilinear": "antialiased_bilinear", "bicubic": "antialiased_bicubic"}
+_INTERPOLATION: dict[str, Interpolation] = {"bilinear": "pillow_bilinear", "bicubic": "pillow_bicubic"}
 
 
 def compile_encoder(

@@ -108,9 +108,9 @@ def processing(
         ConfigError: an option is not supported.
     """
     name = str(getattr(preset["interpolation"], "value", preset["interpolation"]))
-    table: dict[str, Interpolation] = {"bilinear": "bilinear"}
+    table: dict[str, Interpolation] = {"bilinear": "bilinear_float"}
     if antialiased:
-        table = {"bilinear": "antialiased_bilinear", "bicubic": "antialiased_bicubic"}
+        table = {"bilinear": "pillow_bilinear", "bicubic": "pillow_bicubic"}
     if name not in table:
         raise not_supported(f"{where}: interpolation", " or ".join(table), repr(name))
     size, crop = list(preset["resize_size"]), list(preset["crop_size"])

@@ -228,6 +228,13 @@ def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bo
     from transformers import CONFIG_MAPPING
 
     found = values.get("model_type")
+    if found == "siglip2":
+        raise ConfigError(
+            f"{repository.reference}: config.json: model_type",
+            expected="SigLIP 2 of a fixed size, whose model_type is siglip",
+            found="siglip2, which is NaFlex: pictures of any aspect ratio, cut into a varying number of patches",
+            hint="Use a repository of SigLIP 2 with the size in its name, such as google/siglip2-base-patch16-224.",
+        )
     if isinstance(found, str) and (found in CONFIG_MAPPING or (trusted and "auto_map" in values)):
         return found
     has_code = "auto_map" in values

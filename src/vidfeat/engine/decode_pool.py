@@ -370,10 +370,13 @@ def _info(data: dict[str, Any]) -> VideoInfo:
     return info
 
 
+_PIXEL_DTYPES: dict[str, Any] = {"uint8": np.uint8, "float32": np.float32}
+
+
 def _clips(about: dict[str, Any], pixels: mmap.mmap | bytearray, received: dict[int, int]) -> tuple[int, ClipBatch]:
     encoder, first_clip = about["encoder"], about["first_clip"]
     batch = ClipBatch(
-        np.frombuffer(pixels, np.uint8).reshape(about["shape"]),
+        np.frombuffer(pixels, _PIXEL_DTYPES[about["dtype"]]).reshape(about["shape"]),
         np.array(about["clips"], np.int64),
         first_clip,
         np.array(about["start_seconds"], np.float64),

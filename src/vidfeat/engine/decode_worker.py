@@ -150,6 +150,7 @@ def _send_clips(channel: Channel, encoder: int, batch: ClipBatch, cpu_seconds: f
     about = {
         "encoder": encoder,
         "shape": batch.pixels.shape,
+        "dtype": batch.pixels.dtype.name,
         "clips": batch.clips.tolist(),
         "first_clip": batch.first_clip,
         "start_seconds": batch.start_seconds.tolist(),
@@ -157,7 +158,7 @@ def _send_clips(channel: Channel, encoder: int, batch: ClipBatch, cpu_seconds: f
     }
     channel.send({"clips": about, "size": batch.pixels.nbytes, "cpu_seconds": cpu_seconds})
     channel.receive()  # go: there is room for them
-    channel.send_pixels(batch.pixels.data)
+    channel.send_pixels(batch.pixels.data.cast("B"))
 
 
 def _fields(error: VidfeatError) -> dict[str, str]:

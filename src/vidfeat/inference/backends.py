@@ -10,9 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -42,11 +41,11 @@ PinBackend = Callable[[str | None], str | None]
 """Fixes one backend for all processes and sessions of a run. Called with a proposal, returns the backend that is fixed:
 the first proposal other than None, or None before there is one."""
 
-Pixels = npt.NDArray[np.uint8]
-"""Of a batch, `[samples, frames, H, W, 3]`."""
+Pixels = npt.NDArray[Any]
+"""Of a batch, `[samples, frames, H, W, 3]`, of `Recipe.pixel_dtype`."""
 
 ComputeRows = Callable[[torch.Tensor], torch.Tensor]
-"""From uint8 `[samples, frames, H, W, 3]` to float32 `[samples * rows per sample, C]`, plus the axes that are kept."""
+"""From pixels `[samples, frames, H, W, 3]` to float32 `[samples * rows per sample, C]`, plus the axes that are kept."""
 
 
 @dataclass

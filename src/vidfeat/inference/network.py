@@ -45,7 +45,7 @@ class FeatureNetwork(nn.Module):
         """The rows of some samples.
 
         Args:
-            pixels: uint8 RGB `[N, frames, H, W, 3]`.
+            pixels: RGB `[N, frames, H, W, 3]`, of `Recipe.pixel_dtype`.
             forward_features: runs in place of the model's own, as compiled code does.
 
         Returns:

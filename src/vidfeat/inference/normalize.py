@@ -1,4 +1,4 @@
-"""From uint8 crops to the network's float32 input, on the device."""
+"""From crops to the network's float32 input, on the device."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Normalizer(nn.Module):
         """The input of the network.
 
         Args:
-            crops: uint8 RGB, `[N, H, W, 3]` for 2 dimensions, `[N, T, H, W, 3]` for 3.
+            crops: RGB, uint8 or float32, `[N, H, W, 3]` for 2 dimensions, `[N, T, H, W, 3]` for 3.
 
         Returns:
             float32, `[N, 3, H, W]` or `[N, 3, T, H, W]`, in channels-last memory order (which is the order that the
             pixels already have, so nothing is moved).
         """
         pixels = crops.flip(-1) if self._to_bgr else crops
-        return pixels.float().sub_(self.mean).mul_(self.scale).permute(self._channels_first)
+        return pixels.to(torch.float32, copy=True).sub_(self.mean).mul_(self.scale).permute(self._channels_first)

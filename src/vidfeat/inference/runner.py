@@ -73,8 +73,8 @@ class Batch:
     """Samples that pass through the network together.
 
     Attributes:
-        pixels: uint8 `[samples, frames, H, W, 3]`; past the samples that were filled in, padding. Emptied as soon as
-            the rows are computed, so that what waits for the rows does not keep the pixels in memory.
+        pixels: `[samples, frames, H, W, 3]`, of `Recipe.pixel_dtype`; past the samples that were filled in, padding.
+            Emptied as soon as the rows are computed, so that what waits for the rows does not keep pixels in memory.
         rows: to come: float32 `[samples * rows per sample, C]`, plus the axes that are kept, on the host.
     """
 
@@ -184,10 +184,10 @@ class InferenceRunner:
         Raises:
             MemoryError: there is no memory even for a batch of one sample.
         """
-        pinned = self.device.type == "cuda"
+        pinned, dtype = self.device.type == "cuda", getattr(torch, self.recipe.pixel_dtype)
 
         def empty(samples: int) -> Batch:
-            return Batch(torch.empty((samples, *shape), dtype=torch.uint8, pin_memory=pinned).numpy())
+            return Batch(torch.empty((samples, *shape), dtype=dtype, pin_memory=pinned).numpy())
 
         return self._with_smaller_batches(empty)
 
@@ -304,7 +304,7 @@ class InferenceRunner:
         if len(pixels) <= samples:
             return self._on_device(self._compute_rows, pixels)
         parts = [pixels[start : start + samples] for start in range(0, len(pixels), samples)]
-        padding = np.zeros((samples - len(parts[-1]), *pixels.shape[1:]), np.uint8)
+        padding = np.zeros((samples - len(parts[-1]), *pixels.shape[1:]), pixels.dtype)
         parts[-1] = np.concatenate([parts[-1], padding])
         rows = torch.cat([self._on_device(self._compute_rows, part) for part in parts])
         return rows[: len(rows) * len(pixels) // (samples * len(parts))]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,14 +97,15 @@ class ClipBatch:
     """The pixels of a run of a video's clips.
 
     Attributes:
-        pixels: uint8 `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed.
+        pixels: `[U, crops, H, W, 3]`, the U distinct frames that the clips are made of, transformed: uint8, or float32
+            where a transform does not round.
         clips: int64 `[clips, clip_len]`, values in `[0, U)`: which of those frames make which clip.
         first_clip: position of the first of these clips in the video's plan. 0 begins the video, or begins it again:
             batches before it are void.
         start_seconds, end_seconds: float64 `[clips]`, the presentation time of each clip, as in `ClipPlan`.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     clips: FrameIndex
     first_clip: int
     start_seconds: npt.NDArray[np.float64]
@@ -125,12 +127,12 @@ class ClipBatch:
         together = self.clips if model.dims == 3 else self.clips.reshape(-1, model.segments)
         return [Sample([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
 
-    def gather(self, sample: Sample, into: npt.NDArray[np.uint8]) -> None:
+    def gather(self, sample: Sample, into: npt.NDArray[Any]) -> None:
         """Copy the pixels of a sample.
 
         Args:
             sample: one of `samples`.
-            into: uint8 `[frames, H, W, 3]`, as many frames as the sample has.
+            into: `[frames, H, W, 3]`, as many frames as the sample has.
         """
         for target, (crop, frame) in zip(into, sample.frames, strict=True):
             target[...] = self.pixels[frame, crop]
@@ -311,7 +313,7 @@ class _BatchBuilder:
         return int(self.wanted[number]) if number < len(self.wanted) else None
 
     def add(self, crops: Image) -> Iterator[ClipBatch]:
-        """Take the crops of the next wanted frame, uint8 `[crops, H, W, 3]`; yields the batches that it completes.
+        """Take the crops of the next wanted frame, `[crops, H, W, 3]`; yields the batches that it completes.
 
         Raises:
             VideoError: frames of different sizes.
@@ -332,7 +334,7 @@ class _BatchBuilder:
         group = self._groups[number]
         positions = self._position[group]
         distinct, clips = np.unique(positions, return_inverse=True)
-        pixels = np.empty((len(distinct), *self._shape), np.uint8)
+        pixels = np.empty((len(distinct), *self._shape), next(iter(self._kept.values())).dtype)
         for place, frame in zip(pixels, distinct.tolist(), strict=True):
             place[...] = self._kept[frame]
             if self._last_group[frame] == number:  # at once, or the pixels would be in memory twice

@@ -1,4 +1,4 @@
-"""From a decoded frame to its crops: on uint8, with OpenCV exactly as MMAction2 does, or as torchvision does.
+"""From a decoded frame to its crops: with OpenCV on uint8, exactly as MMAction2 does, or as torchvision does.
 
 On the device `vidfeat.inference.normalize` then makes floats of them. Crops are a quarter of the bytes, so they are
 what is kept and moved.
@@ -27,8 +27,8 @@ from vidfeat.recipe import (
     ThreeCrop,
 )
 
-Image = npt.NDArray[np.uint8]
-"""uint8 array of shape `[height, width, 3]`, RGB."""
+Image = npt.NDArray[Any]
+"""Array of shape `[height, width, 3]`, RGB, of `Recipe.pixel_dtype`."""
 
 # Parallelism comes from decoding several videos at once; OpenCV's own threads would only compete with the model's.
 cv2.setNumThreads(1)
@@ -39,8 +39,16 @@ Size = tuple[int, int]
 _INTERPOLATION: dict[str, Callable[[Image, Size], Any]] = {
     "bilinear": lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
     "nearest": lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_NEAREST),
+    # torchvision's without antialiasing; rint rounds halves to even, as PyTorch does
+    "bilinear_float": lambda image, size: np.rint(
+        cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    ).astype(np.uint8),
     "antialiased_bilinear": lambda image, size: antialias.resize(image, *size, "bilinear"),
     "antialiased_bicubic": lambda image, size: antialias.resize(image, *size, "bicubic"),
+    "pillow_bilinear": lambda image, size: antialias.resize(image, *size, "bilinear", pillow=True),
+    "pillow_bicubic": lambda image, size: antialias.resize(image, *size, "bicubic", pillow=True),
+    "antialiased_bilinear_unrounded": lambda image, size: antialias.resize_unrounded(image, *size, "bilinear"),
+    "antialiased_bicubic_unrounded": lambda image, size: antialias.resize_unrounded(image, *size, "bicubic"),
 }
 
 
@@ -69,7 +77,7 @@ class FrameTransformer:
             where: the video's path, for the error.
 
         Returns:
-            uint8 `[crops, h, w, 3]`, C-contiguous.
+            `[crops, h, w, 3]`, C-contiguous: uint8, or float32 where a transform does not round.
 
         Raises:
             VideoError: a crop is larger than the (resized) frame.

@@ -231,6 +231,10 @@ class _Failures(Mapping[str, VideoFailure]):
         self._contents = stored._contents
         self._encoder = str(stored.header.get("encoder", ""))
 
+    def __repr__(self) -> str:
+        first = ", ".join(map(repr, itertools.islice(self, 3)))
+        return f"<failures of {len(self)} videos{': ' if first else ''}{first}{', …' if len(self) > 3 else ''}>"
+
     def __getitem__(self, key: str) -> VideoFailure:
         place = self._contents.failed[key]
         if not self._contents.sources:

@@ -25,7 +25,7 @@ class TableRow:
     Attributes:
         name, line, family, dataset: as in `ZooEntry`.
         feature_size: length of its feature vectors.
-        views: of a video.
+        views: of a video: clips, or groups of segments, under a crop; of single frames, all frames under a crop.
         gflop_per_video, gflop_per_view: 1e9 multiply-adds, counted in its network.
         top1, mean_ap: published accuracy in percent.
     """

@@ -61,7 +61,7 @@ class VideoInputs(Dataset[torch.Tensor]):
         without_packets = dataclasses.replace(probe(path), packets=None)
         clips = read_whole(PreprocessSpec.of(self._recipe), VideoRef(f"{index}", str(path)), info=without_packets)
         samples = clips.samples(self._recipe.model)
-        pixels = np.empty((len(samples), len(samples[0].frames), *clips.pixels.shape[2:]), np.uint8)
+        pixels = np.empty((len(samples), len(samples[0].frames), *clips.pixels.shape[2:]), clips.pixels.dtype)
         for sample, place in zip(samples, pixels, strict=True):
             clips.gather(sample, place)
         frames = pixels.reshape(-1, *pixels.shape[2:]) if self._recipe.model.dims == 2 else pixels
