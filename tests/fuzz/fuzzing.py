@@ -98,7 +98,7 @@ def _answer(target: Target, path: Path) -> str:
         with _watched(path), _deadline():
             answer = f"accepted: {target.read(path)}"
     except VidfeatError as error:
-        answer = f"{type(error).__name__}: {_shape(error.expected)}; {_shape(error.found)}"
+        answer = f"{type(error).__name__}: {shape_of(error.expected)}; {shape_of(error.found)}"
         if len(str(error)) > 4000:
             raise Finding(f"a message of {len(str(error))} characters") from error
     except Finding:
@@ -113,7 +113,7 @@ def _answer(target: Target, path: Path) -> str:
     return answer
 
 
-def _shape(text: str) -> str:
+def shape_of(text: str) -> str:
     """A message without what varies from input to input."""
     words = re.findall(r"(?<![\w.'\"`])[a-z]{3,}(?![\w.'\"`])", text[:200])
     return " ".join(words[:6])
