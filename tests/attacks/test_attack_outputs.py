@@ -300,3 +300,25 @@ def test_json_that_nests(tmp_path: Path, depth: int) -> None:
         RunFiles(out).manifest.write_text("\n".join(changed))
         with pytest.raises(OutputError):
             verify(out)
+
+
+def test_no_byte_of_a_parquet_description_aborts_the_process(tmp_path: Path) -> None:
+    """pyarrow itself aborts where it is asked for a column whose statistics do not fit."""
+    pytest.importorskip("pyarrow")
+    whole = write_output(tmp_path / "out.parquet", names_of(2), clustered(2, size=4)).read_bytes()
+    program = (
+        "import sys, vidfeat; path = sys.argv[1]; whole = open(path, 'rb').read(); refused = 0\n"
+        "for at in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], 'little'), len(whole) - 8):\n"
+        "    for change in (1, 0x10, 0xff):\n"
+        "        open(path, 'r+b').write(whole[:at] + bytes([whole[at] ^ change]) + whole[at + 1:])\n"
+        "        try:\n"
+        "            with vidfeat.load(path) as stored: [stored[key].values.sum() for key in stored]\n"
+        "        except vidfeat.OutputError: refused += 1\n"
+        "print(refused)"
+    )
+    (tmp_path / "other.parquet").write_bytes(whole)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "other.parquet")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 500

@@ -227,24 +227,11 @@ def _change_zip(rng: random.Random, data: bytes, others: Sequence[bytes]) -> byt
     return bytes(made)
 
 
-def _change_parquet(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
-    """In the description at the end, without changing its length."""
-    size = int.from_bytes(data[-8:-4], "little")
-    if not 0 < size < len(data) - 8:
-        return fuzzing.change_bytes(rng, data, WORDS, others)
-    made = bytearray(data)
-    first = len(made) - 8 - size
-    for _ in range(rng.choice([1, 1, 2, 4])):
-        at = first + rng.randrange(size)
-        made[at] = rng.choice([made[at] ^ 1 << rng.randrange(8), 0, 1, 2, 0x15, 0x7F, 0x80, 0xFF, rng.randrange(256)])
-    return bytes(made)
-
-
 NPY_SEEDS = _npy_files()
 CHANGES: dict[str, Callable[[random.Random, bytes, Sequence[bytes]], bytes]] = {
     "npy": _change_npy,
     "npz": _change_zip,
-    "parquet": _change_parquet,
+    "parquet": lambda rng, data, others: fuzzing.change_parquet_footer(rng, data),
     "pt": CheckpointTarget().mutate,
 }
 

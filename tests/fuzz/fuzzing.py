@@ -223,3 +223,13 @@ def change_bytes(rng: random.Random, data: bytes, words: Sequence[bytes], others
             del changed[at : at + size]
             changed[target:target] = piece
     return bytes(changed[:200_000])
+
+
+def change_parquet_footer(rng: random.Random, data: bytes) -> bytes:
+    """Changed bytes in the description at the end of a Parquet file, without changing its length."""
+    made = bytearray(data)
+    size = min(int.from_bytes(data[-8:-4], "little"), len(data) - 8)
+    for _ in range(rng.choice([1, 1, 2, 4]) if size > 0 else 0):
+        at = len(made) - 8 - rng.randrange(size) - 1
+        made[at] = rng.choice([made[at] ^ 1 << rng.randrange(8), 0, 1, 2, 0x15, 0x7F, 0x80, 0xFF, rng.randrange(256)])
+    return bytes(made)
