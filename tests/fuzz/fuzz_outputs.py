@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import fuzzing
 import numpy as np
@@ -171,7 +172,7 @@ def _change_npy(rng: random.Random, data: bytes, others: Sequence[bytes]) -> byt
     shape = tuple(
         rng.choice(SIZES[:7] if rng.random() < 0.7 else SIZES) for _ in range(rng.choice([0, 1, 1, 2, 3, 40]))
     )
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "descr": rng.choice(
             [*DTYPES, DTYPES[0], [("a", "<f4")], [("a", "<f4", (2**40,))], ("<f4", (3,)), None, 4, b"<f4"]
         ),
