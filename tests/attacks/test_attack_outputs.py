@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import pytest
 from made_outputs import clustered, names_of, write_output
 from vidfeat import load
 from vidfeat.errors import OutputError
+from vidfeat.formats import open_sink
 from vidfeat.store import WorkIdentity, verify
 from vidfeat.store.database import pin
 from vidfeat.store.files import RunFiles
@@ -269,6 +271,63 @@ def test_sparse_files_cost_no_memory(tmp_path: Path, suffix: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("gigabytes", [0.8, 900])
+def test_a_sparse_hdf5_file_is_refused_before_it_costs_memory(tmp_path: Path, gigabytes: float) -> None:
+    """Datasets, and the names of a group, in the hole of a file: HDF5 would read all of their zeros."""
+    h5py = pytest.importorskip("h5py")
+    count = int(gigabytes * 2**28)
+    with h5py.File(tmp_path / "out.h5", "w", libver="earliest") as output:
+        space = h5py.h5s.create_simple((count,))
+        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        h5py.h5d.create(output.id, b"a", h5py.h5t.IEEE_F32LE, space, early)
+        output["b"] = np.ones(3, np.float32)
+    status = (tmp_path / "out.h5").stat()
+    assert status.st_size > 4 * count
+    if status.st_blocks > 10_000:
+        pytest.skip("this file system has no sparse files")
+    done = read_in_a_process(tmp_path / "out.h5")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "are on the disk" in done.stdout
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy", "pkl"])
+def test_a_sparse_array_that_would_fit_into_memory_is_refused(tmp_path: Path, suffix: str) -> None:
+    """Of 800 MB, which are 4 kB on the disk."""
+    size = 200_000_000
+    out = tmp_path / "out"
+    out.mkdir()
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (size,)})
+    if suffix == "npy":
+        path = out / "a.npy"
+        path.write_bytes(head.getvalue())
+        os.truncate(path, len(head.getvalue()) + 4 * size)
+    else:
+        out = tmp_path / f"out.{suffix}"
+        write_output(out, names_of(2), clustered(2))
+        RunFiles(out).manifest.unlink()
+        os.truncate(out, 4 * size)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(OutputError, match="are on the disk"), load(out) as stored:
+        np.asarray(stored["a"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 100_000  # KiB
+
+
+def test_datasets_of_the_same_bytes_are_not_read_for_ever(tmp_path: Path) -> None:
+    """Two megabytes under a hundred names."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "out.h5", "w") as output:
+        output["0"] = np.ones(500_000, np.float32)
+        for number in range(1, 100):
+            output[str(number)] = output["0"]
+    found = list(open_sink(tmp_path / "out.h5").read(map(str, range(100))))
+    readable = sum(isinstance(values, np.ndarray) for values in found)
+    assert 5 < readable < 20
+
+
 def test_hdf5_that_announces_more_than_the_file_holds(tmp_path: Path) -> None:
     """HDF5 itself takes the memory for a driver's description of two gigabytes, and fills it with zeros."""
     h5py = pytest.importorskip("h5py")
@@ -300,3 +359,24 @@ def test_json_that_nests(tmp_path: Path, depth: int) -> None:
         RunFiles(out).manifest.write_text("\n".join(changed))
         with pytest.raises(OutputError):
             verify(out)
+
+
+def test_no_byte_of_a_parquet_description_aborts_the_process(tmp_path: Path) -> None:
+    """pyarrow itself aborts where it is asked for a column whose statistics do not fit."""
+    pytest.importorskip("pyarrow")
+    whole = write_output(tmp_path / "out.parquet", names_of(2), clustered(2, size=4)).read_bytes()
+    program = (
+        "import sys, vidfeat; path = sys.argv[1]; whole = open(path, 'rb').read(); refused = 0\n"
+        "for at in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], 'little'), len(whole) - 8):\n"
+        "    open(path, 'r+b').write(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1:])\n"
+        "    try:\n"
+        "        with vidfeat.load(path) as stored: [stored[key].values.sum() for key in stored]\n"
+        "    except vidfeat.OutputError: refused += 1\n"
+        "print(refused)"
+    )
+    (tmp_path / "other.parquet").write_bytes(whole)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "other.parquet")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from collections.abc import Sequence
@@ -58,3 +59,28 @@ class ListTarget:
                 raise fuzzing.Finding(f"{ref!r} leads to {inside}")
         expand(path)
         return f"{min(len(refs), 5)} videos, {sum(ref.label is not None for ref in refs) > 0}"
+
+
+class ParquetListTarget(ListTarget):
+    """The reader of lists that are Parquet tables."""
+
+    name = "parquet_list"
+    suffix = ".parquet"
+
+    def seeds(self) -> list[bytes]:
+        """Tables of one group and of two, with labels that are strings and numbers."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        files = []
+        for labels in (["x", "y z", None], [0, 17, 2]):
+            table = pa.table({"video": ["a.mp4", "b/c.avi", "link.mp4"], "label": labels})
+            pq.write_table(table, stream := io.BytesIO(), row_group_size=2, compression="none")
+            files.append(stream.getvalue())
+        return files
+
+    def mutate(self, rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
+        """Half of the time in the description at the end."""
+        if rng.random() < 0.5:
+            return fuzzing.change_parquet_footer(rng, data)
+        return fuzzing.change_bytes(rng, data, WORDS, others)

@@ -35,7 +35,7 @@ from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.subprocesses import die_with_parent
 from vidfeat.errors import DeviceError, VidfeatError
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
-from vidfeat.storage import is_uri, stamp
+from vidfeat.storage import bytes_on_disk, is_uri, stamp
 from vidfeat.video import Nvdec, VideoInfo, probe
 from vidfeat.videos import VideoRef
 
@@ -139,7 +139,7 @@ def size_of(uri: str, *, ask: bool = False) -> int:
         status = os.stat(uri)  # noqa: PTH116
     except (OSError, ValueError):
         return 0  # the decoder reports what is wrong, better
-    return min(status.st_size, 512 * status.st_blocks)
+    return bytes_on_disk(status)
 
 
 def _seconds(info: VideoInfo) -> float:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 from vidfeat.errors import OutputError, UsageError, VideoError, WriteError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
+from vidfeat.formats.reading import require_dense
 from vidfeat.formats.sink import Sink, Times, Unreadable
 from vidfeat.formats.video_file import NPY, FileFormat
 from vidfeat.videos import VIDEO_SUFFIXES
@@ -159,7 +160,10 @@ class FolderSink(Sink):
     def _read(self, key: str) -> tuple[Any, Times | None]:
         try:
             path = self.path_of(key)
-            return self.file_format.read(path) if _is_file(path) else (None, None)
+            if not _is_file(path):
+                return None, None
+            require_dense(path.stat())
+            return self.file_format.read(path)
         except Exception as error:  # readers of damaged bytes raise nearly anything
             return Unreadable(f"cannot be read: {error}"), None
 

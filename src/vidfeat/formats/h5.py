@@ -20,6 +20,9 @@ from vidfeat.formats.reading import reading
 from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable, times_of
 from vidfeat.lazy_import import import_extra
 
+_MOST_READS = 16
+"""So often all bytes of a file may be read in one pass. The same bytes can stand for any number of datasets."""
+
 
 @final
 class Hdf5Sink(Sink):
@@ -91,7 +94,16 @@ class Hdf5Sink(Sink):
         """The array of each key. Holds one in memory at a time."""
         file = self._opened()
         size = self.out.stat().st_size
-        return _read(file, keys, lambda dataset: _array(dataset, size))
+        left = _MOST_READS * size
+
+        def read(dataset: Any) -> npt.NDArray[Any]:
+            nonlocal left
+            left -= dataset.nbytes
+            if left < 0:
+                raise ValueError(f"more than {_MOST_READS * size} bytes of numbers in a file of {size}")
+            return _array(dataset, size)
+
+        return _read(file, keys, read)
 
     def read_times(self, keys: Iterable[str]) -> Iterator[Times | None]:
         """The seconds of each key, as far as the file has them."""

@@ -186,7 +186,7 @@ class _Table:
                 raise ValueError(f"values of type {field.type}")
             self.axes = _axes_of(field)
             bytes_per_row = math.prod(self.axes) * field.type.value_type.bit_width // 8
-            _require_plain(self._file.metadata, bytes_per_row)
+            _require_plain(self._file, bytes_per_row)
         self.places: dict[str, tuple[int, int]] = {}
         self._group: tuple[int, dict[str, npt.NDArray[Any]]] = (-1, {})
         for group, start in enumerate(self._starts[:-1].tolist()):
@@ -258,10 +258,13 @@ def _axes_of(field: Any) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def _require_plain(metadata: Any, bytes_per_row: int) -> None:
+def _require_plain(file: Any, bytes_per_row: int) -> None:
     """Refuse values that take more memory than they have bytes in the file."""
+    metadata = file.metadata
     paths = [metadata.schema.column(position).path.partition(".")[0] for position in range(metadata.num_columns)]
     for number in range(metadata.num_row_groups):
+        # Batches of no rows read no data, and raise what is wrong with the columns; `group.column` would abort.
+        list(file.reader.iter_batches(0, row_groups=[number], use_threads=False))
         group = metadata.row_group(number)
         if group.column(paths.index("values")).total_compressed_size < group.num_rows * bytes_per_row:
             raise ValueError(f"{group.num_rows} rows of {bytes_per_row} bytes, which are not there uncompressed")

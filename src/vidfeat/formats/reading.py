@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidfeat.errors import OutputError, shorten
+from vidfeat.storage import bytes_on_disk
+
+_MOST_EXPANSION = 32
+"""File systems that compress store features in a part of their bytes, but never in so small a part."""
+
+_SMALL_BYTES = 64 << 20
+
+
+def require_dense(status: os.stat_result) -> None:
+    """Refuse a file that is sparse: its zeros would take memory and time that its bytes on the disk do not justify.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if status.st_size > _SMALL_BYTES + _MOST_EXPANSION * bytes_on_disk(status):
+        raise ValueError(f"a file of {status.st_size} bytes, of which {bytes_on_disk(status)} are on the disk")
 
 
 @contextlib.contextmanager
@@ -15,12 +32,14 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever reading an output raises into an error that names it.
 
     Raises:
-        OutputError: the path is no regular file, such as a pipe or a device, which has no end; the block raised
-            something else than that.
+        OutputError: the path is no regular file, such as a pipe or a device, which has no end, or a sparse one; the
+            block raised something else than that.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise OutputError(str(path), expected="an output that can be read", found="no regular file")
+        require_dense(status)
         yield
     except OutputError:
         raise

@@ -6,6 +6,7 @@ import contextlib
 import fnmatch
 import functools
 import io
+import os
 import random
 import re
 import time
@@ -203,6 +204,12 @@ def stamp(uri: str, *, listed: bool = False) -> tuple[int, int]:
             return _stamp(retried(filesystem.info, path))
     filesystem.invalidate_cache(path)
     return _stamp(retried(filesystem.info, path))
+
+
+def bytes_on_disk(status: os.stat_result) -> int:
+    """The bytes of a local file that lie on the disk, which of a sparse one are few."""
+    blocks = getattr(status, "st_blocks", 0)  # 0 also where the file system does not say it, as some on a network
+    return min(status.st_size, 512 * blocks) if blocks else status.st_size
 
 
 def _stamp(info: Mapping[str, Any]) -> tuple[int, int]:
