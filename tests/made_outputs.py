@@ -43,7 +43,9 @@ def write_output(
     `seconds` are start and end of each row, `[T, 2]`, of each video; with `labels` of its rows, these are segments.
     """
     cuts = [
-        tuple((*map(float, part), label) for part, label in zip(times, of, strict=True)) if times is not None else None
+        None
+        if times is None
+        else tuple((float(start), float(end), label) for (start, end), label in zip(times, of, strict=True))
         for times, of in zip(seconds, labels, strict=False)
     ]
     videos = [VideoRef.with_cut(name, name, cut) for name, cut in zip_longest(names, cuts)]

@@ -172,7 +172,11 @@ class Job:
             return open_layout(self.layout, outs, tuple(map(Rows.of, self._encoders)))
         from vidfeat.formats import open_sink
 
-        return tuple(map(open_sink, outs))
+        sinks = tuple(map(open_sink, outs))
+        for sink, encoder in zip(sinks, self._encoders, strict=True):
+            if sink.one_shape:
+                _require_one_shape(encoder, sink)
+        return sinks
 
     def _require_parts(self) -> None:
         """Refuse what an output in object storage, which consists of Parquet files, cannot be."""
@@ -284,3 +288,17 @@ def _normalized(videos: Videos) -> tuple[str | VideoRef, ...]:
                 "videos", expected="paths, globs or VideoRefs", found=f"{video!r}, of type {type(video).__name__}"
             )
     return tuple(video if isinstance(video, VideoRef) else os.fspath(video) for video in several)
+
+
+def _require_one_shape(encoder: Encoder, sink: Sink) -> None:
+    """Refuse axes whose length depends on the video, in a format with rows of one shape."""
+    pooling = encoder.description()["recipe"]["pooling"]
+    varies = {"space": not encoder.preprocess.frames_of_one_size, "time": not encoder.preprocess.clips_of_one_length}
+    for axis, why in (("space", "the size"), ("time", "the frame rate")):
+        if varies[axis] and pooling[axis] == "keep":
+            raise UsageError(
+                f"pooling.{axis}",
+                expected=f"avg or max, as {sink.name} holds rows of one shape",
+                found=f"'keep', with which the shape depends on {why} of the video",
+                hint="Write another format, such as .npz or .h5.",
+            )

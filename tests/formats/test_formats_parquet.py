@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sink_rows import features, read_elsewhere, same, write
 
+import vidfeat
 from vidfeat.errors import OutputError, UsageError
 from vidfeat.formats import Unreadable, open_sink
 from vidfeat.formats import parquet as module
+from vidfeat.preprocessing.windows import Windows
+from vidfeat.recipe import ResizeShortEdge
 
 
 @given(
@@ -155,3 +159,27 @@ def test_any_damage_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory,
     with contextlib.suppress(OutputError):
         for row in sink.read(["a", "b"]):
             assert row is None or isinstance(row, Unreadable | np.ndarray)
+
+
+def test_axes_that_depend_on_the_video_are_refused_before_the_run(repository: Path, tmp_path: Path) -> None:
+    config = str(repository / "examples" / "tiny_slowonly.py")
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    made: Any = vidfeat.encoder(config, checkpoint=checkpoint)
+
+    def job(axis: str, out: str, grid: Windows, **changes: Any) -> vidfeat.Job:
+        encoder = dataclasses.replace(made, recipe=dataclasses.replace(made.recipe, **changes))
+        pooling = vidfeat.Pooling(**{axis: "keep"})
+        return vidfeat.Job(videos="a.mp4", encoders=encoder, grid=grid, pooling=pooling, out=tmp_path / out)
+
+    frames, seconds = Windows(stride=8, window=16), Windows(stride="1s", window="1s")
+    whole = (ResizeShortEdge(64),)  # as wide as the video
+    with pytest.raises(UsageError, match=r"pooling.space: expected avg or max.* the size of the video"):
+        job("space", "f.parquet", frames, transforms=whole)
+    job("space", "f.npz", frames, transforms=whole)
+    job("space", "f.parquet", frames)  # which crops
+    job("time", "f.parquet", seconds)  # of clips, which have 8 frames
+    single = dataclasses.replace(made.preprocess, sampling=seconds)
+    assert not single.clips_of_one_length
+    assert dataclasses.replace(single, sampling=frames).clips_of_one_length
+    assert dataclasses.replace(single, sampling=dataclasses.replace(seconds, fps=25)).clips_of_one_length
+    assert not list(tmp_path.iterdir())

@@ -40,6 +40,7 @@ class ParquetSink(Sink):
     """
 
     name: ClassVar[str] = "parquet"
+    one_shape: ClassVar[bool] = True
 
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that is no text."""

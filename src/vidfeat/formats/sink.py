@@ -53,6 +53,9 @@ class Sink(ABC):
     positional: ClassVar[bool] = False
     """Whether the output holds no keys, so that its rows are matched to the list by position."""
 
+    one_shape: ClassVar[bool] = False
+    """Whether the rows of all videos have to be of one shape; their number may differ."""
+
     @property
     @abstractmethod
     def name(self) -> str:

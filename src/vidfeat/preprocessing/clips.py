@@ -19,7 +19,8 @@ import numpy.typing as npt
 from vidfeat.errors import VideoError
 from vidfeat.preprocessing.grid import PADDING, ClipPlan, FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer, Image
-from vidfeat.recipe import FrameTransform, ModelSpec, Recipe, TenCrop, ThreeCrop, TimeGrid
+from vidfeat.preprocessing.windows import Windows
+from vidfeat.recipe import CenterCrop, FrameTransform, ModelSpec, Recipe, ResizeTo, TenCrop, ThreeCrop, TimeGrid
 from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
 from vidfeat.video.info import OnCorrupt
 from vidfeat.videos import Cut, VideoRef, has_rows, ranges_of
@@ -77,6 +78,19 @@ class PreprocessSpec:
     def crops(self) -> int:
         """Crops of every frame."""
         return math.prod(_CROPS.get(type(transform), 1) for transform in self.transforms)
+
+    @property
+    def frames_of_one_size(self) -> bool:
+        """Whether frames are of one size in the end, whatever that of the video."""
+        return any(isinstance(transform, _OF_ONE_SIZE) for transform in self.transforms)
+
+    @property
+    def clips_of_one_length(self) -> bool:
+        """Whether a row is made of as many frames in every video."""
+        grid = self.sampling
+        return (
+            not isinstance(grid, Windows) or grid.fps is not None or isinstance(grid.window, int) or grid.clip_len > 0
+        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,7 @@ class Sample:
 
 
 _CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
+_OF_ONE_SIZE = (ResizeTo, CenterCrop, ThreeCrop, TenCrop)
 
 
 def samples_per_video(recipe: Recipe) -> int | None:
