@@ -59,7 +59,7 @@ def main() -> None:
     import ray
 
     count, rounds = map(int, (*sys.argv[1:], *("500", "3")[len(sys.argv) - 1 :]))
-    cores = usable_cores()
+    cores = len(usable_cores())
     ray.init(num_cpus=cores, log_to_driver=False, include_dashboard=False)
     ratios = []
     with tempfile.TemporaryDirectory() as name:
