@@ -73,6 +73,10 @@ def start(node: int, *, without: Path | None = None) -> None:
     subprocess.Popen(
         ["ip", "netns", "exec", f"vf{node}", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    if node == 0:
+        connect = ["ip", "netns", "exec", "vf0", "bash", "-c", f"</dev/tcp/{NETWORK}.10/{PORT}"]
+        while subprocess.run(connect, stderr=subprocess.DEVNULL, check=False).returncode:
+            time.sleep(0.2)
     time.sleep(8)
 
 
