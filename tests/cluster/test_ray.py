@@ -21,7 +21,7 @@ import pytest
 
 import vidfeat
 from video.video_files import cut, write_video
-from vidfeat import Encoder, Job, Ray, UsageError, VideoFeatures, load, run, stream, verify
+from vidfeat import DeviceError, Encoder, Job, Ray, UsageError, VideoFeatures, load, run, stream, verify
 from vidfeat.store.part_files import PartFolder, parts_of
 
 ray = pytest.importorskip("ray")
@@ -249,6 +249,10 @@ def test_what_is_wrong_with_a_cluster_is_said(cluster: Any, videos: Path, tiny: 
     job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
     with pytest.raises(UsageError, match="room for a worker with 1 CPU and 1 GPU"):
         run(job, executor=Ray(cluster.address, gpus_per_worker=1, wait_seconds=2), quiet=True)
+    lying = cluster.add_node(num_cpus=1, num_gpus=1)
+    with pytest.raises(DeviceError, match=f"the GPU that {platform.node()} announces to Ray; found none"):
+        run(job, executor=Ray(cluster.address, gpus_per_worker=1), quiet=True)
+    cluster.remove_node(lying)
     with pytest.raises(UsageError, match="workers"):
         Ray(workers=0)
     ray.shutdown()

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
+import torch
+
 from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Progress
 from vidfeat.errors import DeviceError, UsageError, VideoError
@@ -192,11 +194,19 @@ class _Actor:
                 found=f"{here} on {self._node}",
                 hint="Install the same version everywhere.",
             )
+        context = import_module("ray").get_runtime_context()
+        if context.get_accelerator_ids().get("GPU") and not torch.cuda.is_available():
+            raise DeviceError(
+                "executor",
+                expected=f"the GPU that {self._node} announces to Ray",
+                found="none that PyTorch can use",
+                hint="Start Ray there with --num-gpus=0, or install a CUDA build of PyTorch and its driver.",
+            )
         job = replace(Job.from_json(self._data), decode_processes=self._cores)
         self._worker = worker_for(job, cores=self._cores, videos_ahead=1)
         self._worker.pin(lambda _, proposal: "compiled" if job.compiled else "eager")
         _ = self._worker.runners
-        return Place(self._node, import_module("ray").get_runtime_context().get_node_id())
+        return Place(self._node, context.get_node_id())
 
     def compute(self, tasks: Sequence[Task]) -> Answer:
         """Compute some videos, and commit all but files that are not on this machine."""
