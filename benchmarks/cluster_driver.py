@@ -90,7 +90,7 @@ def main() -> None:
     """Print a line for each length."""
     import ray
 
-    ray.init(log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", log_to_driver=False, include_dashboard=False)
     with tempfile.TemporaryDirectory() as folder:
         measure(100, Path(folder))  # imports, and the first connection
         for word in sys.argv[1:] or ["1000", "10000"]:

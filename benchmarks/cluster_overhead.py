@@ -60,8 +60,9 @@ def main() -> None:
 
     count, rounds = map(int, (*sys.argv[1:], *("500", "3")[len(sys.argv) - 1 :]))
     cores = len(usable_cores())
-    os.environ["RAY_worker_niceness"] = "0"  # it is 15 by default, which other processes of the machine would decide
-    ray.init(num_cpus=cores, log_to_driver=False, include_dashboard=False)
+    # It is 15 by default, and then the other processes of the machine would decide.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
+    ray.init(address="local", num_cpus=cores, log_to_driver=False, include_dashboard=False)
     ratios = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

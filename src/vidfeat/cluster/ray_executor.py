@@ -55,8 +55,8 @@ class Ray:
     """An executor for `vidfeat.run`. The output has to be a folder of parts that all machines can write.
 
     Attributes:
-        address: of the cluster, as `ray.init` takes it; None starts a local one, or uses the one that `RAY_ADDRESS`
-            names.
+        address: of the cluster, as `ray.init` takes it; None takes the one that `RAY_ADDRESS` names, or that runs on
+            this machine, and starts one where there is none. "local" always starts one.
         workers: how many actors to run, at most; None as many as fit, also on machines that join later.
         cpus_per_worker: CPU cores of each; decoding and network share them.
         gpus_per_worker: GPUs of each; may be a fraction.
@@ -417,7 +417,8 @@ class _Driver:
                 there = f"{key!r} is missing on {name}, and was found on {call.handle.place.name}"
                 if self._lacking[node] == MOST_LACKING:
                     there += f"; {name} gets no further videos. Videos have to be at the same path everywhere"
-                self._say(there)
+                if self._lacking[node] in (1, MOST_LACKING):
+                    self._say(there)
 
     def _take_missing(
         self, missing: Sequence[tuple[int, VideoFailure]], call: _Call
