@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 import vidfeat
+from vidfeat.cluster.ray_executor import Answer, Place
 from vidfeat.engine.decode_pool import Task
 from vidfeat.features import VideoFeatures
-from vidfeat.store.part_files import Committed, PartWriter
+from vidfeat.store.part_files import PartWriter
 
 
 class Idle:
@@ -30,15 +31,15 @@ class Idle:
     def __init__(self, job: dict[str, Any], writers: Sequence[PartWriter], cores: int) -> None:
         self._writers = writers
 
-    def start(self, driver: str) -> str:
+    def start(self, driver: str) -> Place:
         """As of the real one."""
-        return "benchmark"
+        return Place("benchmark", "benchmark")
 
-    def compute(self, tasks: Sequence[Task]) -> list[tuple[int, list[Committed]]]:
+    def compute(self, tasks: Sequence[Task]) -> Answer:
         """Commit a row for each task."""
         row = np.zeros(4, np.float32)
         rows = [(task.video, VideoFeatures(task.video.key, "idle", row)) for task in tasks]
-        return [(0, self._writers[0].commit(rows, {}))]
+        return Answer([(0, self._writers[0].commit(rows, {}))])
 
 
 class IdleRay(vidfeat.Ray):
@@ -89,7 +90,7 @@ def main() -> None:
     """Print a line for each length."""
     import ray
 
-    ray.init(log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", log_to_driver=False, include_dashboard=False)
     with tempfile.TemporaryDirectory() as folder:
         measure(100, Path(folder))  # imports, and the first connection
         for word in sys.argv[1:] or ["1000", "10000"]:

@@ -59,8 +59,10 @@ def main() -> None:
     import ray
 
     count, rounds = map(int, (*sys.argv[1:], *("500", "3")[len(sys.argv) - 1 :]))
-    cores = usable_cores()
-    ray.init(num_cpus=cores, log_to_driver=False, include_dashboard=False)
+    cores = len(usable_cores())
+    # It is 15 by default, and then the other processes of the machine would decide.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
+    ray.init(address="local", num_cpus=cores, log_to_driver=False, include_dashboard=False)
     ratios = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -21,7 +21,7 @@ import pytest
 
 import vidfeat
 from video.video_files import cut, write_video
-from vidfeat import Encoder, Job, Ray, UsageError, VideoFeatures, load, run, stream, verify
+from vidfeat import DeviceError, Encoder, Job, Ray, UsageError, VideoFeatures, load, run, stream, verify
 from vidfeat.store.part_files import PartFolder, parts_of
 
 ray = pytest.importorskip("ray")
@@ -202,6 +202,33 @@ def test_a_failure_names_its_node(cluster: Any, videos: Path, tiny: Encoder, tmp
         assert platform.node() in json.dumps(found.line(key)["error"])
 
 
+def test_a_file_that_one_of_two_machines_lacks_is_computed_on_the_other(
+    cluster: Any,
+    videos: Path,
+    tiny: Encoder,
+    expected: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    names = [f"{number:02d}.mp4" for number in range(8)]
+    (tmp_path / "list.txt").write_text("".join(f"/proc/self/cwd/{name}\n" for name in names))
+    job = Job(videos=tmp_path / "list.txt", encoders=tiny, out=f"{tmp_path}/out/")
+    # Processes of a node start in the folder in which it was started: these paths are there on one node alone.
+    monkeypatch.chdir(videos)
+    node = cluster.add_node(num_cpus=1, resources={"here": 1})
+    try:
+        summary = run(job, executor=Ray(cluster.address, workers=3))
+    finally:
+        cluster.remove_node(node, allow_graceful=False)
+    assert (summary.computed, summary.failed) == (len(names), 0)
+    with load(tmp_path / "out") as found:
+        for name in names:
+            assert np.array_equal(found[f"/proc/self/cwd/{name}"].values, expected[name])
+    assert "is missing on" in capfd.readouterr().err
+    assert set(commits_of(tmp_path / "out").values()) == {1}
+
+
 def test_another_version_on_the_driver_is_refused(cluster: Any, videos: Path, tiny: Encoder, tmp_path: Path) -> None:
     package = tmp_path / "other" / "vidfeat"
     shutil.copytree(Path(vidfeat.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -222,6 +249,10 @@ def test_what_is_wrong_with_a_cluster_is_said(cluster: Any, videos: Path, tiny: 
     job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
     with pytest.raises(UsageError, match="room for a worker with 1 CPU and 1 GPU"):
         run(job, executor=Ray(cluster.address, gpus_per_worker=1, wait_seconds=2), quiet=True)
+    lying = cluster.add_node(num_cpus=1, num_gpus=1)
+    with pytest.raises(DeviceError, match=f"the GPU that {platform.node()} announces to Ray; found none"):
+        run(job, executor=Ray(cluster.address, gpus_per_worker=1), quiet=True)
+    cluster.remove_node(lying)
     with pytest.raises(UsageError, match="workers"):
         Ray(workers=0)
     ray.shutdown()

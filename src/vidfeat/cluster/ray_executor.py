@@ -13,7 +13,10 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
 
 from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Progress
@@ -22,6 +25,7 @@ from vidfeat.execution import Amount, versions, worker_for
 from vidfeat.features import Outcome, VideoFailure
 from vidfeat.job import Job
 from vidfeat.lazy_import import import_extra
+from vidfeat.storage import is_uri
 from vidfeat.store.part_files import Committed, PartWriter
 
 VIDEOS_PER_CALL = 32
@@ -35,7 +39,11 @@ CALLS_AHEAD = 2
 """Calls of an actor under way at once, so that it decodes on while the driver hears of the last one."""
 
 ATTEMPTS = 3
-"""So many actors in turn may be lost while they have the same video, alone; then it is taken for the reason."""
+"""So many actors in turn may be lost while they have the same video, alone; then it is taken for the reason. So many
+machines look for a local file; then it is missing."""
+
+MOST_LACKING = 3
+"""A machine that misses so many files that others have gets no further videos."""
 
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
@@ -47,8 +55,8 @@ class Ray:
     """An executor for `vidfeat.run`. The output has to be a folder of parts that all machines can write.
 
     Attributes:
-        address: of the cluster, as `ray.init` takes it; None starts a local one, or uses the one that `RAY_ADDRESS`
-            names.
+        address: of the cluster, as `ray.init` takes it; None takes the one that `RAY_ADDRESS` names, or that runs on
+            this machine, and starts one where there is none. "local" always starts one.
         workers: how many actors to run, at most; None as many as fit, also on machines that join later.
         cpus_per_worker: CPU cores of each; decoding and network share them.
         gpus_per_worker: GPUs of each; may be a fraction.
@@ -131,8 +139,38 @@ def _unreachable(found: str) -> UsageError:
         "address",
         expected="a Ray cluster that can be reached",
         found=found,
-        hint="Start one with `ray start --head`, or leave the address out to use this machine alone.",
+        hint="Start one with `ray start --head`, or leave the address out to use this machine alone. Where the cluster "
+        "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH.",
     )
+
+
+class Place(NamedTuple):
+    """Where an actor is.
+
+    Attributes:
+        name: of the machine.
+        node: its id in the cluster; several nodes may be on one machine.
+    """
+
+    name: str
+    node: str
+
+
+_NOWHERE = Place("", "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an actor did of a call.
+
+    Attributes:
+        committed: for the position of an encoder, what was committed of it.
+        missing: failures that were not committed, with the position of their encoder: there is no such file on that
+            machine, and there may be on another one.
+    """
+
+    committed: list[tuple[int, list[Committed]]]
+    missing: list[tuple[int, VideoFailure]] = field(default_factory=list)
 
 
 class _Actor:
@@ -142,8 +180,8 @@ class _Actor:
         self._data, self._cores, self._writers = job, cores, writers
         self._node = platform.node()
 
-    def start(self, driver: str) -> str:
-        """Load the weights; the name of the machine.
+    def start(self, driver: str) -> Place:
+        """Load the weights; where this is.
 
         Args:
             driver: the version of vidfeat there. Another one may write a job in another way.
@@ -156,21 +194,35 @@ class _Actor:
                 found=f"{here} on {self._node}",
                 hint="Install the same version everywhere.",
             )
+        context = import_module("ray").get_runtime_context()
+        if context.get_accelerator_ids().get("GPU") and not torch.cuda.is_available():
+            raise DeviceError(
+                "executor",
+                expected=f"the GPU that {self._node} announces to Ray",
+                found="none that PyTorch can use",
+                hint="Start Ray there with --num-gpus=0, or install a CUDA build of PyTorch and its driver.",
+            )
         job = replace(Job.from_json(self._data), decode_processes=self._cores)
         self._worker = worker_for(job, cores=self._cores, videos_ahead=1)
         self._worker.pin(lambda _, proposal: "compiled" if job.compiled else "eager")
         _ = self._worker.runners
-        return self._node
+        return Place(self._node, context.get_node_id())
 
-    def compute(self, tasks: Sequence[Task]) -> list[tuple[int, list[Committed]]]:
-        """Compute and commit some videos."""
+    def compute(self, tasks: Sequence[Task]) -> Answer:
+        """Compute some videos, and commit all but files that are not on this machine."""
         videos = {task.video.key: task.video for task in tasks}
         outcomes: dict[int, list[Outcome]] = {}
+        missing: list[tuple[int, VideoFailure]] = []
         for _, encoder, outcome in self._worker.run(tasks):
-            outcomes.setdefault(encoder, []).append(_with_node(outcome, self._node))
-        return [
+            named = _with_node(outcome, self._node)
+            if isinstance(named, VideoFailure) and named.error.kind == "missing" and not is_uri(videos[named.key].uri):
+                missing.append((encoder, named))
+            else:
+                outcomes.setdefault(encoder, []).append(named)
+        committed = [
             (encoder, self._commit(encoder, [(videos[o.key], o) for o in some])) for encoder, some in outcomes.items()
         ]
+        return Answer(committed, missing)
 
     def _commit(self, encoder: int, outcomes: Sequence[tuple[Any, Outcome]]) -> list[Committed]:
         session = {**self._worker.session(encoder), "versions": versions()}
@@ -196,13 +248,13 @@ class _Handle:
     Attributes:
         actor: Ray's handle.
         starting: its answer to `start`; None once it has come.
-        node: where it is, once that is known.
+        place: where it is, once that is known.
         calls: what is under way there.
     """
 
     actor: Any
     starting: Any
-    node: str = ""
+    place: Place = _NOWHERE
     calls: set[Any] = field(default_factory=set)
 
 
@@ -265,7 +317,10 @@ class _Driver:
         self._calls_of = Calls(tasks, amount)
         self._left, self._writers = amount.videos, writers
         self._again: deque[list[Task]] = deque()
-        self._losses: dict[str, int] = {}
+        self._losses: dict[str, list[str]] = {}
+        self._missing_on: dict[str, list[str]] = {}  # the nodes that did not have a file
+        self._elsewhere: deque[Task] = deque()  # these files
+        self._lacking: dict[str, int] = {}  # how many files a node did not have that another one had
         self._handles: list[_Handle] = []
         self._calls: dict[Any, _Call] = {}
         self._grown = 0.0
@@ -314,12 +369,21 @@ class _Driver:
 
     def _dispatch(self) -> None:
         for handle in self._handles:
-            while handle.starting is None and len(handle.calls) < CALLS_AHEAD and (tasks := self._next()):
+            while handle.starting is None and len(handle.calls) < CALLS_AHEAD and (tasks := self._next(handle)):
                 reference = handle.actor.compute.remote(tasks)
                 handle.calls.add(reference)
                 self._calls[reference] = _Call(handle, tasks)
 
-    def _next(self) -> list[Task]:
+    def _next(self, handle: _Handle) -> list[Task]:
+        node = handle.place.node
+        others = {other.place.node for other in self._handles if other.starting is None} - {node}
+        if self._lacking.get(node, 0) >= MOST_LACKING and any(self._lacking.get(o, 0) < MOST_LACKING for o in others):
+            return []
+        for task in self._elsewhere:
+            tried = self._missing_on[task.video.key]
+            if node not in tried or not others.difference(tried):
+                self._elsewhere.remove(task)
+                return [task]
         if self._again:
             return self._again.popleft()
         return self._calls_of.next(self.alive)
@@ -332,19 +396,51 @@ class _Driver:
             return
         call.handle.calls.discard(reference)
         try:
-            committed = self._ray.get(reference)
+            answer: Answer = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise _cause(error) from error
         except self._ray.exceptions.RayError:
             self._lost(call.handle)
-            yield from self._retry(call.tasks)
+            yield from self._retry(call)
             return
         self._left -= len(call.tasks)
-        yield from committed
+        self._note_found(answer, call)
+        yield from answer.committed
+        yield from self._take_missing(answer.missing, call)
+
+    def _note_found(self, answer: Answer, call: _Call) -> None:
+        """Stop using nodes without files that others had: they would fail one video after the other, quickly."""
+        for key in {one.key for _, committed in answer.committed for one in committed} & self._missing_on.keys():
+            for node in self._missing_on.pop(key):
+                self._lacking[node] = self._lacking.get(node, 0) + 1
+                name = next((one.place.name for one in self._handles if one.place.node == node), "a lost machine")
+                there = f"{key!r} is missing on {name}, and was found on {call.handle.place.name}"
+                if self._lacking[node] == MOST_LACKING:
+                    there += f"; {name} gets no further videos. Videos have to be at the same path everywhere"
+                if self._lacking[node] in (1, MOST_LACKING):
+                    self._say(there)
+
+    def _take_missing(
+        self, missing: Sequence[tuple[int, VideoFailure]], call: _Call
+    ) -> Iterator[tuple[int, list[Committed]]]:
+        """Have other nodes look for files, up to `ATTEMPTS` in all; then they are missing."""
+        nodes = {handle.place.node for handle in self._handles if handle.starting is None}
+        tasks = {task.video.key: task for task in call.tasks}
+        for key in dict.fromkeys(failure.key for _, failure in missing):
+            tried = self._missing_on.setdefault(key, [])
+            tried.append(call.handle.place.node)
+            if len(tried) < ATTEMPTS and nodes.difference(tried):
+                self._elsewhere.append(tasks[key])
+                self._left += 1
+                continue
+            del self._missing_on[key]
+            for position, failure in missing:
+                if failure.key == key:
+                    yield position, self._writers[position].commit([(tasks[key].video, failure)], {})
 
     def _started(self, handle: _Handle) -> None:
         try:
-            node = self._ray.get(handle.starting)
+            place = self._ray.get(handle.starting)
         except self._ray.exceptions.RayTaskError as error:
             raise _cause(error) from error
         except self._ray.exceptions.RayError as error:
@@ -352,21 +448,24 @@ class _Driver:
                 raise _start_error(error) from error
             self._lost(handle)
             return
-        handle.starting, handle.node = None, node
-        self._say(f"worker {self.alive} on {handle.node}")
+        handle.starting, handle.place = None, place
+        self._say(f"worker {self.alive} on {place.name}")
 
     def _lost(self, handle: _Handle) -> None:
         """An actor is gone. Ray reports the loss for each of its calls."""
         if handle in self._handles:
             self._handles.remove(handle)
             self._grown = 0.0
-            self._say(f"lost a worker{f' on {handle.node}' if handle.node else ''}; its videos are computed elsewhere")
+            where = f" on {handle.place.name}" if handle.place.name else ""
+            self._say(f"lost a worker{where}; its videos are computed elsewhere")
 
-    def _retry(self, tasks: list[Task]) -> Iterator[tuple[int, list[Committed]]]:
+    def _retry(self, call: _Call) -> Iterator[tuple[int, list[Committed]]]:
         """Give videos of a lost actor to others: one by one, as one of them may be the reason."""
-        for task in tasks:
-            losses = self._losses[task.video.key] = self._losses.get(task.video.key, 0) + (len(tasks) == 1)
-            if losses < ATTEMPTS:
+        for task in call.tasks:
+            losses = self._losses.setdefault(task.video.key, [])
+            if len(call.tasks) == 1:
+                losses.append(call.handle.place.name)
+            if len(losses) < ATTEMPTS:
                 self._again.append([task])
                 continue
             error = VideoError(
@@ -374,7 +473,7 @@ class _Driver:
                 stage="decode",
                 kind="crashed",
                 expected="a worker that survives it",
-                found=f"{losses} workers lost in a row while they had this video",
+                found=f"{len(losses)} workers lost in a row while they had this video (on {', '.join(losses)})",
             )
             self._left -= 1
             for position in task.encoders:

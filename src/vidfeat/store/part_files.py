@@ -136,7 +136,11 @@ class PartFolder:
             retried(filesystem.pipe_file, path, content, **options)
         except OSError as error:
             raise WriteError(
-                f"{self.uri}/{name}", expected="to write the object", found=str(error), hint=KEPT
+                f"{self.uri}/{name}",
+                expected="to write the object",
+                found=str(error),
+                hint="Check the bucket, the credentials and the network, then run the same command again: "
+                "finished videos are kept.",
             ) from error
 
     def remove(self, names: Sequence[str]) -> None:
