@@ -144,6 +144,8 @@ def decoded(path: str) -> list[np.ndarray]:
 def test_an_encoder_travels(tiny: Callable[[str], Path]) -> None:
     compiled = encoder(tiny("clip"))  # a path alone, as it holds a config.json
     assert pickle.loads(pickle.dumps(compiled)) == compiled
+    assert repr(compiled).startswith("<RecipeEncoder clip of hf: 24 numbers, recipe ")
+    assert len(repr(vidfeat.Job(videos=["a.mp4"], encoders=compiled))) < 1000
     assert encoder_from_json(json.loads(json.dumps(compiled.to_json()))) == compiled
     assert Recipe.from_json(compiled.description()["recipe"]).digest == compiled.recipe_digest
     assert compile_recipe(f"hf:{tiny('clip')}")[0].digest == compiled.recipe_digest
