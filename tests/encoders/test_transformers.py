@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 import vidfeat
+import vidfeat.models.transformers
 from tiny_transformers import TINY, make, write
 from video.video_files import write_video
 from vidfeat.cli import main
@@ -100,6 +101,23 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     assert max(relative(rows.numpy(), expected.numpy()) for rows in packed) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit", "clip", "siglip", "dinov2", "dinov3", "vit"])
+def test_attention_in_tiles_gives_the_librarys_own_features(
+    name: str, tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled: list[torch.Size] = []
+    monkeypatch.setattr(vidfeat.models.transformers, "in_tiles", lambda query: not tiled.append(query.shape))
+    monkeypatch.setattr(vidfeat.models.attention, "in_tiles", lambda query: True)  # which depends on the processor
+    loaded = encoder(f"hf:{tiny(name)}").load(CPU)
+    shape = (2, 3, 4, 32, 32) if loaded.network.recipe.model.dims == 3 else (2, 3, 32, 32)
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = loaded.network.model.forward_features(inputs)
+        assert len(tiled) >= 2  # layers
+        expected = library_features(name, inputs.transpose(1, 2) if len(shape) == 5 else inputs)
+    assert relative(found.numpy(), expected.numpy()) < 1e-5
+
+
 def test_a_video_gives_the_librarys_features_of_its_frames(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     video = write_video(tmp_path / "clip.mp4", frames=40, size=(80, 60))
     frames = list(decoded(str(video)))
@@ -126,6 +144,8 @@ def decoded(path: str) -> list[np.ndarray]:
 def test_an_encoder_travels(tiny: Callable[[str], Path]) -> None:
     compiled = encoder(tiny("clip"))  # a path alone, as it holds a config.json
     assert pickle.loads(pickle.dumps(compiled)) == compiled
+    assert repr(compiled).startswith("<RecipeEncoder clip of hf: 24 numbers, recipe ")
+    assert len(repr(vidfeat.Job(videos=["a.mp4"], encoders=compiled))) < 1000
     assert encoder_from_json(json.loads(json.dumps(compiled.to_json()))) == compiled
     assert Recipe.from_json(compiled.description()["recipe"]).digest == compiled.recipe_digest
     assert compile_recipe(f"hf:{tiny('clip')}")[0].digest == compiled.recipe_digest

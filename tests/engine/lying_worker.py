@@ -16,7 +16,7 @@ from vidfeat.video import Timeline, VideoInfo
 
 SHAPE = [4, 1, 8, 8, 3]
 SIZE = math.prod(SHAPE)
-ABOUT = {"encoder": 0, "shape": SHAPE, "clips": [[0, 1], [2, 3]], "first_clip": 0}
+ABOUT = {"encoder": 0, "shape": SHAPE, "dtype": "uint8", "clips": [[0, 1], [2, 3]], "first_clip": 0}
 ABOUT |= {"start_seconds": [0.0, 0.4], "end_seconds": [0.4, 0.8]}
 INFO = VideoInfo(
     path="honest.mp4",
@@ -100,6 +100,9 @@ LIES: dict[str, Callable[[Channel], None]] = {
     "size_smaller_than_shape": clips(SIZE // 2),
     "shape_of_pixels": clips(shape=[SIZE]),
     "shape_negative": clips(shape=[-1, 1, 8, 8, 3][::-1]),
+    "dtype_of_more_bytes": clips(dtype="float32"),
+    "dtype_object": clips(dtype="object"),
+    "dtype_words": clips(dtype=["uint8"]),
     "clips_beyond": clips(clips=[[0, 4]]),
     "clips_before": clips(clips=[[0, -1]]),
     "clips_none": clips(clips=[]),

@@ -135,7 +135,7 @@ def _sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModuleEncoder(RecipeEncoder):
     """An `Encoder` of a module.
 

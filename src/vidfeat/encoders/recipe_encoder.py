@@ -36,6 +36,12 @@ class RecipeEncoder:
     name: str
     origin: str
 
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.name} of {self.origin}: {self.feature_size} numbers, "
+            f"recipe {self.recipe_digest[:12]}, weights {self.weights.source}>"
+        )
+
     @property
     def identity(self) -> str:
         """See `Encoder.identity`."""

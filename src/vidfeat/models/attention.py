@@ -31,7 +31,7 @@ def attention(
     Returns:
         `[N, heads, L, C]`.
     """
-    if _in_tiles(query):
+    if in_tiles(query):
         return _tiled(query, key, value, query.shape[3] ** -0.5 if scale is None else scale, mask)
     return functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
 
@@ -51,7 +51,7 @@ def attend(qkv: torch.Tensor, heads: int, scale: float | None = None) -> torch.T
     return attention(query, key, value, scale=scale).transpose(1, 2).flatten(2)
 
 
-def _in_tiles(query: torch.Tensor) -> bool:
+def in_tiles(query: torch.Tensor) -> bool:
     """Whether PyTorch's kernel is slower than tiles.
 
     In bf16 on the CPU it multiplies small matrices, whose conversion costs more than it saves: it is no faster than in

@@ -7,6 +7,7 @@ library's. What it computes is one vector for each image or clip, chosen by `poo
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+
+from vidfeat.models.attention import attention, in_tiles
 
 
 @dataclass(frozen=True)
@@ -169,11 +172,35 @@ class TransformersNetwork(nn.Module):
         for name in self._how.unused:
             parent, _, child = name.rpartition(".")
             delattr(network.get_submodule(parent), child)
+        for module in network.modules():
+            config: Any = getattr(module, "config", None)
+            if getattr(config, "_attn_implementation", None) == "sdpa":
+                config._attn_implementation = _own_attention()
         self.network = network.eval()
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, 3, H, W]`, or `[N, 3, T, H, W]` for networks of clips, to `[N, C]`."""
         return self._how.features(self.network, x.transpose(1, 2) if x.dim() == 5 else x)
+
+
+@functools.cache
+def _own_attention() -> str:
+    """The name by which the library knows `vidfeat.models.attention`, which is faster than its own in bf16 on a CPU."""
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    def forward(
+        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, **how: Any
+    ) -> tuple[torch.Tensor, None]:
+        causal = how.get("is_causal")
+        causal = getattr(module, "is_causal", True) if causal is None else causal
+        if mask is None and not causal and key.shape[1] == query.shape[1] and in_tiles(query):
+            return attention(query, key, value, scale=how.get("scaling")).transpose(1, 2), None
+        found: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **how)
+        return found
+
+    AttentionInterface.register("vidfeat", forward)
+    return "vidfeat"
 
 
 def library_class_and_config(config: TransformersConfig) -> tuple[Any, Any]:
