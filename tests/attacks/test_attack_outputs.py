@@ -428,3 +428,12 @@ def test_no_byte_of_a_parquet_description_aborts_the_process(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) > 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_cannot_be_cast_give_no_warning(tmp_path: Path) -> None:
+    """A signalling NaN, and one too large for float32."""
+    (tmp_path / "out").mkdir()
+    np.save(tmp_path / "out" / "a.npy", np.array([0x7FF0000000000001, 0x7FE0000000000000], "<u8").view("<f8"))
+    with load(tmp_path / "out") as stored:
+        assert not np.isfinite(stored["a"].values).any()
