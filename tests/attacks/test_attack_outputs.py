@@ -11,6 +11,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +318,52 @@ def test_a_sparse_array_that_would_fit_into_memory_is_refused(tmp_path: Path, su
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 100_000  # KiB
 
 
+def npy_file(header: str, numbers: bytes = b"") -> bytes:
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + numbers
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}" + " " * 9_000 + "\0",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)" + " " * 9_000,
+        *("(" * 9_000, "-" * 9_000 + "1", "{'descr': " * 800, " " * 60_000, "[0" + "+0" * 4_000 + "]", "1" * 9_000),
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 1" + "0" * 30 + ")}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1)}",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '(1000000000,)f4', 'fortran_order': False, 'shape': ()}",
+    ],
+)
+def test_hostile_headers_of_arrays_cost_no_time(tmp_path: Path, header: str) -> None:
+    """NumPy's own reader takes seconds for a header of blanks that it does not understand."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.npy").write_bytes(npy_file(header, bytes(4)))
+    np.savez(tmp_path / "out.npz", b=np.ones(1, np.float32))
+    with zipfile.ZipFile(tmp_path / "out.npz", "a") as archive:
+        archive.writestr("a.npy", npy_file(header, bytes(4)))
+    for out in (tmp_path / "out", tmp_path / "out.npz"):
+        start = time.process_time()
+        with load(out) as stored, pytest.raises(OutputError):
+            np.asarray(stored["a"])
+        assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("header", "shape"),
+    [
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 1L), }   \n", (2, 1)),
+        ('{"shape": (1, 2), "fortran_order": True, "descr": "<f4"}', (1, 2)),
+        ("  {'descr':'|u1','fortran_order':False,'shape':(8,)}\n", (8,)),
+    ],
+)
+def test_headers_of_arrays_as_other_programs_write_them(tmp_path: Path, header: str, shape: tuple[int, ...]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.npy").write_bytes(npy_file(header, bytes(8)))
+    with load(tmp_path / "out") as stored:
+        assert stored["a"].values.shape == shape
+
+
 def test_datasets_of_the_same_bytes_are_not_read_for_ever(tmp_path: Path) -> None:
     """Two megabytes under a hundred names."""
     h5py = pytest.importorskip("h5py")
@@ -380,3 +428,12 @@ def test_no_byte_of_a_parquet_description_aborts_the_process(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) > 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_cannot_be_cast_give_no_warning(tmp_path: Path) -> None:
+    """A signalling NaN, and one too large for float32."""
+    (tmp_path / "out").mkdir()
+    np.save(tmp_path / "out" / "a.npy", np.array([0x7FF0000000000001, 0x7FE0000000000000], "<u8").view("<f8"))
+    with load(tmp_path / "out") as stored:
+        assert not np.isfinite(stored["a"].values).any()

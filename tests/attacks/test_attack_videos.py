@@ -346,3 +346,62 @@ print(sorted(outcomes))
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert {"corrupt", "decoded", "truncated"} <= set(eval(done.stdout))
+
+
+NOISE_CASES = {
+    "mov": ("mp4", "libx264", {"movflags": "dash+global_sidx+frag_every_frame"}),
+    "avi": ("avi", "libvpx", {}),
+    "mkv": ("matroska", "mpeg4", {}),
+    "flv": ("flv", "flv1", {}),
+    "asf": ("asf", "wmv2", {}),
+    "ogv": ("ogg", "libvpx", {}),
+    "mxf": ("mxf", "mpeg2video", {}),
+    "ivf": ("ivf", "libvpx", {}),
+}
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("name", NOISE_CASES)
+def test_a_video_whose_end_is_overwritten_is_broken(tmp_path: Path, name: str, share: float) -> None:
+    """With bytes of 0xff, as flash memory that was erased has them."""
+    path = tmp_path / "clip"
+    container_format, codec, options = NOISE_CASES[name]
+    with av.open(str(path), "w", format=container_format, options=options) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 10
+        for index in range(50):
+            picture = np.random.default_rng(index).integers(0, 255, (48, 64, 3), np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert probe(path).frames == 50
+    whole = path.read_bytes()
+    kept = int(len(whole) * share)
+    if name == "mov":  # between two fragments, as no decoder notices it there
+        kept = whole.rindex(b"moof", 0, kept) - 4
+    path.write_bytes(whole[:kept] + b"\xff" * (len(whole) - kept))
+    try:
+        info = probe(path)
+        frames = sum(1 for _ in decode(path, range(info.frames), info))
+    except VideoError as error:
+        assert error.kind in ("truncated", "corrupt")  # noqa: PT017
+    else:
+        assert frames == 50 or not info.length_verified
+
+
+def test_an_avi_without_padding_bytes_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        frame = av.VideoFrame(32, 32, "yuvj420p")
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    index = data.index(b"idx1")
+    # A chunk of odd length between the frames and the index, as writers leave it that do not pad.
+    data = data[:index] + b"JUNK" + (7).to_bytes(4, "little") + b"abcdefg" + data[index:]
+    path.write_bytes(data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:])
+    assert probe(path).length_verified

@@ -428,5 +428,5 @@ def _as_floats(values: Any, where: str, dtype: str | None) -> Values:
     if array.dtype.kind not in "fiub" or not array.ndim or not array.size:
         found = f"{array.dtype} of shape {list(array.shape)}"
         raise OutputError(where, expected="an array of numbers", found=found)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # signalling NaNs too
         return array.astype(dtype or (np.float16 if array.dtype == np.float16 else np.float32), copy=False)

@@ -118,7 +118,7 @@ def _mov_extent(file: BinaryIO, size: int) -> Extent:
     """Walk the top-level boxes. Bytes after the last box that are no box are ignored, as players do."""
     start = 0
     seen = set()
-    indexed = False
+    indexed, segments_end = False, 0
     while start + 8 <= size:
         file.seek(start)
         header = file.read(16)
@@ -136,12 +136,14 @@ def _mov_extent(file: BinaryIO, size: int) -> Extent:
                 break
             return Extent(_past_end(f"{box.decode()} box", start, start + length, size))
         if box == b"sidx" and b"moof" not in seen:
-            segments, end = _sidx_end(file, start, length)
-            if end > size:
-                return Extent(_past_end("series of segments", start + length, end, size))
+            segments, segments_end = _sidx_end(file, start, length)
+            if segments_end > size:
+                return Extent(_past_end("series of segments", start + length, segments_end, size))
             indexed = segments > 1
         seen.add(box)
         start += length
+    if start < segments_end:
+        return Extent(_no_part(start, size))
     if b"moov" not in seen and b"mdat" in seen:
         return Extent(f"{size} bytes of media data without the moov box, the index that is written last")
     return Extent(None, "open" if b"moof" in seen and not indexed and b"mfra" not in seen else "marked")
@@ -178,15 +180,23 @@ def _avi_extent(file: BinaryIO, size: int) -> Extent:
             return Extent(_past_end("RIFF chunk", start, end, size))
         at = start + 12
         while at + 12 <= end:
-            if _is_zero(file, at, 8):
+            file.seek(at - 1)
+            header = file.read(13)
+            if _is_chunk_name(header[1:5]):
+                header = header[1:]
+            elif _is_chunk_name(header[:4]):  # after a chunk of odd length without its padding byte
+                at -= 1
+            else:
                 return Extent(_no_part(at, size))
-            file.seek(at)
-            header = file.read(12)
             last = header[8:12] if header[:4] == b"LIST" else header[:4]
             at += 8 + int.from_bytes(header[4:8], "little")
             at += at % 2
         start = end + length % 2
     return Extent(None, "announced" if last == b"movi" else "marked")
+
+
+def _is_chunk_name(name: bytes) -> bool:
+    return len(name) == 4 and name.isascii() and min(name) >= 0x20
 
 
 def _matroska_extent(file: BinaryIO, size: int) -> Extent:
