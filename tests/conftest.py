@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def pytest_configure() -> None:
     """Give up the right to real-time priority, here and in child processes.
 
-    For root, SVT-AV1 makes its encoder threads real-time ones. They wait actively, and on few cores the threads that they
-    wait for, and all other processes, then get no time.
+    As root, SVT-AV1 gives real-time priority to its encoder threads. They wait actively: on few cores the threads that
+    they wait for, and all other processes, then get no time.
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         return
