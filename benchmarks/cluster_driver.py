@@ -20,7 +20,7 @@ import numpy as np
 
 import vidfeat
 from vidfeat.cluster.ray_executor import Answer, Place
-from vidfeat.engine.decode_pool import Task
+from vidfeat.engine.tasks import Task
 from vidfeat.features import VideoFeatures
 from vidfeat.store.part_files import PartWriter
 

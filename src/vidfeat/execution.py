@@ -20,12 +20,13 @@ import torch
 
 from vidfeat.encoders import Encoder, encoder
 from vidfeat.engine.committing import Committer
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, processes_for
 from vidfeat.engine.event_log import EventLog
 from vidfeat.engine.events import Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.executor import Computed, Execution, Executor, LocalExecutor
 from vidfeat.engine.launch import Launcher, Share, read_share
 from vidfeat.engine.progress import Progress
+from vidfeat.engine.tasks import Task
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure, VideoFeatures

@@ -12,9 +12,10 @@ import torch
 from video.test_nvdec import needs_no_gpu, needs_torchcodec
 from video.video_files import write_video
 from vidfeat import VideoFeatures, VideoRef, encoder
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoPlanned
+from vidfeat.engine.tasks import Task
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import DeviceError
 from vidfeat.preprocessing.clips import PreprocessSpec, read_whole

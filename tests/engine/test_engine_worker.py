@@ -18,7 +18,8 @@ import torch
 from video.video_files import cut, write_video
 from vidfeat import Extractor, VideoFailure, VideoFeatures, VideoRef, encoder
 from vidfeat.encoders import Encoder
-from vidfeat.engine.decode_pool import PoolOptions, Task
+from vidfeat.engine.decode_pool import PoolOptions
+from vidfeat.engine.tasks import Task, TaskStream
 from vidfeat.engine.worker import Worker, WorkerOptions, in_order_of_work
 from vidfeat.errors import ConfigError, VideoError
 from vidfeat.inference.computation import VideoComputation
@@ -101,6 +102,35 @@ def test_a_worker_serves_one_run_after_the_other(windows: Encoder, videos: list[
             assert bits([found[task.video.key] for task in tasks_of(videos)]) == alone
         with pytest.raises(TypeError, match="stays in its process"):
             __import__("pickle").dumps(worker)
+
+
+def test_tasks_come_during_a_run(windows: Encoder, videos: list[Path], alone: list[bytes]) -> None:
+    first, second, *rest = tasks_of(videos)
+    tasks = TaskStream([first])
+    with Worker([windows], OPTIONS) as worker:
+        run = worker.run(tasks)
+        found = [next(run)]
+        assert found[0][0] == first  # though it is less than a batch, and more may come
+        tasks.add([second])
+        found.append(next(run))
+        tasks.add(rest)
+        tasks.close()
+        found += run
+    assert [task for task, *_ in found[:2]] == [first, second]
+    by_key = {task.video.key: outcome for task, _, outcome in found}
+    assert bits([by_key[task.video.key] for task in tasks_of(videos)]) == alone
+    with pytest.raises(RuntimeError, match="closed"):
+        tasks.add([first])
+
+
+def test_a_run_that_is_left_closes_its_stream(windows: Encoder, videos: list[Path]) -> None:
+    tasks = TaskStream(tasks_of(videos))
+    with Worker([windows], OPTIONS) as worker:
+        run = worker.run(tasks)
+        next(run)
+        run.close()
+        assert tasks.closed
+        assert list(worker.run(TaskStream(closed=True))) == []
 
 
 def test_a_video_that_turns_out_to_be_broken_begins_again(windows: Encoder, tmp_path: Path) -> None:

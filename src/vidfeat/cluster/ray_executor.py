@@ -7,19 +7,22 @@ node or this process may be lost at any time. Why plain actors and not Ray Data:
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 
-from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Progress
+from vidfeat.engine.tasks import Task, TaskStream
 from vidfeat.errors import DeviceError, UsageError, VideoError
 from vidfeat.execution import Amount, versions, worker_for
 from vidfeat.features import Outcome, VideoFailure
@@ -36,7 +39,7 @@ SHARE_OF_REST = 4
 all end at the same time: calls of long videos have few of them, and towards the end all calls get small."""
 
 CALLS_AHEAD = 2
-"""Calls of an actor under way at once, so that it decodes on while the driver hears of the last one."""
+"""Calls of an actor under way at once, so that it computes on while one is committed and the driver hears of it."""
 
 ATTEMPTS = 3
 """So many actors in turn may be lost while they have the same video, alone; then it is taken for the reason. So many
@@ -47,6 +50,7 @@ MOST_LACKING = 3
 
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
+_START_SECONDS = 60.0
 _GROW_EVERY_SECONDS = 5.0
 
 
@@ -173,12 +177,41 @@ class Answer:
     missing: list[tuple[int, VideoFailure]] = field(default_factory=list)
 
 
+class _OpenCall:
+    """A call whose videos are being computed.
+
+    Attributes:
+        videos: by their keys.
+        outcomes: to come: all of them, with the position of their encoder.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.videos = {task.video.key: task.video for task in tasks}
+        self.outcomes: Future[list[tuple[int, Outcome]]] = Future()
+        self._expected = sum(len(task.encoders) for task in tasks)
+        self._found: list[tuple[int, Outcome]] = []
+
+    def add(self, encoder: int, outcome: Outcome) -> None:
+        """Take an outcome; the last one completes the call."""
+        self._found.append((encoder, outcome))
+        if len(self._found) == self._expected:
+            self.outcomes.set_result(self._found)
+
+
 class _Actor:
-    """Runs in a process of its own, anywhere in the cluster."""
+    """Runs in a process of its own, anywhere in the cluster.
+
+    Calls come in several threads. Their videos are computed by one run of a `Worker`, which does not end between calls:
+    otherwise its decode processes and its network would wait for each other at each end.
+    """
 
     def __init__(self, job: dict[str, Any], writers: Sequence[PartWriter], cores: int) -> None:
         self._data, self._cores, self._writers = job, cores, writers
         self._node = platform.node()
+        self._tasks = TaskStream()
+        self._calls: dict[str, _OpenCall] = {}  # by the keys of their videos
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
 
     def start(self, driver: str) -> Place:
         """Load the weights; where this is.
@@ -206,14 +239,38 @@ class _Actor:
         self._worker = worker_for(job, cores=self._cores, videos_ahead=1)
         self._worker.pin(lambda _, proposal: "compiled" if job.compiled else "eager")
         _ = self._worker.runners
+        threading.Thread(target=self._run, name="run", daemon=True).start()
         return Place(self._node, context.get_node_id())
+
+    def _run(self) -> None:
+        """Compute what is called for."""
+        try:
+            for task, encoder, outcome in self._worker.run(self._tasks):
+                self._calls[task.video.key].add(encoder, outcome)
+        except BaseException as error:
+            with self._lock:
+                self._error = error
+                for call in set(self._calls.values()):
+                    if not call.outcomes.done():
+                        call.outcomes.set_exception(error)
 
     def compute(self, tasks: Sequence[Task]) -> Answer:
         """Compute some videos, and commit all but files that are not on this machine."""
-        videos = {task.video.key: task.video for task in tasks}
+        call = _OpenCall(tasks)
+        videos = call.videos
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            self._calls.update(dict.fromkeys(videos, call))
+            with contextlib.suppress(RuntimeError):  # closed by an error, which this call is about to get
+                self._tasks.add(tasks)
+        found = call.outcomes.result()
+        with self._lock:
+            for key in videos:
+                del self._calls[key]
         outcomes: dict[int, list[Outcome]] = {}
         missing: list[tuple[int, VideoFailure]] = []
-        for _, encoder, outcome in self._worker.run(tasks):
+        for encoder, outcome in found:
             named = _with_node(outcome, self._node)
             if isinstance(named, VideoFailure) and named.error.kind == "missing" and not is_uri(videos[named.key].uri):
                 missing.append((encoder, named))
@@ -250,12 +307,19 @@ class _Handle:
         starting: its answer to `start`; None once it has come.
         place: where it is, once that is known.
         calls: what is under way there.
+        began: when it was asked for, on the monotonic clock.
     """
 
     actor: Any
     starting: Any
     place: Place = _NOWHERE
     calls: set[Any] = field(default_factory=set)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def about_to_start(self) -> bool:
+        """Whether it may soon have a place; it may also wait for one for ever."""
+        return self.starting is not None and time.monotonic() - self.began < _START_SECONDS
 
 
 @dataclass(frozen=True)
@@ -349,6 +413,11 @@ class _Driver:
         """Workers that compute."""
         return sum(handle.starting is None for handle in self._handles)
 
+    @property
+    def _others_start(self) -> bool:
+        """Whether there may soon be a worker that has a file which is missing elsewhere."""
+        return any(handle.about_to_start for handle in self._handles)
+
     def _grow(self) -> None:
         """Ask for the workers that are missing."""
         now = time.monotonic()
@@ -362,7 +431,8 @@ class _Driver:
             room = min(room, int(there.get("GPU", 0) / gpus))
         wanted = min(self._options.workers or max(room, 1), self._left)
         for _ in range(wanted - len(self._handles)):
-            actor = self._class.options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote(
+            resources = {"num_cpus": cpus, "num_gpus": gpus}
+            actor = self._class.options(**resources, max_restarts=0, max_concurrency=CALLS_AHEAD).remote(
                 self._job, self._writers, cpus
             )
             self._handles.append(_Handle(actor, actor.start.remote(versions()["vidfeat"])))
@@ -381,7 +451,7 @@ class _Driver:
             return []
         for task in self._elsewhere:
             tried = self._missing_on[task.video.key]
-            if node not in tried or not others.difference(tried):
+            if node not in tried or not (self._others_start or others.difference(tried)):
                 self._elsewhere.remove(task)
                 return [task]
         if self._again:
@@ -429,7 +499,7 @@ class _Driver:
         for key in dict.fromkeys(failure.key for _, failure in missing):
             tried = self._missing_on.setdefault(key, [])
             tried.append(call.handle.place.node)
-            if len(tried) < ATTEMPTS and nodes.difference(tried):
+            if len(tried) < ATTEMPTS and (self._others_start or nodes.difference(tried)):
                 self._elsewhere.append(tasks[key])
                 self._left += 1
                 continue

@@ -25,6 +25,7 @@ from vidfeat.engine.channel import ClosedError
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
+from vidfeat.engine.tasks import Task, TaskStream
 from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, Workers
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
 from vidfeat.hardware import memory_bytes
@@ -32,7 +33,6 @@ from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.video import VideoInfo
 from vidfeat.video.info import OnCorrupt
-from vidfeat.videos import VideoRef
 
 MOST_FAILURES_AHEAD = 64
 """Failures that are delivered and not yet recorded, at most: a list of nothing but broken files fails faster than a
@@ -69,19 +69,6 @@ def processes_for(cores: int, device: str = "cpu") -> int:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One video to decode.
-
-    Attributes:
-        video: which.
-        encoders: the positions of the encoders that are to get its clips, rising.
-    """
-
-    video: VideoRef
-    encoders: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
 class PoolOptions:
     """How videos are decoded.
 
@@ -110,7 +97,7 @@ class DecodePool:
 
     Args:
         assignment: what to make of each video; None only probes them: of each the `VideoInfo` is delivered.
-        tasks: the videos.
+        tasks: the videos. A stream has to be closed before the pool is left.
         deliver: called with every event, by several threads.
         options: how to decode.
         idle: processes that have this assignment already, to be used first; those that are fit for more are put there
@@ -126,7 +113,7 @@ class DecodePool:
     def __init__(
         self,
         assignment: Assignment | None,
-        tasks: Sequence[Task],
+        tasks: Sequence[Task] | TaskStream,
         deliver: Callable[[Event], object],
         options: PoolOptions,
         idle: Workers | None = None,
@@ -137,6 +124,7 @@ class DecodePool:
         self._probes = assignment is None
         assignment = assignment or Assignment()
         self._assignment = pickle.dumps(assignment)
+        tasks = tasks if isinstance(tasks, TaskStream) else TaskStream(tasks, closed=True)
         self._queue = _Queue(tasks, FIRST_ALONE_SECONDS if first_alone else 0.0)
         self._deliver = deliver
         self._options = options
@@ -147,7 +135,8 @@ class DecodePool:
         self._on_gpu = assignment.nvdec is not None
         self._start_seconds = _START_SECONDS_ON_GPU if self._on_gpu else _START_SECONDS
         most = MOST_NVDEC_PROCESSES if self._on_gpu else options.processes
-        self.processes = max(1, min(options.processes, most, len(tasks)))
+        most = min(most, len(tasks)) if tasks.closed else most
+        self.processes = max(1, min(options.processes, most))
         self.budget = MemoryBudget(options.budget_bytes or min(MOST_BUDGET, BUDGET_PER_PROCESS * self.processes))
         self._memory_bytes = options.memory_bytes or min(
             MOST_MEMORY, max(LEAST_MEMORY, memory_bytes() // 2 // self.processes)
@@ -400,18 +389,13 @@ class _Queue:
         first_alone: seconds until the second is given away, if `more` is not set before.
     """
 
-    def __init__(self, tasks: Sequence[Task], first_alone: float) -> None:
-        self._left = enumerate(tasks)
-        self._lock = threading.Lock()
+    def __init__(self, tasks: TaskStream, first_alone: float) -> None:
+        self._tasks = tasks
         self._hold_until = time.monotonic() + first_alone
         self.more = threading.Event()
 
     def __iter__(self) -> Iterator[tuple[int, Task]]:
-        while True:
-            with self._lock:
-                item = next(self._left, None)
-            if item is None:
-                return
+        while (item := self._tasks.take()) is not None:
             if item[0] > 0:
                 self.more.wait(max(0.0, self._hold_until - time.monotonic()))
             yield item

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vidfeat.encoders import Encoder
-from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Load, Progress
+from vidfeat.engine.tasks import Task
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import UsageError
 from vidfeat.features import Outcome

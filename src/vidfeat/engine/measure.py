@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoFailed, VideoPlanned
+from vidfeat.engine.tasks import Task
 from vidfeat.errors import VideoError
 from vidfeat.features import VideoFeatures
 from vidfeat.inference.backends import Pixels

@@ -19,10 +19,11 @@ from typing import Any, NoReturn
 import torch
 
 from vidfeat.encoders import Encoder
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions
 from vidfeat.engine.decode_worker import Assignment, size_of
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
+from vidfeat.engine.tasks import Task, TaskStream
 from vidfeat.engine.worker_handle import Workers
 from vidfeat.errors import ConfigError, DeviceError, UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure
@@ -173,14 +174,15 @@ class Worker:
         return {"device": devices, "numerics": self.runners[0][encoder].numerics.to_json()}
 
     def run(
-        self, tasks: Sequence[Task], *, in_order: bool = False, on_corrupt: OnCorrupt | None = None
+        self, tasks: Sequence[Task] | TaskStream, *, in_order: bool = False, on_corrupt: OnCorrupt | None = None
     ) -> Iterator[tuple[Task, int, Outcome]]:
         """Compute the features of videos. Runs of several threads take place one after the other.
 
         Args:
-            tasks: the videos, each with the encoders that are wanted of it.
-            in_order: whether the tasks are begun and their outcomes yielded in their order; else the longest are begun
-                first, and outcomes come as they are done.
+            tasks: the videos, each with the encoders that are wanted of it. The tasks of a stream are begun in its
+                order; the run lasts until it is closed, and closes it where it ends before.
+            in_order: of a sequence, whether the tasks are begun and their outcomes yielded in their order; else the
+                longest are begun first, and outcomes come as they are done.
             on_corrupt: in place of that of the options.
 
         Yields:
@@ -193,18 +195,23 @@ class Worker:
             VidfeatError: no decode process can be started.
         """
         with self._running:
-            tasks = tasks if in_order else in_order_of_work(tasks)
+            if isinstance(tasks, TaskStream):
+                stream, order = tasks, None
+            else:
+                tasks = tasks if in_order else in_order_of_work(tasks)
+                stream, order = TaskStream(tasks, closed=True), tasks if in_order else None
             inbox = _Inbox()
             options = self.options.pool if on_corrupt is None else replace(self.options.pool, on_corrupt=on_corrupt)
             # Until the weights are loaded, the first video has the cores to itself.
             pool = DecodePool(
-                self._assignment, tasks, inbox.deliver, options, self._idle, first_alone=not self._runners
+                self._assignment, stream, inbox.deliver, options, self._idle, first_alone=not self._runners
             )
             inbox.go_on = pool.go_on
             with contextlib.ExitStack() as stack:
                 self.pool = stack.enter_context(pool)  # the first videos are decoded while the weights are loaded
-                outcomes = stack.enter_context(contextlib.closing(self._outcomes(tasks, pool, inbox)))
-                yield from _in_task_order(outcomes, tasks) if in_order else outcomes
+                stack.callback(stream.close)  # or the pool would wait for tasks
+                outcomes = stack.enter_context(contextlib.closing(self._outcomes(stream, pool, inbox)))
+                yield from outcomes if order is None else _in_task_order(outcomes, order)
 
     def _runner(self, position: int, device: torch.device) -> InferenceRunner:
         encoder = self.encoders[position]
@@ -224,7 +231,7 @@ class Worker:
         )
 
     def _outcomes(
-        self, tasks: Sequence[Task], pool: DecodePool, inbox: _Inbox
+        self, tasks: TaskStream, pool: DecodePool, inbox: _Inbox
     ) -> Generator[tuple[Task, int, Outcome], None, None]:
         runners = self.runners
         dispatcher = _Dispatcher(self.encoders, runners, tasks, pool, inbox, self._videos_ahead or len(tasks))
@@ -232,9 +239,13 @@ class Worker:
         with contextlib.ExitStack() as ending:
             for runner in itertools.chain.from_iterable(runners):
                 ending.callback(runner.cancel)
-            while dispatcher.left:
-                for index, encoder, outcome in dispatcher.take(dispatcher.next_event(self.tick)):
+            while not dispatcher.done:
+                self.tick()
+                outcomes = dispatcher.take_next()
+                for index, encoder, outcome in outcomes:
                     yield tasks[index], encoder, outcome
+                for index in {index for index, *_ in outcomes}:
+                    tasks.forget(index)
         if dispatcher.fallbacks:
             self._say(
                 f"PyAV decoded {dispatcher.fallbacks} of {len(tasks)} videos in place of NVDEC; {dispatcher.fallback}"
@@ -312,13 +323,13 @@ class _Dispatcher:
         self,
         encoders: Sequence[Encoder],
         runners: Sequence[Sequence[InferenceRunner]],
-        tasks: Sequence[Task],
+        tasks: TaskStream,
         pool: DecodePool,
         inbox: _Inbox,
         videos_ahead: int,
     ) -> None:
         self._encoders, self._tasks, self._pool, self._inbox = encoders, tasks, pool, inbox
-        self._undecoded = self.left = len(tasks)
+        self._decoded = self._finished = 0
         self._devices = [[Batcher(runner, videos_ahead) for runner in device] for device in runners]
         self._runners = runners
         self._videos: dict[int, _Video] = {}
@@ -331,16 +342,20 @@ class _Dispatcher:
             for index, video in list(self._videos.items())  # another thread may ask
         ]
 
-    def next_event(self, tick: Callable[[], object]) -> Event | _Computed:
-        """The next event; while there is none, batches do not wait for more."""
-        while True:
-            tick()
-            try:
-                return self._inbox.next_event()
-            except Empty:
-                self._flush()
+    @property
+    def done(self) -> bool:
+        """Whether all outcomes were taken, and no more tasks will come."""
+        return self._tasks.closed and self._finished == len(self._tasks)
 
-    def take(self, event: Event | _Computed) -> list[tuple[int, int, Outcome]]:
+    def take_next(self) -> list[tuple[int, int, Outcome]]:
+        """Act on the next event; while there is none for a while, batches do not wait for more."""
+        try:
+            return self._take(self._inbox.next_event())
+        except Empty:
+            self._flush()
+            return []
+
+    def _take(self, event: Event | _Computed) -> list[tuple[int, int, Outcome]]:
         """Act on one event; returns the outcomes of its video, once they are known."""
         if isinstance(event, PoolFailed):
             raise event.error
@@ -357,7 +372,7 @@ class _Dispatcher:
             event.release()
             self._drop(index)
             self._count_decoded()
-            self.left -= 1
+            self._finished += 1
             return [
                 (index, number, self._failure(index, number, event.error)) for number in self._tasks[index].encoders
             ]
@@ -365,7 +380,7 @@ class _Dispatcher:
         if video is None or not video.done:
             self._count_rows(video)
             return []
-        self.left -= 1
+        self._finished += 1
         outcomes = [(index, number, self._outcome(index, number, video)) for number in video.parts]
         self._drop(index)
         return outcomes
@@ -422,8 +437,8 @@ class _Dispatcher:
             self.fallback = self.fallback or f"{self._tasks[event.index].video.uri}, for one: {event.fallback}"
 
     def _count_decoded(self) -> None:
-        self._undecoded -= 1
-        if self._undecoded == 0:
+        self._decoded += 1
+        if self._decoded == len(self._tasks):
             self._flush()
 
     def _count_rows(self, video: _Video | None) -> None:
