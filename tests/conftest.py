@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure() -> None:
+    """Have child processes begin as from a terminal."""
+    # A shell has what it runs in the background ignore some signals, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    _give_up_realtime()
+
+
+def _give_up_realtime() -> None:
     """Give up the right to real-time priority, here and in child processes.
 
     As root, SVT-AV1 gives real-time priority to its encoder threads. They wait actively: on few cores the threads that
