@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import http.server
@@ -138,6 +139,15 @@ def server(requests: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         yield f"http://127.0.0.1:{httpd.server_address[1]}"
         httpd.shutdown()
         thread.join()
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def left_in(folder: Path) -> list[str]:
@@ -359,7 +369,8 @@ def test_an_interrupted_download_never_lands(server: str, tmp_path: Path, number
 def test_the_temporary_file_of_another_download_is_not_removed(server: str, tmp_path: Path) -> None:
     process = start(f"{server}/slow/x.pth", tmp_path / "x.pth")
     deadline = time.monotonic() + 20
-    while not left_in(tmp_path) and time.monotonic() < deadline:
+    # Before it is locked, the other download may remove it, and this one makes another.
+    while not any(map(is_locked, tmp_path.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.02)
     (part,) = left_in(tmp_path)
     (tmp_path / "y.pth.0.part").write_bytes(b"of another file")

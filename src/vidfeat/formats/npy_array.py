@@ -100,12 +100,12 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     size = int.from_bytes(file.read({(1, 0): 2, (2, 0): 4}[version]), "little")
     if size > _MOST_HEADER_BYTES:
         raise ValueError(f"{size} bytes of it")
-    text = file.read(size).decode("latin-1").strip()
+    text = file.read(size).decode("latin-1").rstrip(" \n")
     header = ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))  # as Python 2 wrote whole numbers
     shape, in_columns, descr = header.pop("shape"), header.pop("fortran_order"), header.pop("descr")
     if header or type(in_columns) is not bool or type(descr) is not str or type(shape) is not tuple:
         raise ValueError(text)
-    if not all(type(length) is int and 0 <= length <= MOST_BYTES for length in shape):
+    if not all(type(length) is int and 0 <= length < 1 << 63 for length in shape):
         raise ValueError(f"the shape {shape}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about names of types that NumPy gives up
