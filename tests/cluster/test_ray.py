@@ -155,9 +155,10 @@ def test_a_node_leaves_and_another_joins(
     with ThreadPoolExecutor(1) as pool:  # nodes are added and removed in the main thread alone
         running = pool.submit(run, job, executor=Ray(cluster.address), quiet=True)
         once_begun(tmp_path / "out", int).join(120)
-        cluster.add_node(num_cpus=1)
+        joining = cluster.add_node(num_cpus=1)
         cluster.remove_node(leaving, allow_graceful=False)
         running.result()
+    cluster.remove_node(joining)
     assert_complete(tmp_path / "out", expected)
 
 
