@@ -10,14 +10,14 @@ from __future__ import annotations
 import heapq
 import random
 
+from vidfeat.cluster.ray_executor import SHARE_OF_REST, VIDEOS_PER_CALL
+from vidfeat.store.parts_reading import VIDEOS_PER_PART as VIDEOS_PER_COMPACTED_PART
+
 # Measured with benchmarks/cluster_driver.py on two cores, with workers that compute nothing: docs/cluster.md.
 VIDEOS_PER_DRIVER_SECOND = 6_576  # of 1,000,000 videos: listed, dispatched and finalised
 DRIVER_MB = 47  # growth of memory with them; 18 MB with 50,000, as the list is in a file
 
-# Of the code.
-VIDEOS_PER_CALL = 32  # vidfeat.cluster.ray_executor.VIDEOS_PER_CALL; each call writes a part
-SHARE_OF_REST = 4  # vidfeat.cluster.ray_executor.SHARE_OF_REST
-VIDEOS_PER_COMPACTED_PART = 4_096  # vidfeat.store.parts_reading.VIDEOS_PER_PART
+# Of the code, as are the constants that are imported. Each call writes a part.
 READS_PER_VIDEO = 3  # a HEAD to plan, a GET of all of an object of up to 64 MiB, a HEAD for its stamp: an upper bound
 READS_PER_PART = 3  # to go on or to compact: a HEAD, the footer, the columns of keys
 KEYS_PER_LISTING = 1_000  # of S3

@@ -252,16 +252,19 @@ def gif_bomb() -> bytes:
     return screen + image + b";"
 
 
-def avi_bomb(tmp_path: Path) -> bytes:
-    path = tmp_path / "small.avi"
+def avi_of_one_frame(path: Path, codec: str, pix_fmt: str) -> bytes:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("rawvideo", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        frame = av.VideoFrame(32, 32, "yuv420p")
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, pix_fmt
+        frame = av.VideoFrame(32, 32, pix_fmt)
         frame.pts = 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    data = bytearray(path.read_bytes())
+    return path.read_bytes()
+
+
+def avi_bomb(tmp_path: Path) -> bytes:
+    data = bytearray(avi_of_one_frame(tmp_path / "small.avi", "rawvideo", "yuv420p"))
     at = data.index(b"strf") + 8
     struct.pack_into("<ii", data, at + 4, 30000, 30000)
     return bytes(data)
@@ -392,14 +395,7 @@ def test_a_video_whose_end_is_overwritten_is_broken(tmp_path: Path, name: str, s
 
 def test_an_avi_without_padding_bytes_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
-        frame = av.VideoFrame(32, 32, "yuvj420p")
-        frame.pts = 0
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    data = path.read_bytes()
+    data = avi_of_one_frame(path, "mjpeg", "yuvj420p")
     index = data.index(b"idx1")
     # A chunk of odd length between the frames and the index, as writers leave it that do not pad.
     data = data[:index] + b"JUNK" + (7).to_bytes(4, "little") + b"abcdefg" + data[index:]

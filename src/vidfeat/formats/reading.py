@@ -23,8 +23,9 @@ def require_dense(status: os.stat_result) -> None:
     Raises:
         ValueError: it is one.
     """
-    if status.st_size > _SMALL_BYTES + _MOST_EXPANSION * bytes_on_disk(status):
-        raise ValueError(f"a file of {status.st_size} bytes, of which {bytes_on_disk(status)} are on the disk")
+    there = bytes_on_disk(status)
+    if status.st_size > _SMALL_BYTES + _MOST_EXPANSION * there:
+        raise ValueError(f"a file of {status.st_size} bytes, of which {there} are on the disk")
 
 
 @contextlib.contextmanager
