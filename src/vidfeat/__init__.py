@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from vidfeat.cluster import Ray
     from vidfeat.encoders import Encoder, encoder
     from vidfeat.encoders.texts import embed_text
+    from vidfeat.engine.probing import Probed, probe_all
     from vidfeat.engine.worker_handle import prewarm
-    from vidfeat.execution import Extractor, Probed, probe_all, run, stream
+    from vidfeat.execution import Extractor, run, stream
     from vidfeat.features import VideoFailure, VideoFeatures
     from vidfeat.job import Job
     from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file
@@ -90,7 +91,7 @@ __getattr__ = lazy_names(
         "Job": "vidfeat.job",
         "LongVideo": "vidfeat.mmaction",
         "Pooling": "vidfeat.recipe",
-        "Probed": "vidfeat.execution",
+        "Probed": "vidfeat.engine.probing",
         "Ray": "vidfeat.cluster",
         "Recipe": "vidfeat.recipe",
         "Segment": "vidfeat.videos",
@@ -108,7 +109,7 @@ __getattr__ = lazy_names(
         "encoder": "vidfeat.encoders",
         "load": "vidfeat.store",
         "prewarm": "vidfeat.engine.worker_handle",
-        "probe_all": "vidfeat.execution",
+        "probe_all": "vidfeat.engine.probing",
         "run": "vidfeat.execution",
         "stream": "vidfeat.execution",
         "verify": "vidfeat.store",

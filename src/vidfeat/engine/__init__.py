@@ -2,6 +2,7 @@
 
 executor          where tasks are executed: `LocalExecutor` is one `Worker` in this process
 worker            the loop: what is decoded goes to the networks, and their rows become outcomes
+probing           what is known of videos before they are decoded
 decode_pool       the videos, each given to a decode process, and what happens to the processes
 events, budget    what the pool delivers, and how far it may be ahead
 worker_handle     one decode process as its parent holds it

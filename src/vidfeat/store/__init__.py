@@ -5,8 +5,9 @@ from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.loading import load
 from vidfeat.store.parts import PartsStore, is_parts
 from vidfeat.store.protocol import Store
-from vidfeat.store.run import RunStore, Summary
+from vidfeat.store.run import RunStore
 from vidfeat.store.stored import StoredFeatures
+from vidfeat.store.summary import Summary
 from vidfeat.store.verify import verify
 
 __all__ = [

@@ -25,7 +25,7 @@ from vidfeat.features import Outcome, VideoFailure
 from vidfeat.store.identity import WorkIdentity, describe_difference
 from vidfeat.store.part_files import PARTS, Committed, PartFolder, PartWriter, part_folder, parts_of
 from vidfeat.store.rows import IndexEntry, segment_from_json, to_text
-from vidfeat.store.run import Summary
+from vidfeat.store.summary import Summary
 from vidfeat.videos import VideoRef
 
 PARTS_VERSION = 1

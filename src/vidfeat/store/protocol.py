@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidfeat.features import Outcome, VideoFailure
-from vidfeat.store.run import Summary
+from vidfeat.store.summary import Summary
 from vidfeat.videos import VideoRef
 
 

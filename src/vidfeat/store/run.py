@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +24,13 @@ from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.index import DONE, Index
 from vidfeat.store.manifest import header_line, write_manifest
 from vidfeat.store.rows import IndexEntry, Row, to_kept, to_text
+from vidfeat.store.summary import Summary
 from vidfeat.videos import VideoRef, list_digest
 
 _NAMED_IN_ERRORS = 5
 _ROWS_PER_COMMIT = 256
 _BYTES_PER_COMMIT = 16 << 20
 """Rows, and bytes of values, that are taken over from another output with one commit, or a little more."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a run ended.
-
-    Attributes:
-        videos: how many the list has.
-        computed: those with features that were committed since the run was opened, by any rank.
-        kept: those with features from before.
-        failed: those without features.
-        out: the output.
-        manifest: says what became of each video.
-        config_lines: what to write into the config of the code that the output is for; empty where it is for none.
-    """
-
-    videos: int
-    computed: int
-    kept: int
-    failed: int
-    out: Path | str
-    manifest: Path | str
-    config_lines: str = ""
-
-    @property
-    def done(self) -> int:
-        """How many videos have features."""
-        return self.computed + self.kept
 
 
 class RunStore:

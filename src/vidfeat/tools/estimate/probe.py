@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vidfeat.engine.decode_pool import PoolOptions
+from vidfeat.engine.probing import Probed, probe_all
 from vidfeat.errors import VideoError
-from vidfeat.execution import Probed, probe_all
 from vidfeat.recipe import Recipe
 from vidfeat.tools.estimate.workload import Workload, Workloads
 from vidfeat.video import VideoInfo

@@ -1,0 +1,251 @@
+"""Run a job on this machine: to an output, or as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vidfeat.engine.committing import Committer
+from vidfeat.engine.event_log import EventLog
+from vidfeat.engine.executor import Computed, Execution, Executor, LocalExecutor
+from vidfeat.engine.launch import Launcher, Share, read_share
+from vidfeat.engine.probing import probe_all
+from vidfeat.engine.progress import Progress
+from vidfeat.engine.tasks import Task
+from vidfeat.engine.worker import WorkerOptions
+from vidfeat.errors import UsageError
+from vidfeat.execution.on_cluster import ClusterExecutor, open_parts, run_on_cluster
+from vidfeat.execution.workers import backend_of, encoders_of, identity_of, versions, worker_options
+from vidfeat.features import Outcome, VideoFailure
+from vidfeat.job import Job
+from vidfeat.storage import is_uri
+from vidfeat.store import RunStore, Store, Summary, is_parts
+from vidfeat.videos import Segment, VideoRef
+
+
+def run(
+    job: Job,
+    *,
+    restart: bool = False,
+    retry_failed: bool = False,
+    launcher: Launcher = "none",
+    executor: Executor | ClusterExecutor | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+    log_json: str | os.PathLike[str] | None = None,
+    wording: Callable[[str], str] = str,
+) -> Summary | None:
+    """Compute what is missing of a job's output. What is finished is kept through any crash, and never computed twice.
+
+    Args:
+        job: with an output.
+        restart: compute everything again, and replace the output whatever it is. Nothing of it is touched before the
+            first new result is committed.
+        retry_failed: try the videos again that failed in runs before.
+        launcher: what started this process as one of several that share the job's videos.
+        executor: where the work is done; in this process where None. With a `ClusterExecutor` the output is a folder
+            of parts, whatever its name.
+        quiet: whether stderr shows failures only, in place of progress as well.
+        verbose: whether stderr shows a line for each video.
+        log_json: a file to append what happens to, as JSON Lines.
+        wording: changes the lines on stderr before they are shown; the command line spells arguments as flags.
+
+    Returns:
+        How the run ended; with several encoders, their numbers added up. None on ranks other than 0.
+
+    Raises:
+        UsageError, OutputError: the job cannot be run like this, or no video exists; nothing was computed.
+        WriteError: the disk refused. What was committed before is kept: run it again.
+        VideoError: a video failed, and the job's `on_error` is "fail"; it is recorded all the same.
+        CheckpointError, ConfigError, DeviceError: the network cannot be run.
+    """
+    share = read_share(launcher)
+    notes: list[str] = []
+    if isinstance(executor, ClusterExecutor):
+        on_cluster: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed, "log_json": log_json}
+        return run_on_cluster(job, executor, quiet=quiet, verbose=verbose, wording=wording, **on_cluster)
+    videos = job.refs(notes.append)
+    options = worker_options(job, share)
+    choices: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed}
+    with contextlib.ExitStack() as stack:
+        stores: list[Store] = [
+            stack.enter_context(_open_store(job, position, out, videos, share, choices))
+            for position, out in enumerate(job.outputs())
+        ]
+        if not any(store.has_features for store in stores):
+            _require_any_file(videos)
+        tasks = _tasks(stores)
+        _require_segments([task.video for task in tasks], options)
+        total = len(stores) * len(range(share.rank, len(videos), share.world_size))
+        already = total - sum(len(task.encoders) for task in tasks)
+        log = None if log_json is None else stack.enter_context(EventLog(log_json, share.rank))
+        shown = Progress(total, already=already, quiet=quiet, verbose=verbose, log=log, wording=wording)
+        with shown as progress:
+            if share.rank == 0:
+                for note in [*notes, *(f"{store.out}: {note}" for store in stores for note in store.notes)]:
+                    progress.note(note)
+            if tasks:
+                _compute(job, tasks, options, stores, progress, executor or LocalExecutor())
+            elif share.rank == 0:
+                progress.note(f"{job.out} is complete already: nothing to compute")
+        summaries = [summary for store in stores if (summary := store.finalize()) is not None]
+    if len(summaries) < len(stores):  # another process writes the output, and reports
+        return None
+    for summary in summaries:
+        progress.note(summary.describe())
+    return Summary.total(summaries)
+
+
+def _open_store(
+    job: Job, position: int, out: str, videos: Sequence[VideoRef], share: Share, choices: Mapping[str, Any]
+) -> Store:
+    """What takes the features of one encoder: parts for a URI, and otherwise a file or folder on this machine."""
+    encoder = encoders_of(job)[position]
+    identity, description = identity_of(encoder, job), encoder.description()
+    if not is_parts(out):
+        choices = {**choices, "rank": share.rank, "world_size": share.world_size}
+        return RunStore.open(job.sinks()[position], identity, videos, description=description, **choices)
+    if share.world_size > 1:
+        raise UsageError(
+            "`launcher`", expected="none with an output in object storage", found=f"{share.world_size} processes"
+        )
+    return open_parts(job, encoder, out, videos, choices)
+
+
+def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
+    """Compute a job, and yield the outcome of every video as it is done. Writes nothing; `out` is not looked at.
+
+    Yields:
+        `VideoFeatures`, or a `VideoFailure`, for each encoder of each video.
+
+    Raises:
+        UsageError, CheckpointError, ConfigError, DeviceError: as `run` does.
+        VideoError: a video failed, and the job's `on_error` is "fail".
+    """
+    videos = job.refs()
+    options = worker_options(job)
+    _require_segments(videos, options)
+    positions = tuple(range(len(encoders_of(job))))
+    tasks = [Task(video, positions) for video in videos]
+    with Progress(len(tasks), quiet=True) as progress:
+        execution = Execution(
+            encoders_of(job), options, tasks, job.on_error == "fail", lambda _, proposal: proposal, progress
+        )
+        with contextlib.closing((executor or LocalExecutor()).execute(execution)) as results:
+            for result in results:
+                if job.on_error == "fail" and isinstance(result.outcome, VideoFailure):
+                    raise result.outcome.error
+                yield result.outcome
+
+
+def _require_any_file(videos: Sequence[VideoRef]) -> None:
+    """Refuse a list of which no file is there: its folder was not named, or is not mounted."""
+    if not any(is_uri(video.uri) or os.path.lexists(video.uri) for video in videos):
+        raise UsageError(
+            "videos",
+            expected="at least one file that exists",
+            found=f"none of {len(videos)}; the first is {videos[0].uri!r}",
+            hint="Give the folder that the paths of the list start from as `video_root`.",
+        )
+
+
+def _require_segments(videos: Sequence[VideoRef], options: WorkerOptions) -> None:
+    """Refuse segments that lie outside of their videos, before any work."""
+    cut = [video for video in videos if video.cut is not None]
+    if not cut:
+        return
+    for probed in probe_all(cut, timeout_seconds=options.pool.timeout_seconds):
+        if probed.info is None:  # this video fails, alone
+            continue
+        first, last = probed.info.timeline.pts_seconds[0], probed.info.timeline.end_seconds[-1]
+        start, end = probed.video.segment or (first, last)
+        for part in probed.video.segments or (Segment(start, end),):
+            if not first <= part.start_seconds < min(last, part.end_seconds):
+                raise UsageError(
+                    part.where or f"videos: segment of {probed.video.key!r}",
+                    expected=f"a start before its end, inside the video, which lasts from {first:.3f} to {last:.3f} s",
+                    found=f"{part.start_seconds} to {part.end_seconds} s",
+                )
+
+
+def _tasks(stores: Sequence[Store]) -> list[Task]:
+    """The videos that any encoder lacks, in the order of the list, each with the encoders that lack it."""
+    wanted: dict[VideoRef, list[int]] = {}
+    for position, store in enumerate(stores):
+        for video in store.pending():
+            wanted.setdefault(video, []).append(position)
+    return [Task(video, tuple(positions)) for video, positions in wanted.items()]
+
+
+def _compute(
+    job: Job,
+    tasks: Sequence[Task],
+    options: WorkerOptions,
+    stores: Sequence[Store],
+    progress: Progress,
+    executor: Executor,
+) -> None:
+    _require_backend(job, stores)
+    provenance = {"versions": versions()}
+
+    def commit(results: Sequence[Computed]) -> list[Computed]:
+        failures: dict[tuple[int, str], VideoFailure] = {}
+        for position, store in enumerate(stores):
+            for session, outcomes in _by_session([result for result in results if result.encoder == position]):
+                for failure in store.commit(outcomes, {**session, **provenance}):
+                    failures[position, failure.key] = failure
+        return [
+            replace(result, outcome=failures.get((result.encoder, result.outcome.key), result.outcome))
+            for result in results
+        ]
+
+    def committed(result: Computed) -> None:
+        progress.count(result.outcome)
+        if job.on_error == "fail" and isinstance(result.outcome, VideoFailure):
+            raise result.outcome.error
+
+    execution = Execution(
+        encoders_of(job),
+        options,
+        tasks,
+        job.on_error == "fail",
+        lambda position, proposal: stores[position].pin_backend(proposal),
+        progress,
+    )
+    with (
+        contextlib.closing(executor.execute(execution)) as results,
+        Committer(commit, committed, max(store.linger_seconds for store in stores)) as committer,
+    ):
+        for result in results:
+            committer.put(result)
+            if job.on_error == "fail" and isinstance(result.outcome, VideoFailure):
+                raise result.outcome.error
+
+
+def _require_backend(job: Job, stores: Sequence[Store]) -> None:
+    """Refuse a backend other than the one that finished features of the output come from."""
+    wanted = backend_of(job)
+    if wanted is None:
+        return
+    for store in stores:
+        begun = store.pin_backend(wanted)
+        if begun != wanted:
+            raise UsageError(
+                "compiled",
+                expected=f"the backend that the run was started with: {begun}",
+                found=wanted,
+                hint="Leave `compiled` out to go on, or start over with `restart=True`. "
+                "Backends differ in the last bits of a feature.",
+            )
+
+
+def _by_session(results: Sequence[Computed]) -> Iterator[tuple[dict[str, Any], list[Outcome]]]:
+    """The results in runs that were computed alike, in their order."""
+    for n, result in enumerate(results):
+        if n == 0 or result.session != results[n - 1].session:
+            start = n
+        if n + 1 == len(results) or results[n + 1].session != result.session:
+            yield result.session, [one.outcome for one in results[start : n + 1]]
