@@ -10,12 +10,14 @@ from __future__ import annotations
 import heapq
 import random
 
-from vidfeat.cluster.ray_executor import SHARE_OF_REST, VIDEOS_PER_CALL
+from vidfeat import VideoRef
+from vidfeat.cluster.ray_executor import CALLS_AHEAD, VIDEOS_PER_CALL, Calls
+from vidfeat.engine.tasks import Task
+from vidfeat.execution import Amount
 from vidfeat.store.parts_reading import VIDEOS_PER_PART as VIDEOS_PER_COMPACTED_PART
 
 # Measured with benchmarks/cluster_driver.py on two cores, with workers that compute nothing: docs/cluster.md.
-VIDEOS_PER_DRIVER_SECOND = 6_576  # of 1,000,000 videos: listed, dispatched and finalised
-DRIVER_MB = 47  # growth of memory with them; 18 MB with 50,000, as the list is in a file
+VIDEOS_PER_DRIVER_SECOND = 7_227  # of 1,000,000 videos: listed, dispatched and finalised
 
 # Of the code, as are the constants that are imported. Each call writes a part.
 READS_PER_VIDEO = 3  # a HEAD to plan, a GET of all of an object of up to 64 MiB, a HEAD for its stamp: an upper bound
@@ -29,45 +31,44 @@ DOLLARS_PER_1000_READS = 0.0004
 # Assumptions, to be replaced by those of a job.
 WORKERS = 1_000
 SECONDS_PER_VIDEO = 4.0  # on average; exponentially distributed, so that one of 1,000 takes 28 s
+BYTES_PER_SECOND = 1_000_000  # of that time: sizes go with durations
 ROW_BYTES = 4 * 2_048  # one float32 row of 2,048 numbers
 LIST_BYTES_PER_VIDEO = 120  # in the temporary file of the driver, with its index
 
 LENGTHS = (10**6, 10**7, 10**8)
-SIMULATED = 1_000_000
-"""Videos of the simulation of stragglers; its result stands for all lengths."""
+SIMULATED = 1_000 * WORKERS
+"""Videos of the simulation. Those of a longer list fill their calls, and leave the end as it is."""
 
 
-def straggling(workers: int, videos: int, *, largest_first: bool, seed: int = 0) -> float:
-    """Seconds from the end of the first worker to that of the last one, in a simulation.
-
-    A worker has a second call waiting while it computes one, as in vidfeat.cluster.ray_executor.
+def simulate(workers: int, videos: int, *, lengths_known: bool, seed: int = 0) -> tuple[float, int]:
+    """Give calls to workers as the driver of a Ray job does, each as soon as one can take another call.
 
     Args:
         workers: how many.
         videos: how many.
-        largest_first: whether sizes are known, so that the longest come first.
+        lengths_known: whether the longest come first.
         seed: of the durations.
+
+    Returns:
+        Seconds from the end of the first worker to that of the last one; and the number of calls.
     """
     random_ = random.Random(seed)
     seconds = [random_.expovariate(1 / SECONDS_PER_VIDEO) for _ in range(videos)]
-    if largest_first:
+    if lengths_known:
         seconds.sort(reverse=True)
-    left, given = sum(seconds), 0
-    free = [(0.0, 0.0)] * workers  # when a worker takes another call, and when it has done all that it has
-    while given < videos:
-        # As `vidfeat.cluster.ray_executor.Calls` does: a part of the even share of the videos, and of their bytes.
-        shares = SHARE_OF_REST * workers
-        end = given + max(1, min(VIDEOS_PER_CALL, (videos - given) // shares))
-        call = seconds[given]
-        given += 1
-        while given < end and (not largest_first or call + seconds[given] <= left / shares):
-            call += seconds[given]
-            given += 1
-        left -= call
-        takes_at, done_at = free[0]
-        heapq.heapreplace(free, (done_at, max(takes_at, done_at) + call))
-    ends = [done_at for _, done_at in free]
-    return max(ends) - min(ends)
+    sizes = [round(one * BYTES_PER_SECOND) if lengths_known else None for one in seconds]
+    tasks = (Task(VideoRef("", "", bytes=size)) for size in sizes)
+    calls = Calls(tasks, Amount(videos, sum(size or 0 for size in sizes)))
+    durations, count = iter(seconds), 0
+    # For each worker, when its calls end that are computed or wait to be; the one that can take the next call is first.
+    free = [(0.0,) * CALLS_AHEAD] * workers
+    while call := calls.next(workers):
+        takes_at, *ends = free[0]
+        end = max(takes_at, *ends) + sum(next(durations) for _ in call)
+        heapq.heapreplace(free, (*ends, end))
+        count += 1
+    ends = [max(worker) for worker in free]
+    return max(ends) - min(ends), count
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -77,7 +78,8 @@ def rows() -> list[tuple[str, ...]]:
     def add(name: str, *values: str) -> None:
         table.append((name, *values))
 
-    parts = [videos // VIDEOS_PER_CALL for videos in LENGTHS]
+    tail, calls = simulate(WORKERS, SIMULATED, lengths_known=True)
+    parts = [calls + (videos - SIMULATED) // VIDEOS_PER_CALL for videos in LENGTHS]
     reads = [videos * READS_PER_VIDEO for videos in LENGTHS]
     listings = [-(-count // KEYS_PER_LISTING) for count in parts]
     puts = [(p + q) / 1000 * DOLLARS_PER_1000_PUTS_AND_LISTINGS for p, q in zip(parts, listings, strict=True)]
@@ -93,13 +95,14 @@ def rows() -> list[tuple[str, ...]]:
     add("price of puts and listings", *(f"${price:,.2f}" for price in puts))
     add("price of going on once", *(f"${price:,.2f}" for price in again))
     add(f"computing, {WORKERS:,} workers", *(f"{n * SECONDS_PER_VIDEO / WORKERS / 3600:,.1f} h" for n in LENGTHS))
-    for name, videos, known in (
-        ("last after first worker, lengths known", SIMULATED, True),
-        ("lengths unknown", SIMULATED, False),
-        ("200 videos a worker, lengths known", 200 * WORKERS, True),
-        ("200 videos a worker, lengths unknown", 200 * WORKERS, False),
+    few = 200 * WORKERS
+    for name, seconds in (
+        ("last after first worker, lengths known", tail),
+        ("lengths unknown", simulate(WORKERS, SIMULATED, lengths_known=False)[0]),
+        ("200 videos a worker, lengths known", simulate(WORKERS, few, lengths_known=True)[0]),
+        ("200 videos a worker, lengths unknown", simulate(WORKERS, few, lengths_known=False)[0]),
     ):
-        add(name, *[f"{straggling(WORKERS, videos, largest_first=known):.0f} s"] * len(LENGTHS))
+        add(name, *[f"{seconds:.0f} s"] * len(LENGTHS))
     return table
 
 
