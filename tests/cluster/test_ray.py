@@ -22,6 +22,7 @@ import pytest
 import vidfeat
 from video.video_files import cut, write_video
 from vidfeat import DeviceError, Encoder, Job, Ray, UsageError, VideoFeatures, load, run, stream, verify
+from vidfeat.cluster import ray_executor
 from vidfeat.store.part_files import PartFolder, parts_of
 
 ray = pytest.importorskip("ray")
@@ -169,14 +170,18 @@ vidfeat.run(job, executor=vidfeat.Ray(sys.argv[2], workers=2), quiet=True)
 """
 
 
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_after_the_loss_of_the_driver_the_same_command_finishes_the_rest(
-    cluster: Any, videos: Path, tiny: Encoder, expected: dict[str, np.ndarray], tmp_path: Path
+    sent: signal.Signals, cluster: Any, videos: Path, tiny: Encoder, expected: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
     (tmp_path / "job.json").write_text(json.dumps(job.to_json()))
     command = [sys.executable, "-c", DRIVER, str(tmp_path / "job.json"), cluster.address]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as driver:
-        once_begun(tmp_path / "out", driver.kill).join(120)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as driver:
+        once_begun(tmp_path / "out", lambda: driver.send_signal(sent)).join(120)
+        _, printed = driver.communicate(timeout=120)
+    assert driver.returncode == -sent
+    assert "***" not in printed  # Ray's own handlers print stack traces
     before = set(commits_of(tmp_path / "out"))
     assert before
     summary = run(job, executor=Ray(cluster.address, workers=2), quiet=True)
@@ -246,10 +251,19 @@ def test_another_version_on_the_driver_is_refused(cluster: Any, videos: Path, ti
     assert not list((tmp_path / "out").glob("parts/*"))
 
 
-def test_what_is_wrong_with_a_cluster_is_said(cluster: Any, videos: Path, tiny: Encoder, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_cluster_is_said(
+    cluster: Any,
+    videos: Path,
+    tiny: Encoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/")
+    monkeypatch.setattr(ray_executor, "_SAY_WAITING_SECONDS", 0.5)
     with pytest.raises(UsageError, match="room for a worker with 1 CPU and 1 GPU"):
-        run(job, executor=Ray(cluster.address, gpus_per_worker=1, wait_seconds=2), quiet=True)
+        run(job, executor=Ray(cluster.address, gpus_per_worker=1, wait_seconds=2))
+    assert "waiting up to 2 s for room for a worker with 1 CPU and 1 GPU, in a cluster" in capsys.readouterr().err
     lying = cluster.add_node(num_cpus=1, num_gpus=1)
     with pytest.raises(DeviceError, match=f"the GPU that {platform.node()} announces to Ray; found none"):
         run(job, executor=Ray(cluster.address, gpus_per_worker=1), quiet=True)

@@ -47,3 +47,18 @@ def test_control_characters_are_escaped() -> None:
     with Progress(2, stream=stream) as shown:
         shown.note("a\x1b[2Jb")
     assert stream.getvalue() == "a\\x1b[2Jb\n"
+
+
+def test_the_time_before_the_clock_is_started_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Progress(3, stream=stream) as shown:
+        now[0] += 50
+        shown.start_clock()
+        now[0] += 10
+        shown.count(VideoFeatures("0.mp4", "tiny", np.zeros(3, np.float32)))
+        shown.start_clock()  # a worker that starts later changes nothing
+        now[0] += 10
+        shown.count(VideoFeatures("1.mp4", "tiny", np.zeros(3, np.float32)))
+    assert "2/3 videos, 0.10 videos/s, 00:10 left" in stream.getvalue()

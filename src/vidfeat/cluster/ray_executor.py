@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import signal
 import socket
 import threading
 import time
@@ -51,6 +52,7 @@ MOST_LACKING = 3
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
 _START_SECONDS = 60.0
+_SAY_WAITING_SECONDS = 15.0  # starting a worker takes up to that long where there is room
 _GROW_EVERY_SECONDS = 5.0
 
 
@@ -120,10 +122,13 @@ def _connect(ray: Any, address: str | None) -> bool:
     if ray.is_initialized():
         return False
     _require_reachable(address)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _unreachable(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set one that prints a stack trace
     return True
 
 
@@ -376,6 +381,7 @@ class _Driver:
         progress: Progress,
     ) -> None:
         self._ray, self._options, self._say = ray, options, progress.note
+        self._start_clock = progress.start_clock
         progress.workers = lambda: self.alive
         self._job = {**job.to_json(), "videos": []}
         self._calls_of = Calls(tasks, amount)
@@ -390,6 +396,7 @@ class _Driver:
         self._grown = 0.0
         self._class = ray.remote(options.actor_class)
         self._began = time.monotonic()
+        self._said_waiting = False
 
     def run(self) -> Iterator[tuple[int, list[Committed]]]:
         """Yield what is committed."""
@@ -519,6 +526,7 @@ class _Driver:
             self._lost(handle)
             return
         handle.starting, handle.place = None, place
+        self._start_clock()
         self._say(f"worker {self.alive} on {place.name}")
 
     def _lost(self, handle: _Handle) -> None:
@@ -553,14 +561,24 @@ class _Driver:
     def _require_workers(self) -> None:
         if self.alive:
             self._began = time.monotonic()
-        elif time.monotonic() - self._began > self._options.wait_seconds:
-            needs = f"{self._options.cpus_per_worker} CPU and {self._options.gpus_per_worker:g} GPU"
+            return
+        waited, most = time.monotonic() - self._began, self._options.wait_seconds
+        needs = f"a worker with {self._options.cpus_per_worker} CPU and {self._options.gpus_per_worker:g} GPU"
+        if waited > most:
             raise UsageError(
                 "executor",
-                expected=f"room for a worker with {needs}",
-                found=f"none in {self._options.wait_seconds:.0f} s, in a cluster with {self._ray.cluster_resources()}",
+                expected=f"room for {needs}",
+                found=f"none in {most:.0f} s, in a cluster with {self._resources()}",
                 hint="Ask for less with cpus_per_worker and gpus_per_worker, or free the cluster.",
             )
+        if waited > _SAY_WAITING_SECONDS and not self._said_waiting:
+            self._said_waiting = True
+            self._say(f"waiting up to {most:.0f} s for room for {needs}, in a cluster with {self._resources()}")
+
+    def _resources(self) -> str:
+        """What the cluster has, in use or not."""
+        there = self._ray.cluster_resources()
+        return f"{there.get('CPU', 0):g} CPU and {there.get('GPU', 0):g} GPU"
 
 
 def _cause(error: Any) -> Exception:

@@ -205,6 +205,13 @@ class Progress:
             **({} if self.workers is None else {"workers": self.workers()}),
         }
 
+    def start_clock(self) -> None:
+        """Leave the time until now out of the rate: nothing could be computed yet."""
+        if self._done == self._already:
+            self._start = time.monotonic()
+            if self._bar is not None:
+                self._bar.unpause()
+
     def _rate(self, now: float) -> float:
         return (self._done - self._already) / max(now - self._start, 1e-9)
 
