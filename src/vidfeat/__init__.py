@@ -1,10 +1,11 @@
 """Feature vectors from videos with pretrained video and image encoders.
 
->>> import vidfeat
->>> encoder = vidfeat.encoder("config.py", checkpoint="weights.pth")  # doctest: +SKIP
->>> job = vidfeat.Job(videos="my_videos/", encoders=encoder, out="features.npz")  # doctest: +SKIP
->>> summary = vidfeat.run(job)  # doctest: +SKIP
->>> vidfeat.load("features.npz")["clip.mp4"].values  # float32 [C]  # doctest: +SKIP
+Examples:
+    >>> import vidfeat
+    >>> encoder = vidfeat.encoder("config.py", checkpoint="weights.pth")  # doctest: +SKIP
+    >>> job = vidfeat.Job(videos="my_videos/", encoders=encoder, out="features.npz")  # doctest: +SKIP
+    >>> summary = vidfeat.run(job)  # doctest: +SKIP
+    >>> vidfeat.load("features.npz")["clip.mp4"].values  # float32 [C]  # doctest: +SKIP
 """
 
 from __future__ import annotations

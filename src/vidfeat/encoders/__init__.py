@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from vidfeat.errors import ConfigError
 from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vidfeat.mmaction import FeatureRequest, LongVideo
     from vidfeat.recipe import Recipe
 
@@ -49,17 +52,39 @@ ORIGINS = {
 default."""
 
 
-def encoder(model: Any, **options: Any) -> Encoder:
+def encoder(
+    model: str | os.PathLike[str] | Recipe | nn.Module,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    request: FeatureRequest | None = None,
+    progress: bool = False,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Encoder:
     """Compile a model into an encoder. Its checkpoint is found, or downloaded, and hashed, but not read.
 
     Args:
-        model: a name, a path or a `Recipe`; with a prefix of `ORIGINS`, what that origin's `compile_encoder` takes.
-        options: as that origin's `compile_encoder` takes them: `checkpoint`, `cfg_options`, `request`, `progress`.
+        model: the name of a released model of MMAction2, the path of one of its configs, a `Recipe`, a module; or
+            "hf:ORG/NAME", "timm:NAME", "torchvision:NAME", and a folder in Hugging Face's layout.
+        checkpoint: path or URL of the weights; released models and those of libraries have their own.
+        cfg_options: overrides of a config, dotted key to value, such as `{"model.backbone.depth": 50}`.
+        request: other poolings, views or windows than the default, the mean over all views; or class scores.
+        progress: whether a download shows a progress bar on stderr.
+        trust_remote_code: whether Python code of a Hugging Face repository may define the network. It runs in this
+            process.
+        options: of a module: `recipe`, or `clip`, `preprocess`, `grid` and `name`, as for `Encoder.from_module`.
 
     Raises:
-        UsageError, ConfigError, CheckpointError: see `vidfeat.errors`.
+        UsageError: an argument is missing or of another kind, or the model's origin does not have it.
+        ConfigError: the model asks for something that is not supported.
+        CheckpointError: the weights cannot be had.
     """
     origin, rest = _split(model)
+    given = {"checkpoint": checkpoint, "cfg_options": cfg_options, "request": request, "progress": progress}
+    given["trust_remote_code"] = trust_remote_code
+    # An origin need not know of what is left at its default.
+    options |= {name: value for name, value in given.items() if value is not None and value is not False}
     compiled: Encoder = origin_module(origin).compile_encoder(rest, **options)
     return compiled
 

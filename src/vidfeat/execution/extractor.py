@@ -46,7 +46,7 @@ class Extractor:
     Attributes:
         encoder: what is computed.
 
-    Example:
+    Examples:
         >>> features = Extractor("config.py", checkpoint="weights.pth").extract("clip.mp4")  # doctest: +SKIP
         >>> features.values.shape  # doctest: +SKIP
         (2048,)

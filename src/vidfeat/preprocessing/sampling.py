@@ -39,7 +39,7 @@ class SegmentSampling(Grid):
     def frame_index(self, frames: int, fps: float | None = None) -> FrameIndex:
         """See `Grid.frame_index`.
 
-        Example:
+        Examples:
             25 one-frame clips, each in the middle of a 25th of the video:
 
             >>> SegmentSampling(clip_len=1, num_clips=25).frame_index(100).ravel()[:4].tolist()

@@ -66,7 +66,7 @@ class Windows(Grid):
     Raises:
         UsageError: a value is impossible.
 
-    Example:
+    Examples:
         >>> Windows(clip_len=4, window=4, stride=2).frame_index(9).tolist()
         [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7]]
     """

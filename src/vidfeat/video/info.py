@@ -92,7 +92,7 @@ class FrameClock:
     def __call__(self, pts: int | None) -> float:
         """Seconds of the next frame.
 
-        Example:
+        Examples:
             >>> clock = FrameClock(Fraction(1, 10), fps=10.0)
             >>> [clock(pts) for pts in (3, 4, None, 2, 8)]
             [0.3, 0.4, 0.5, 0.6, 0.8]

@@ -42,7 +42,7 @@ def limit(decode: float, model: float, *, shares_cores: bool) -> float:
         model: videos per second of the network alone.
         shares_cores: whether both need the same cores, so that their times add up; else the slower stage decides.
 
-    Example:
+    Examples:
         >>> limit(6.0, 3.0, shares_cores=True), limit(6.0, 3.0, shares_cores=False)
         (2.0, 3.0)
     """
