@@ -80,4 +80,4 @@ def compact(out: str) -> None:
     from vidfeat.store.parts_reading import compact as merge
 
     before, after = merge(out)
-    echo(f"{out}: {before} parts merged into {after}")
+    echo(f"{out}: nothing to merge" if before == after else f"{out}: {before} parts merged into {after}")
