@@ -78,10 +78,12 @@ def test_videos_know_their_place(tmp_path):
     assert read_list(tmp_path / "list.txt", None)[1] == VideoRef("a.mp4", "a.mp4")
 
 
-@pytest.mark.parametrize(("root", "found"), [("absent", "no such folder"), ("list.txt", "a file")])
+@pytest.mark.parametrize(("root", "found"), [("absent", "no folder at"), ("list.txt", "a file at")])
 def test_a_root_that_is_no_folder_is_one_mistake_and_not_one_per_video(tmp_path, root, found):
     (tmp_path / "list.txt").write_text("a.mp4\n")
-    with pytest.raises(UsageError, match=f"expected the folder that the list's paths start from; found {found}"):
+    with pytest.raises(
+        UsageError, match=f"expected the folder that the paths of the list are relative to; found {found}"
+    ):
         read_list(tmp_path / "list.txt", tmp_path / root)
 
 
@@ -305,7 +307,7 @@ def test_what_cannot_be_expanded(videos, tmp_path):
         (videos / "absent.txt", None, "expected a readable list of videos; found No such file"),
         (videos / ("x" * 5000), None, "expected a video or a folder of videos; found no such file or folder"),
         (videos, videos, "video_root: expected a list of videos to go with it; found none"),
-        (tmp_path / "list.txt", tmp_path / "absent", "video_root '.*absent': expected the folder.*Correct video_root"),
+        (tmp_path / "list.txt", tmp_path / "absent", "video_root: expected the folder that.*no folder at '.*absent'"),
         ("ftp://host/a.mp4", None, "videos: expected a path, or a URI of s3, gs, az, http, https, file; found"),
         (VideoRef("", "a.mp4"), None, "a.mp4: expected a name of at most 4,096 bytes, as a file can have; found ''"),
         (VideoRef("a\0", "a.mp4"), None, r"as a file can have; found 'a\\x00'"),
@@ -432,7 +434,7 @@ def test_parquet_is_read_over_several_row_groups(tmp_path):
         ({"path": ["a.mp4"], "label": [1.5]}, "labels that are strings or whole numbers; found double"),
         ({"path": ["a.mp4", None]}, r"list\.parquet:2: expected a name of at most 4,096 bytes"),
         ({"path": ["a.mp4", "a.mp4"]}, r"list\.parquet:2: expected every video once"),
-        ({"path": ["a.mp4", "../b.mp4"]}, r"list\.parquet:2: expected a path inside video_root"),
+        ({"path": ["a.mp4", "../b.mp4"]}, r"list\.parquet:2: expected a path inside `video_root`"),
         ({"path": ["s3://bucket/a.mp4"]}, r"list\.parquet:1: expected a path, as the list and its root are local"),
     ],
 )
@@ -496,7 +498,7 @@ def test_a_root_of_links_to_other_disks(tmp_path):
     assert [ref.key for ref in read_list(listed, tmp_path / "root", follow_links=True)] == ["a.mp4", "more/b.mp4"]
     for line in ("../disk/a.mp4", "more/../a.mp4", "/disk/a.mp4"):  # no link: it leads out by itself
         listed.write_text(f"{line}\n")
-        with pytest.raises(UsageError, match="expected a path inside video_root") as caught:
+        with pytest.raises(UsageError, match="expected a path inside `video_root`") as caught:
             read_list(listed, tmp_path / "root", follow_links=True)
         assert "follow_links" not in str(caught.value)
 

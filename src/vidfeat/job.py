@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -181,14 +182,16 @@ class Job:
     def _require_parts(self) -> None:
         """Refuse what an output in object storage, which consists of Parquet files, cannot be."""
         for out in self.outputs():
-            require_scheme(out, "out")
-            if out.lower().startswith("http") or PurePosixPath(out).suffix:
+            if out.lower().startswith("http"):
+                raise UsageError("out", expected="a path or object storage, as HTTP cannot be written", found=repr(out))
+            if PurePosixPath(out).suffix:
                 raise UsageError(
                     "out",
                     expected="the URI of a folder in object storage, which gets Parquet files",
                     found=repr(out),
                     hint="Convert them to another format afterwards.",
                 )
+            require_scheme(out, "out")
         for name, value in (("layout", None), ("dtype", "float32")):
             if getattr(self, name) != value:
                 raise UsageError(
@@ -202,10 +205,13 @@ class Job:
         """The name of the output of each encoder.
 
         Raises:
-            UsageError: `out` is missing, or two encoders would have the same.
+            UsageError: `out` is missing, has an unknown word in braces, or two encoders would have the same.
         """
         if self.out is None:
             raise UsageError("out", expected="the output", found="None", hint="Name a file such as features.npz.")
+        unknown = set(re.findall(r"{[a-z_]*}", str(self.out))) - {"{key}", "{encoder}"}
+        if unknown:
+            raise UsageError("out", expected="no words in braces but {key} and {encoder}", found=min(unknown))
         names = [encoder.name for encoder in self._encoders]
         if len(names) == 1:
             return (str(self.out).replace("{encoder}", names[0]),)

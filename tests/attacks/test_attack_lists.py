@@ -49,7 +49,7 @@ def listed(root, *lines):
 )
 def test_a_line_that_leaves_the_root_is_refused(root, line):
     line = line or str(root.parent / "secret" / "s.mp4")
-    with pytest.raises(UsageError, match=r"list\.txt:2: expected a path inside video_root"):
+    with pytest.raises(UsageError, match=r"list\.txt:2: expected a path inside `video_root`"):
         listed(root, "ok.mp4", line)
 
 
@@ -65,7 +65,7 @@ def test_a_link_that_leaves_the_root_is_refused(root):
     (root / "chain.mp4").symlink_to("file.mp4")
     (root / "dangling.mp4").symlink_to("../secret/not yet.mp4")
     for line in ("file.mp4", "folder/s.mp4", "chain.mp4", "folder/new/x.mp4", "dangling.mp4", "folder/../ok.mp4"):
-        with pytest.raises(UsageError, match="inside video_root"):
+        with pytest.raises(UsageError, match="inside `video_root`"):
             listed(root, line)
 
 

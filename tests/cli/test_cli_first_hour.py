@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
+from fcntl import ioctl
 from pathlib import Path
 
 import pytest
@@ -77,9 +82,11 @@ def test_links_to_other_disks_and_files_that_are_skipped(vidfeat, place: Path) -
     assert "Give --follow-links" in errors
     assert vidfeat(*words, "--follow-links")[0] == 0
     (place / "root" / "notes.json").touch()
+    (place / "root" / "._a.mp4").touch()
+    (place / "root" / ".notes").touch()
     code, _, errors = vidfeat("extract", "root", "-o", "out.npz")
     assert code == 0
-    assert "1 file skipped in root: 1 .json\n" in errors
+    assert "2 files skipped in root: 1 hidden, 1 .json\n" in errors or "1 .json, 1 hidden\n" in errors
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,24 @@ def test_links_to_other_disks_and_files_that_are_skipped(vidfeat, place: Path) -
         ),
         (("extract", "disk", "-o", "x.npz", "--precison", "fp32"), "Did you mean '--precision'? See `vidfeat extract"),
         (("models", "--familly", "tsn"), "Did you mean '--family'? See `vidfeat models --help`."),
+        (("models", "--family"), "Option '--family' requires an argument. See `vidfeat models --help`."),
+        (("models", "tsn", "kinetcs"), "found no such model. `vidfeat models` lists all."),
+        (("verify", "x.npz"), "x.npz: expected an output of vidfeat extract; found no such file."),
+        (
+            ("report", "x.npz"),
+            "x.npz: expected an output of vidfeat extract, or one that is under way; found no such file",
+        ),
+        (("inspect", "x.py"), "x.py: expected a config file; found no such file."),
+        (("predict", "disk/a.mp4", "x"), "MODEL: expected MODEL before the videos; found 'disk/a.mp4'."),
+        (("extract", "disk", "-o", "https://host/x/"), "--out: expected a path or object storage, as HTTP cannot be"),
+        (
+            ("extract", "disk", "-o", "{name}.npz"),
+            "--out: expected no words in braces but {key} and {encoder}; found",
+        ),
+        (
+            ("extract", "--video-list", "list.txt", "--video-root", "dsk", "-o", "x.npz"),
+            "--video-root: expected the folder that the paths of the list are relative to; found no folder at 'dsk'.",
+        ),
     ],
 )
 def test_what_is_refused_is_named(words: tuple[str, ...], message: str, vidfeat, place: Path) -> None:  # type: ignore[no-untyped-def]
@@ -107,3 +132,21 @@ def test_what_is_refused_is_named(words: tuple[str, ...], message: str, vidfeat,
     assert (code, len(errors.splitlines())) == (2, 1)
     assert message in errors
     assert sorted(os.listdir(place)) == ["disk", "list.txt"]  # noqa: PTH208
+
+
+def test_a_terminal_of_80_columns_shows_how_far_a_long_video_is(place: Path, repository: Path) -> None:
+    write_video(place / "a long name of a video.mp4", frames=2000)
+    (checkpoint,) = (repository / "examples").glob("*.safetensors")
+    words = [repository / "examples" / "tiny_slowonly.py", "a long name of a video.mp4", "--checkpoint", checkpoint]
+    words += ["-o", "out.npz", "--stride", "1", "--cores", "1"]
+    terminal, its_end = pty.openpty()
+    ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "vidfeat", "extract", *map(str, words)]
+    with subprocess.Popen(command, cwd=place, stdin=its_end, stdout=its_end, stderr=its_end) as process:
+        os.close(its_end)
+        shown = ""
+        while not re.search(r"bound, .*: \d+ of 80 s\]", shown):
+            shown += os.read(terminal, 4096).decode()  # raises where the process has ended
+        process.kill()
+    os.close(terminal)
+    assert max(map(len, shown.split("\r"))) <= 80

@@ -207,7 +207,7 @@ for wanted in (None, "compiled"):
 def test_without_a_compiler_a_long_list_is_computed_all_the_same(repository: Path, tmp_path: Path) -> None:
     env = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "HOME": str(tmp_path)}
     _, said, finite, begun, refused = _python(WITHOUT_COMPILER, repository, env=env).splitlines()
-    assert begun == "compiling the network, which takes about 10 to 60 s and was asked for"
+    assert begun == "compiling the network, which takes about 10 to 60 s as `compiled=True` asks for"
     assert said.startswith("not compiled: ")
     assert finite == "True"
     assert refused.startswith("backend: expected")

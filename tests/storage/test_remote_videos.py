@@ -186,7 +186,7 @@ def test_what_cannot_be_reached_is_named(s3: Any, monkeypatch: pytest.MonkeyPatc
     assert bucket.value.kind in ("missing", "io")
     with pytest.raises(UsageError, match="a path, or a URI of s3, gs"):
         expand("ftp://host/a.mp4")
-    with pytest.raises(UsageError, match="pip install fsspec gcsfs"):
+    with pytest.raises(UsageError, match=r"pip install .*gcsfs"):
         expand("gs://bucket/a.mp4")
 
 

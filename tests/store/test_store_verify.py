@@ -253,7 +253,7 @@ def test_exit_codes(sound: Path, tmp_path: Path) -> None:
     manifest_path(out).unlink()
     code, told, errors = run_command()
     assert (code, told) == (2, "")
-    assert "expected the manifest of a finished run" in errors
+    assert "expected the manifest of this output; found no such file" in errors
 
 
 def test_a_folder_is_verified_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,8 @@ def _find_local(path: Path, source: str) -> CheckpointFile:
             found = "a folder"
         elif path.exists():
             found = "something that is not a regular file"
-        raise CheckpointError(str(path), expected="a checkpoint file", found=found, hint=f"It was given as {source!r}.")
+        hint = "" if source == str(path) else f"It was given as {source!r}."
+        raise CheckpointError(str(path), expected="a checkpoint file", found=found, hint=hint)
     sha256 = _sha256_of(path)
     wanted = name_hash(path.name)
     if wanted and not sha256.startswith(wanted):

@@ -129,7 +129,11 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words, of which those after `--cfg-options` that look like KEY=VALUE all belong to it."""
-        return super().parse_args(ctx, _one_flag_a_value("--cfg-options", args))
+        try:
+            return super().parse_args(ctx, _one_flag_a_value("--cfg-options", args))
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # that of a flag without its value has none
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

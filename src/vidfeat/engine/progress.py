@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from vidfeat.errors import printable
+from vidfeat.errors import printable, shorten
 from vidfeat.features import Outcome, VideoFailure
 from vidfeat.hardware import usable_cores
 
@@ -29,6 +29,9 @@ LOAD_EVERY_SECONDS = 2.0
 
 LONG_SECONDS = 60.0
 """Of a video that is longer, the line says how much of it is done."""
+
+MOST_OF_A_NAME = 16
+"""Characters of its name that a line on a terminal has."""
 
 
 class Load:
@@ -182,17 +185,20 @@ class Progress:
                 print(line, file=self._stream, flush=True)
 
     def _more(self) -> str:
-        failed = [f"{self._failed} failed"] if self._failed or self._bar is None else []
+        """What is said beside the counts; on a terminal in few words, as all of it has to fit into 80 columns."""
+        brief = self._bar is not None
+        parts = [f"{self._failed} failed"] if self._failed or not brief else []
         load = self.load.measure() if self.load else None
         if load is not None:
-            bound = "model" if load[0] >= load[1] else "decode"
-            failed.append(f"{bound}-bound (network {load[0]:.0f} % busy, decoding {load[1]:.0f} %)")
+            bound = "model-bound" if load[0] >= load[1] else "decode-bound"
+            parts.append(bound if brief else f"{bound} (network {load[0]:.0f}% busy, decoding {load[1]:.0f}%)")
         if self.workers is not None:
-            failed.append(f"{self.workers()} workers")
+            parts.append(f"{self.workers()} workers")
         long = self.load.longest if self.load else None
         if long is not None and long.of_seconds >= LONG_SECONDS:
-            failed.append(f"{long.key}: {long.seconds:.0f} of {long.of_seconds:.0f} s")
-        return ", ".join(failed)
+            name = shorten(long.key, MOST_OF_A_NAME) if brief else long.key
+            parts.append(f"{name}: {long.seconds:.0f} of {long.of_seconds:.0f} s")
+        return ", ".join(parts)
 
     def _numbers(self) -> dict[str, Any]:
         """The fields of the event "progress"."""

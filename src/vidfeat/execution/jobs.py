@@ -148,7 +148,7 @@ def _require_any_file(videos: Sequence[VideoRef]) -> None:
             "videos",
             expected="at least one file that exists",
             found=f"none of {len(videos)}; the first is {videos[0].uri!r}",
-            hint="Give the folder that the paths of the list start from as `video_root`.",
+            hint="If the paths are relative to another folder, give it as `video_root`.",
         )
 
 

@@ -187,7 +187,7 @@ def _relative(key: str) -> PurePosixPath:
             repr(key),
             expected="a relative path without '..', as it names a file in the output folder",
             found="one that leads out of it" if _is_encodable(key) else "one that no file can have",
-            hint="Give a root that holds all videos (video_root), or write a single file such as features.pkl.",
+            hint="Give a root that holds all videos (`video_root`), or write a single file such as features.pkl.",
         )
     return path
 

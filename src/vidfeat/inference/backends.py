@@ -130,7 +130,9 @@ class BackendSelection:
             return None, ""
         began = time.perf_counter()
         try:
-            compiled = self._compiled(pixels, f"may save a tenth to a third of {eager * rounds_ahead / 60:.0f} minutes")
+            compiled = self._compiled(
+                pixels, f"and may save a tenth to a third of {eager * rounds_ahead / 60:.0f} minutes"
+            )
         except DeviceError as error:
             return None, f"not compiled: {error.found}"
         took, gain = time.perf_counter() - began, eager / self._seconds(compiled, pixels)
@@ -151,8 +153,8 @@ class BackendSelection:
         if self.device.type == "cpu":
             pack(network, _DTYPES[self.precision], one_shape=network.recipe.frames_are_alike)
 
-    def _compiled(self, pixels: Pixels, gain: str = "was asked for") -> ComputeRows:
-        self.say(f"compiling the network, which takes about 10 to 60 s and {gain}")
+    def _compiled(self, pixels: Pixels, gain: str = "as `compiled=True` asks for") -> ComputeRows:
+        self.say(f"compiling the network, which takes about 10 to 60 s {gain}")
         try:
             with self.compiling, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's own modules use what PyTorch has deprecated
@@ -188,7 +190,7 @@ class BackendSelection:
             f"{self.precision} on {self.device}, {self.backend}",
             expected=f"rows with a cosine of at least {MIN_COSINE} to those of plain fp32",
             found=f"{least:.6f} in the first batch",
-            hint="Use precision fp32 without compiling; if you did, PyTorch computes wrong results on this machine.",
+            hint="Use `precision=fp32` and `compiled=False`; if you did, PyTorch computes wrong results here.",
         )
 
 
@@ -234,5 +236,5 @@ def _cannot_compile(error: Exception) -> DeviceError:
         "backend",
         expected="a network that torch.compile can compile",
         found=first_line(error),
-        hint="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or run without compiling.",
+        hint="On a CPU it needs a C++ compiler, such as g++, and Python's headers. Or use `compiled=False`.",
     )

@@ -38,8 +38,8 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         raise DeviceError(
             "device",
-            expected=f"a CUDA device for {name!r}",
-            found=f"{count} of them",
+            expected=f"the CUDA device {name!r}",
+            found=f"{count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device",
             hint="Use `device=cpu`, or install a CUDA build of PyTorch and its driver.",
         )
     return device

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -168,7 +169,8 @@ def _read_text(path: Path) -> str:
     if path.suffix not in (".py", ".json", ".yaml", ".yml"):
         raise ConfigError(str(path), expected="a .py, .json, .yaml or .yml file", found=f"the suffix `{path.suffix}`")
     if not _is_file(path):  # a read from a pipe or a device would wait
-        raise ConfigError(str(path), expected="a config file", found="no regular file there")
+        found = "no regular file there" if os.path.exists(path) else "no such file"  # noqa: PTH110  # no errors
+        raise ConfigError(str(path), expected="a config file", found=found)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

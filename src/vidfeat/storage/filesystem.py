@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from vidfeat.errors import UsageError, shorten
+from vidfeat.lazy_import import install_command
 
 SCHEMES: dict[str, str] = {
     "s3": "s3fs",
@@ -91,7 +92,7 @@ def require_scheme(uri: str, where: str = "videos") -> None:
                 where,
                 expected=f"the package {name} for {scheme}://",
                 found="none",
-                hint=f"Install it with: pip install fsspec {package}",
+                hint=f"Install it with: {install_command('http' if scheme == 'https' else scheme)}",
             ) from None
 
 

@@ -279,7 +279,7 @@ def load(out: Path | str | Sink) -> StoredFeatures:
         raise UsageError(
             str(sink.out),
             expected="an output of vidfeat extract, or one that is under way",
-            found=notes[0] if notes else "a run of version 0.1 that was not finished" if journals else "neither",
+            found=notes[0] if notes else "a run of version 0.1 that was not finished" if journals else "no such file",
             hint="Finish it with vidfeat 0.1." if journals else "Give the path that was given to `out`.",
         )
     return StoredFeatures(_foreign(sink, notes))

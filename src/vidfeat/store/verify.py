@@ -67,11 +67,12 @@ def _problems_of_run(sink: Sink, files: RunFiles) -> Iterator[str]:
     if files.folder.exists():
         stored = load(sink)
     if stored is None or stored.state != "unfinished":
+        exists = sink.out.exists()
         raise OutputError(
-            str(files.manifest),
-            expected="the manifest of a finished run",
+            str(files.manifest if exists else sink.out),
+            expected="the manifest of this output" if exists else "an output of vidfeat extract",
             found="no such file",
-            hint="If the run was interrupted, run its command again: it resumes and finishes.",
+            hint="Without it there is nothing to compare with." if exists else "",
         )
     with stored:
         yield f"the run is not finished: {len(stored)} videos are done and {len(stored.failures)} failed so far"

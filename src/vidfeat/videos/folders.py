@@ -93,7 +93,7 @@ def is_video(path: Path) -> bool:
 
 
 def _videos_below(folder: Path, follow_links: bool, skipped: Counter[str]) -> Iterator[Path]:
-    """The videos in a folder and those below it; the suffixes of the other files are counted."""
+    """The videos in a folder and those below it; other files are counted by suffix, and hidden videos."""
     root = real_path(folder)
     for parent, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -107,6 +107,8 @@ def _videos_below(folder: Path, follow_links: bool, skipped: Counter[str]) -> It
                     yield path
                 else:
                     skipped[path.suffix.lower()] += 1
+            elif is_video(path):
+                skipped["hidden"] += 1
 
 
 def _require_way_down(link: Path, folder: Path, root: Path, follow_links: bool) -> None:

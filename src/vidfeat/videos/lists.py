@@ -110,10 +110,10 @@ def _refs_of(list_file: Path | str, root: Path | str | None, follow_links: bool)
     root = None if root is None else Path(root)
     if root is not None and not path_is(Path.is_dir, root):
         raise UsageError(
-            f"video_root {str(root)!r}",
-            expected="the folder that the list's paths start from",
-            found="a file" if path_is(Path.is_file, root) else "no such folder",
-            hint="Correct video_root, or mount what it should hold.",
+            "video_root",
+            expected="the folder that the paths of the list are relative to",
+            found=f"{'a file' if path_is(Path.is_file, root) else 'no folder'} at {quote(str(root))}",
+            hint="Correct the path, or mount the disk.",
         )
     confined = None if root is None else Confinement(root, follow_links)
     base = Path() if root is None else root
@@ -147,7 +147,7 @@ def _refs_below(list_file: Path | str, root: Path | str | None) -> Iterator[tupl
         if is_uri(key) or key.startswith("/") or ".." in re.split(r"[/\\]", unquote(key)):
             raise UsageError(
                 where,
-                expected=f"a path below video_root {folder}",
+                expected=f"a path below `video_root`, {folder}",
                 found=quote(name),
                 hint="Correct the line, or choose a root that holds all videos.",
             )
@@ -341,14 +341,14 @@ class Confinement:
         if not real.is_relative_to(self._real_root):
             raise UsageError(
                 where,
-                expected=f"a path inside video_root {self._root}",
+                expected=f"a path inside `video_root`, {self._root}",
                 found=f"{quote(str(path))}, which leads to {shorten(str(real))}",
                 hint="Give `follow_links=True` where the links below the root can be trusted."
                 if is_below
                 else "Correct the line, or choose a root that holds all videos.",
             )
         if real == self._real_root:
-            raise UsageError(where, expected="a file inside video_root", found="the root itself")
+            raise UsageError(where, expected="a file inside `video_root`", found="the root itself")
         if is_below:
             return path.relative_to(self._root).as_posix()
         return real.relative_to(self._real_root).as_posix()

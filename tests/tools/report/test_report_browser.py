@@ -96,7 +96,7 @@ def test_it_draws_a_point_for_every_video_with_features(view: Any, made: Path) -
     )
     assert min(alpha[:-1]) > 200
     assert alpha[-1] == 0
-    assert "The nearest neighbour has the same folder for 100.0 %" in view.inner_text("#agreement")
+    assert "The nearest neighbour has the same folder for 100.0%" in view.inner_text("#agreement")
     assert "a torn file" in view.inner_text("#failures")
     assert view.locator("#notes li").count() == 1
 
@@ -422,6 +422,43 @@ def test_table_cells_do_not_break_words(view: Any, tmp_path: Path, width: int) -
         }"""
     )
     assert broken == []
+
+
+def test_names_break_behind_separators_and_the_median_is_one(view: Any, tmp_path: Path) -> None:
+    names = [f"recordings/a_long_name-of_a.video_with_many_parts/{number:04}_of_day.mp4" for number in range(4)]
+    vectors = clustered(4)
+    page = tmp_path / "report.html"
+    build(write_output(tmp_path / "f.npz", names, vectors), video_root=None, labels=None, page=page)
+    view.set_viewport_size({"width": 390, "height": 800})
+    show(view, page)
+    view.click("#list button >> nth=2")
+    assert view.inner_text("#detail-heading") == names[2]
+    lines = view.evaluate(
+        """() => [...document.querySelectorAll('#detail-heading, #list .grow, #detail .grow')].map((element) => [
+          Math.max(...[...element.childNodes].map((part) => {
+            const range = document.createRange();
+            range.selectNodeContents(part);
+            return range.getClientRects().length;
+          })),
+          element.getClientRects().length && element.offsetHeight / parseFloat(getComputedStyle(element).lineHeight),
+        ])"""
+    )
+    assert len(lines) == 1 + 4 + 3
+    assert max(parts for parts, _ in lines) == 1  # no part of a name is broken
+    assert min(height for _, height in lines) > 1.5  # and each name is
+    (median,) = re.findall(r"median ([\d.]+)\.", view.inner_text("#statistics"))
+    assert float(median) == pytest.approx(np.median(np.linalg.norm(vectors, axis=1)), rel=1e-3)
+
+
+def test_on_paper_it_is_light_and_without_controls(view: Any, made: Path) -> None:
+    view.emulate_media(color_scheme="dark")
+    show(view, made)
+    assert luminance(view.evaluate("getComputedStyle(document.body).backgroundColor")) < 0.2
+    view.emulate_media(media="print", color_scheme="dark")
+    assert luminance(view.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.8
+    assert view.locator("#map").is_visible()
+    assert not view.locator("#list-panel").is_visible()
+    assert not view.locator("#zoom-reset").is_visible()
 
 
 def test_on_a_phone_a_tap_scrolls_to_the_detail(browser: Any, dense: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_torn_and_a_damaged_database(tmp_path: Path) -> None:
 
 
 def test_a_run_without_commits_and_empty_lists(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="found neither"):
+    with pytest.raises(UsageError, match="found no such file"):
         report(write_output(tmp_path / "f.pkl", names_of(2), [], finish=False))
     summary, data = report(write_output(tmp_path / "f.pkl", [], []))
     assert (summary.videos, data["state"], data["groups"]) == (0, "finished", [])
@@ -368,9 +368,9 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     out = write_output(tmp_path / "f.pkl", names_of(3), clustered(3))
     page = tmp_path / "page.html"
     for wrong, message in [
-        (tmp_path / "nothing.pkl", "found neither"),
+        (tmp_path / "nothing.pkl", "found no such file"),
         (tmp_path / "f.csv", "expected one of"),
-        (tmp_path / "nothing", "found neither"),
+        (tmp_path / "nothing", "found no such file"),
     ]:
         with pytest.raises(UsageError, match=message):
             build(wrong, video_root=None, labels=None, page=page)

@@ -65,7 +65,10 @@ def table(family: str | None = None, dataset: str | None = None, words: Sequence
     ]
     if words and not found:
         raise UsageError(
-            " ".join(words), expected="words in the name, family or data set of a model", found="no such model"
+            " ".join(words),
+            expected="words in the name, family or data set of a model",
+            found="no such model",
+            hint="`vidfeat models` lists all.",
         )
     return found
 

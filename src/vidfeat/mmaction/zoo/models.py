@@ -188,4 +188,4 @@ def _suggestion(name: str) -> str:
     names = [entry.name for entry in released()]
     near = difflib.get_close_matches(name, names, n=3) or [known for known in names if name and name in known][:3]
     listing = "`vidfeat models` lists all."
-    return f"Did you mean {' or '.join(near)}? {listing}" if near else listing
+    return f"Did you mean {', '.join(near[:-1])}{' or ' * (len(near) > 1)}{near[-1]}? {listing}" if near else listing

@@ -27,7 +27,9 @@
   }
   const text = (tag, content, properties) => make(tag, { ...properties, textContent: content });
   const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const percent = (share) => `${(100 * share).toFixed(1)}%`;
+  // A name that is too long for its line breaks behind a separator.
+  const named = (name) => name.split(/(?<=[/_.-])/).flatMap((part) => [part, make("wbr")]);
 
   // --- where each video is: its group, and its place in it -----------------------------------------------------------
   const total = data.names.length;
@@ -237,7 +239,7 @@
       const label = column() ? `${column().name}: ${column().values[column().of[video]]}` : "";
       tip.replaceChildren(
         ...[image(middle(video))].filter(Boolean),
-        text("div", data.names[video]), text("div", label, { className: "quiet" }),
+        make("div", {}, ...named(data.names[video])), text("div", label, { className: "quiet" }),
       );
       const [x, y] = onScreen(placeOf[video]);
       const right = x > canvas.clientWidth / 2;
@@ -391,7 +393,7 @@
     const { seconds } = step < 0 ? {} : momentOf(video, step);
     const button = make("button", { type: "button" },
       image(seconds ? nearestPicture(video, seconds) : middle(video)),
-      make("span", { className: "grow" }, data.names[video],
+      make("span", { className: "grow" }, ...named(data.names[video]),
         step < 0 ? "" : text("div", momentName(video, step), { className: "number" })),
       note ? text("span", note, { className: "number" }) : null);
     button.dataset.video = video;
@@ -400,7 +402,7 @@
     return button;
   }
   function link(video) {
-    const button = text("button", data.names[video], { type: "button", className: "link" });
+    const button = make("button", { type: "button", className: "link" }, ...named(data.names[video]));
     button.addEventListener("click", () => choose(video, true));
     return button;
   }
@@ -411,7 +413,7 @@
     const body = by("detail-body");
     body.replaceChildren();
     by("back").hidden = video < 0;
-    by("detail-heading").textContent = video < 0 ? "No video selected" : data.names[video];
+    by("detail-heading").replaceChildren(...(video < 0 ? ["No video selected"] : named(data.names[video])));
     if (video < 0) {
       body.append(text("p", "Select a point on the map or a video in the list.", { className: "quiet" }));
       return redraw();
@@ -838,8 +840,9 @@
   function histogram({ histogram: { counts, edges }, norms }) {
     const [width, height, base] = [420, 130, 108];
     const sorted = [...norms].sort((a, b) => a - b);
-    const median = sorted[Math.floor(sorted.length / 2)];
-    const words = `from ${sorted[0]} to ${sorted[sorted.length - 1]}, median ${median}`;
+    const centre = (sorted.length - 1) / 2;
+    const median = (sorted[Math.floor(centre)] + sorted[Math.ceil(centre)]) / 2;
+    const words = `from ${sorted[0]} to ${sorted[sorted.length - 1]}, median ${Number(median.toPrecision(4))}`;
     const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, width: "100%", role: "img", "aria-label": `Norms ${words}` });
     const most = Math.max(...counts, 1);
     counts.forEach((number, bin) => {
