@@ -118,7 +118,7 @@ def _feature_size(network: nn.Module, recipe: Recipe) -> int:
         raise UsageError(
             "module",
             expected=f"a module that takes {what}: float32 {list(shape)}",
-            found=f"{type(error).__name__}: {first_line(error)[:200]}",
+            found=first_line(error)[:200],
             hint="Give ClipSpec(1, None) for a network of images, and a length above 1 for one of clips.",
         ) from error
 

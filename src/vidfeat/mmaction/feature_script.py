@@ -68,7 +68,11 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
             frames, or the network takes another number of frames; or scores, of a recipe without a head.
     """
     if request.scores and recipe.model.head is None:
-        raise UsageError("request.scores", expected="a recipe with a head", found="one of features")
+        raise UsageError(
+            "request.scores",
+            expected="a model of MMAction2, whose checkpoint has the head that gives scores",
+            found="a recipe of features",
+        )
     sampling, transforms, model = cast("Sampling", recipe.sampling), recipe.transforms, recipe.model
     if request.views == "few":
         sampling = _fewer_clips(sampling, model)
@@ -125,7 +129,7 @@ def _windows(sampling: Sampling, model: ModelSpec, wanted: LongVideo) -> WindowS
         raise UsageError(
             "long_video.frame_interval",
             expected="the distance between the frames of a window, which the config does not have",
-            found="None",
+            found="none",
         )
     for name, value in (("clip_interval", wanted.clip_interval), ("frame_interval", frame_interval)):
         if value < 1:

@@ -119,6 +119,14 @@ NETWORKS: dict[tuple[str, str], Network] = {
     ),
     ("clip", "projection"): Network("CLIPModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, _TEXT),
     ("clip_vision_model", "projection"): Network("CLIPVisionModelWithProjection", lambda n, x: n(x).image_embeds),
+    ("vit", "first"): Network(
+        "ViTForImageClassification", lambda n, x: n.vit(x).last_hidden_state[:, 0], 2, ("classifier",)
+    ),
+    ("deit", "first"): Network(
+        "DeiTForImageClassification", lambda n, x: n.deit(x).last_hidden_state[:, 0], 2, ("classifier",)
+    ),
+    ("vit_msn", "first"): Network("ViTMSNModel", lambda n, x: n(x).last_hidden_state[:, 0]),
+    ("ijepa", "mean"): Network("IJepaModel", lambda n, x: n(x).last_hidden_state.mean(1)),
     ("siglip", "pooler"): Network(
         "SiglipModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, ("text_model",)
     ),
