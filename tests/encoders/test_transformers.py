@@ -35,7 +35,7 @@ from vidfeat.errors import CheckpointError, ConfigError, UsageError, VidfeatErro
 from vidfeat.models import pack
 from vidfeat.preprocessing.sampling import WindowSampling
 from vidfeat.preprocessing.transforms import FrameTransformer
-from vidfeat.recipe import Recipe
+from vidfeat.recipe import Pooling, Recipe
 from vidfeat.tools.describe import describe
 
 CPU = torch.device("cpu")
@@ -173,6 +173,17 @@ def test_the_recipe_depends_on_the_config_and_the_processor(tiny: Callable[[str]
     config["vision_config"]["hidden_act"] = "gelu"
     (folder / "config.json").write_text(json.dumps(config))
     assert encoder(folder).recipe_digest != digest
+
+
+def test_vectors_have_nothing_to_pool(tiny: Callable[[str], Path]) -> None:
+    """Over space, nor over the time of a clip; the time of a network of images is that of its frames."""
+    clips, images = encoder(tiny("videomae")), encoder(tiny("clip"))
+    with pytest.raises(UsageError, match=r"pooling\.time: expected avg, as .* one vector for each clip; found keep"):
+        clips.with_pooling(Pooling(time="keep"))
+    with pytest.raises(UsageError, match=r"pooling\.space: expected avg, as .* one vector for each frame; found max"):
+        encoder(tiny("clip"), request=vidfeat.FeatureRequest(Pooling(space="max")))
+    assert images.with_pooling(Pooling(time="max")).recipe.pooling.time == "max"
+    assert clips.with_pooling(Pooling(space="mean", views="max")).recipe.pooling.views == "max"
 
 
 def test_other_grids(tiny: Callable[[str], Path]) -> None:

@@ -89,9 +89,17 @@ def own_pooling(recipe: Recipe, wanted: Pooling) -> Pooling:
     """The pooling that is wanted, in a recipe of scores with the recipe's own softmax.
 
     Raises:
-        UsageError: another pooling over space or time than the one that the head is made for.
+        UsageError: another pooling over space or time than the one that the head is made for; or any, of a network of
+            another library or of a user's own, which gives one vector.
     """
-    if recipe.model.head is None:
+    model = recipe.model
+    if getattr(model.backbone, "gives_vectors", False):
+        what, axes = ("clip", ("space", "time")) if model.dims == 3 else ("frame", ("space",))
+        for axis in axes:
+            if (value := getattr(wanted, axis)) != "avg":
+                expected = f"avg, as the network gives one vector for each {what}"
+                raise UsageError(f"pooling.{axis}", expected=expected, found=value)
+    if model.head is None:
         return wanted
     for name, value in (("space", wanted.space), ("time", wanted.time)):
         if value != "avg":

@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -34,6 +34,8 @@ class TransformersConfig:
     architecture: str
     pooled: str
     feature_size: int
+    gives_vectors: ClassVar[bool] = True
+
     config: str
     code: str | None = None
 
