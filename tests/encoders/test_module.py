@@ -19,6 +19,7 @@ from encoders.own_networks import Tokens, no_module, tokens
 from video.video_files import write_video
 from vidfeat.encoders import ClipSpec, encoder, encoder_from_json
 from vidfeat.errors import CheckpointError, UsageError
+from vidfeat.mmaction import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import CenterCrop, Normalize, Recipe, ResizeShortEdge
 
@@ -117,7 +118,9 @@ IMAGES = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten())
         (Gives(torch.zeros(1, 5, dtype=torch.int64)), {}, "module: expected an output"),
         (IMAGES, {}, "module: expected a module that takes clips: .*Give ClipSpec"),
         (Tokens(), {"clip": ClipSpec(1, None)}, "module: expected a module that takes images"),
-        (Tokens(), {"clip": None}, "clip: expected the frames that the module sees"),
+        (Tokens(), {"clip": None}, "clip: expected the frames that the module sees.* Modules run from Python"),
+        (Tokens(), {"request": FeatureRequest(scores=True)}, "request: expected none with module:"),
+        (Tokens(), {"request": FeatureRequest(), "clip": None}, "clip: expected"),  # as the command line asks
         (Tokens(), {"preprocess": None}, "preprocess: expected transforms of frames that end with a Normalize"),
         (Tokens(), {"preprocess": PREPROCESS[:1]}, "preprocess: expected"),
         (Tokens(), {"grid": SegmentSampling(5)}, "grid: expected clips of 4 frames"),

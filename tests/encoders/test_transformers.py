@@ -324,6 +324,8 @@ def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.Monkey
     [
         ("hf:a b", {}, "model: expected hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:FOLDER; found 'hf:a b'"),
         ("hf:a/b/c", {}, "model: expected hf:ORG/NAME"),
+        ("hf:", {}, "model: expected hf:ORG/NAME"),
+        ("hf:/no/such/folder", {}, "model: expected hf:ORG/NAME.*found 'hf:/no/such/folder', which is no folder"),
         ("hf:a/b", {"checkpoint": "x.pth"}, "checkpoint: expected none with hf:"),
         ("hf:a/b", {"cfg_options": {"a": 1}}, "cfg_options: expected none with hf:"),
         ("tsn_r50_320p_1x1x3_100e_kinetics400_rgb", {"trust_remote_code": True}, "trust_remote_code: expected none"),
@@ -518,3 +520,10 @@ def test_texts_that_are_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         vidfeat.embed_text(f"hf:{tiny(name)}", texts)
+
+
+@pytest.mark.parametrize("model", ["timm:resnet50", "tsn_r50_320p_1x1x3_100e_kinetics400_rgb"])
+def test_texts_of_other_origins(model: str) -> None:
+    """They are not looked up on the hub."""
+    with pytest.raises(UsageError, match=f"model: expected hf:ORG/NAME, .*; found '{model}'"):
+        vidfeat.embed_text(model, ["a"])

@@ -17,6 +17,7 @@ from vidfeat.encoders.libraries import frames_of_a_video
 from vidfeat.encoders.protocol import ClipSpec, refuse_options
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
+from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import FrameTransform, ModelSpec, Normalize, Recipe, TimeGrid
 
@@ -60,7 +61,8 @@ def compile_encoder(
     """
     from torch import nn
 
-    refuse_options(ORIGIN, {key: value for key, value in options.items() if key != "progress"})
+    asked = {key: value for key, value in options.items() if key != "progress" and value != FeatureRequest()}
+    refuse_options(ORIGIN, asked)
     from vidfeat.models.module import ModuleConfig, OwnModule, make
 
     if not isinstance(model, nn.Module | str):
@@ -82,7 +84,12 @@ def compile_encoder(
 
 def _recipe(clip: Any, preprocess: Any, grid: TimeGrid | None, config: Any) -> Recipe:
     if not isinstance(clip, ClipSpec) or clip.length < 1:
-        raise UsageError("clip", expected="the frames that the module sees, such as ClipSpec(16, 4)", found=repr(clip))
+        raise UsageError(
+            "clip",
+            expected="the frames that the module sees, such as ClipSpec(16, 4)",
+            found=repr(clip),
+            hint="" if clip is not None else "Modules run from Python, with `vidfeat.encoder` and `vidfeat.Job`.",
+        )
     steps = tuple(preprocess) if isinstance(preprocess, list | tuple) else ()
     allowed = all(type(step) in get_args(FrameTransform) for step in steps[:-1])
     if not steps or not isinstance(steps[-1], Normalize) or not allowed:
