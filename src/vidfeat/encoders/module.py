@@ -88,7 +88,7 @@ def _recipe(clip: Any, preprocess: Any, grid: TimeGrid | None, config: Any) -> R
             "clip",
             expected="the frames that the module sees, such as ClipSpec(16, 4)",
             found=repr(clip),
-            hint="" if clip is not None else "Modules run from Python, with `vidfeat.encoder` and `vidfeat.Job`.",
+            hint="" if clip is not None else "`vidfeat.encoder` takes `clip` and `preprocess`, from Python.",
         )
     steps = tuple(preprocess) if isinstance(preprocess, list | tuple) else ()
     allowed = all(type(step) in get_args(FrameTransform) for step in steps[:-1])
@@ -113,11 +113,12 @@ def _feature_size(network: nn.Module, recipe: Recipe) -> int:
     width, height = recipe.frame_size or (224, 224)
     dims = recipe.model.dims
     shape = (1, 3, height, width) if dims == 2 else (1, 3, recipe.sampling.clip_len, height, width)
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    # as it was given; it is run in float32
+    where = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), torch.zeros(0))
     forward: Any = network
     try:
         with torch.inference_mode():
-            return int(forward.forward_features(torch.zeros(shape, device=device)).shape[1])
+            return int(forward.forward_features(torch.zeros(shape, device=where.device, dtype=where.dtype)).shape[1])
     except UsageError:
         raise
     except Exception as error:  # of the user's module

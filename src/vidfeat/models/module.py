@@ -53,7 +53,7 @@ class OwnModule(Unpacked):
             UsageError: the module's output is neither.
         """
         output = self.network(x)
-        if isinstance(output, torch.Tensor) and output.is_floating_point() and len(output) == len(x):
+        if isinstance(output, torch.Tensor) and output.is_floating_point() and output.shape[:1] == x.shape[:1]:
             if output.dim() == 2:
                 return output
             if output.dim() == 3:
