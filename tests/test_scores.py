@@ -267,7 +267,7 @@ def test_poolings_that_scores_refuse(repository: Path, checkpoint: Path) -> None
         encoder_of(repository, checkpoint, dataclasses.replace(SCORES, pooling=Pooling(time="max")))
     with pytest.raises(UsageError, match=r"pooling\.space: expected avg"):
         encoder_of(repository, checkpoint).with_pooling(Pooling(space="keep"))
-    with pytest.raises(UsageError, match=r"request\.scores: expected a recipe with a head; found one of features"):
+    with pytest.raises(UsageError, match=r"request\.scores: expected a model of MMAction2, .*; found a recipe of"):
         vidfeat.encoder(compile_file(repository / CONFIG), checkpoint=checkpoint, request=SCORES)
 
 

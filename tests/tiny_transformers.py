@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,8 @@ TINY["vjepa2-classifier"] = Tiny(
 )
 
 
+TINY["vit-classifier"] = replace(TINY["vit"], model="ViTForImageClassification")
+TINY["ijepa"] = Tiny("IJepaConfig", VIT, "IJepaModel", TINY["vit"].processor)
 TINY["convnext"] = Tiny(
     "ConvNextConfig",
     {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},

@@ -98,7 +98,7 @@ class Job:
             raise UsageError(
                 "grid.window",
                 expected="the length of a window, as rows of several encoders stand for the same time",
-                found=f"None, and encoders with clips of {', '.join(sorted(map(str, windows)))} frames",
+                found=f"none, and encoders with clips of {', '.join(sorted(map(str, windows)))} frames",
             )
         self._set("videos", _normalized(self.videos))
         for name in ("out", "video_root"):
@@ -227,7 +227,8 @@ class Job:
             raise UsageError(
                 "encoders",
                 expected="encoders with different names, as outputs are named after them",
-                found=repr(repeated),
+                found=f"{repeated!r} several times",
+                hint="Rename the folder or file of one of them, or run them one after the other.",
             )
         return tuple(str(self.out).replace("{encoder}", name) for name in names)
 

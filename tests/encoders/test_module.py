@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import subprocess
@@ -19,6 +20,7 @@ from encoders.own_networks import Tokens, no_module, tokens
 from video.video_files import write_video
 from vidfeat.encoders import ClipSpec, encoder, encoder_from_json
 from vidfeat.errors import CheckpointError, UsageError
+from vidfeat.mmaction import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import CenterCrop, Normalize, Recipe, ResizeShortEdge
 
@@ -112,12 +114,15 @@ IMAGES = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten())
     ("model", "options", "words"),
     [
         (Gives(torch.zeros(1, 4, 2, 2)), {}, r"module: expected an output .* a token grid.*\[1, 4, 2, 2\]"),
+        (Gives(torch.tensor(1.0)), {}, r"module: expected an output .* a token grid.*found \[\]"),
         (Gives({"a": 1}), {}, "module: .*found dict"),
         (Gives(torch.zeros(3, 5)), {}, r"module: .*found \[3, 5\]"),
         (Gives(torch.zeros(1, 5, dtype=torch.int64)), {}, "module: expected an output"),
         (IMAGES, {}, "module: expected a module that takes clips: .*Give ClipSpec"),
         (Tokens(), {"clip": ClipSpec(1, None)}, "module: expected a module that takes images"),
-        (Tokens(), {"clip": None}, "clip: expected the frames that the module sees"),
+        (Tokens(), {"clip": None}, "clip: expected the frames that the module sees.* .vidfeat.encoder. takes"),
+        (Tokens(), {"request": FeatureRequest(scores=True)}, "request: expected none with module:"),
+        (Tokens(), {"request": FeatureRequest(), "clip": None}, "clip: expected"),  # as the command line asks
         (Tokens(), {"preprocess": None}, "preprocess: expected transforms of frames that end with a Normalize"),
         (Tokens(), {"preprocess": PREPROCESS[:1]}, "preprocess: expected"),
         (Tokens(), {"grid": SegmentSampling(5)}, "grid: expected clips of 4 frames"),
@@ -131,6 +136,17 @@ def test_what_is_refused(model: Any, options: dict[str, Any], words: str) -> Non
     with pytest.raises(UsageError, match=words):
         encoder(model, **{"clip": CLIP, "preprocess": PREPROCESS, **options})
     assert no_module() == 3
+
+
+def test_a_module_in_half_precision_is_run_in_float32(video: Path) -> None:
+    half = tokens().bfloat16()
+    whole = copy.deepcopy(half).float()
+    of_half, of_whole = (
+        vidfeat.Extractor(encoder(module, clip=CLIP, preprocess=PREPROCESS), device="cpu").extract(video).values
+        for module in (half, whole)
+    )
+    np.testing.assert_array_equal(of_half, of_whole)
+    assert next(half.parameters()).dtype == torch.bfloat16
 
 
 def test_a_network_of_images_is_run_frame_by_frame() -> None:

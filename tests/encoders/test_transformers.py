@@ -35,7 +35,7 @@ from vidfeat.errors import CheckpointError, ConfigError, UsageError, VidfeatErro
 from vidfeat.models import pack
 from vidfeat.preprocessing.sampling import WindowSampling
 from vidfeat.preprocessing.transforms import FrameTransformer
-from vidfeat.recipe import Recipe
+from vidfeat.recipe import Pooling, Recipe
 from vidfeat.tools.describe import describe
 
 CPU = torch.device("cpu")
@@ -46,6 +46,7 @@ OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "xclip": lambda m, x: m.get_video_features(x).pooler_output,
     "clip": lambda m, x: m.get_image_features(x).pooler_output,
     "siglip": lambda m, x: m.get_image_features(x).pooler_output,
+    "ijepa": lambda m, x: m(x).last_hidden_state.mean(1),
 }
 """The library's own features of a network, where they are not what its classifier or pooler gives."""
 
@@ -99,6 +100,17 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     assert plain.shape == (3, compiled.feature_size)
     assert relative(plain, expected.numpy()) < 1e-5
     assert max(relative(rows.numpy(), expected.numpy()) for rows in packed) < 1e-5
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_no_weight_is_what_was_in_memory_before(name: str, tiny: Callable[[str], Path]) -> None:
+    """Of parts that are dropped weights are not read: whatever numbers they have is no reason to refuse the file."""
+    torch.use_deterministic_algorithms(True)  # uninitialised memory is NaN
+    try:
+        loaded = encoder(f"hf:{tiny(name)}").load(CPU)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(tensor.isfinite().all() for tensor in loaded.network.state_dict().values())
 
 
 @pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit", "clip", "siglip", "dinov2", "dinov3", "vit"])
@@ -161,6 +173,17 @@ def test_the_recipe_depends_on_the_config_and_the_processor(tiny: Callable[[str]
     config["vision_config"]["hidden_act"] = "gelu"
     (folder / "config.json").write_text(json.dumps(config))
     assert encoder(folder).recipe_digest != digest
+
+
+def test_vectors_have_nothing_to_pool(tiny: Callable[[str], Path]) -> None:
+    """Over space, nor over the time of a clip; the time of a network of images is that of its frames."""
+    clips, images = encoder(tiny("videomae")), encoder(tiny("clip"))
+    with pytest.raises(UsageError, match=r"pooling\.time: expected avg, as .* one vector for each clip; found keep"):
+        clips.with_pooling(Pooling(time="keep"))
+    with pytest.raises(UsageError, match=r"pooling\.space: expected avg, as .* one vector for each frame; found max"):
+        encoder(tiny("clip"), request=vidfeat.FeatureRequest(Pooling(space="max")))
+    assert images.with_pooling(Pooling(time="max")).recipe.pooling.time == "max"
+    assert clips.with_pooling(Pooling(space="mean", views="max")).recipe.pooling.views == "max"
 
 
 def test_other_grids(tiny: Callable[[str], Path]) -> None:
@@ -301,6 +324,8 @@ def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.Monkey
     [
         ("hf:a b", {}, "model: expected hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:FOLDER; found 'hf:a b'"),
         ("hf:a/b/c", {}, "model: expected hf:ORG/NAME"),
+        ("hf:", {}, "model: expected hf:ORG/NAME"),
+        ("hf:/no/such/folder", {}, "model: expected hf:ORG/NAME.*found 'hf:/no/such/folder', which is no folder"),
         ("hf:a/b", {"checkpoint": "x.pth"}, "checkpoint: expected none with hf:"),
         ("hf:a/b", {"cfg_options": {"a": 1}}, "cfg_options: expected none with hf:"),
         ("tsn_r50_320p_1x1x3_100e_kinetics400_rgb", {"trust_remote_code": True}, "trust_remote_code: expected none"),
@@ -495,3 +520,10 @@ def test_texts_that_are_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         vidfeat.embed_text(f"hf:{tiny(name)}", texts)
+
+
+@pytest.mark.parametrize("model", ["timm:resnet50", "tsn_r50_320p_1x1x3_100e_kinetics400_rgb"])
+def test_texts_of_other_origins(model: str) -> None:
+    """They are not looked up on the hub."""
+    with pytest.raises(UsageError, match=f"model: expected hf:ORG/NAME, .*; found '{model}'"):
+        vidfeat.embed_text(model, ["a"])

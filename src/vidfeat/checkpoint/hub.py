@@ -54,14 +54,17 @@ class Repository:
             UsageError: it is none of these.
             CheckpointError: the repository, its revision or its `config.json` cannot be had.
         """
-        if Path(reference).expanduser().is_dir():
+        if reference and Path(reference).expanduser().is_dir():
             folder = cls(str(Path(reference).expanduser()))
             folder.file("config.json")
             return folder
         name, _, revision = reference.partition("@")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+            no_folder = ", which is no folder" if name.startswith(("/", ".", "~")) else ""
             raise UsageError(
-                "model", expected="hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:FOLDER", found=quote(f"hf:{reference}")
+                "model",
+                expected="hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:FOLDER",
+                found=quote(f"hf:{reference}") + no_folder,
             )
         path = cls(name, revision or "main").file("config.json")
         return cls(name, path.parent.name)  # .../snapshots/COMMIT/config.json

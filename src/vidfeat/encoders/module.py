@@ -17,6 +17,7 @@ from vidfeat.encoders.libraries import frames_of_a_video
 from vidfeat.encoders.protocol import ClipSpec, refuse_options
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
+from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.recipe import FrameTransform, ModelSpec, Normalize, Recipe, TimeGrid
 
@@ -60,7 +61,8 @@ def compile_encoder(
     """
     from torch import nn
 
-    refuse_options(ORIGIN, {key: value for key, value in options.items() if key != "progress"})
+    asked = {key: value for key, value in options.items() if key != "progress" and value != FeatureRequest()}
+    refuse_options(ORIGIN, asked)
     from vidfeat.models.module import ModuleConfig, OwnModule, make
 
     if not isinstance(model, nn.Module | str):
@@ -82,7 +84,12 @@ def compile_encoder(
 
 def _recipe(clip: Any, preprocess: Any, grid: TimeGrid | None, config: Any) -> Recipe:
     if not isinstance(clip, ClipSpec) or clip.length < 1:
-        raise UsageError("clip", expected="the frames that the module sees, such as ClipSpec(16, 4)", found=repr(clip))
+        raise UsageError(
+            "clip",
+            expected="the frames that the module sees, such as ClipSpec(16, 4)",
+            found=repr(clip),
+            hint="" if clip is not None else "`vidfeat.encoder` takes `clip` and `preprocess`, from Python.",
+        )
     steps = tuple(preprocess) if isinstance(preprocess, list | tuple) else ()
     allowed = all(type(step) in get_args(FrameTransform) for step in steps[:-1])
     if not steps or not isinstance(steps[-1], Normalize) or not allowed:
@@ -106,11 +113,12 @@ def _feature_size(network: nn.Module, recipe: Recipe) -> int:
     width, height = recipe.frame_size or (224, 224)
     dims = recipe.model.dims
     shape = (1, 3, height, width) if dims == 2 else (1, 3, recipe.sampling.clip_len, height, width)
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    # as it was given; it is run in float32
+    where = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), torch.zeros(0))
     forward: Any = network
     try:
         with torch.inference_mode():
-            return int(forward.forward_features(torch.zeros(shape, device=device)).shape[1])
+            return int(forward.forward_features(torch.zeros(shape, device=where.device, dtype=where.dtype)).shape[1])
     except UsageError:
         raise
     except Exception as error:  # of the user's module
@@ -118,7 +126,7 @@ def _feature_size(network: nn.Module, recipe: Recipe) -> int:
         raise UsageError(
             "module",
             expected=f"a module that takes {what}: float32 {list(shape)}",
-            found=f"{type(error).__name__}: {first_line(error)[:200]}",
+            found=first_line(error)[:200],
             hint="Give ClipSpec(1, None) for a network of images, and a length above 1 for one of clips.",
         ) from error
 

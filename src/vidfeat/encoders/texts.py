@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint.hub import Repository, downloads, load_shards
 from vidfeat.encoders.transformers import checked_network
-from vidfeat.errors import ConfigError, UsageError
+from vidfeat.errors import ConfigError, UsageError, quote
 from vidfeat.lazy_import import import_extra
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ def embed_text(model: str, texts: Sequence[str], *, progress: bool = False) -> n
         float32 `[texts, C]`, C the feature size of the model.
 
     Raises:
-        UsageError: there is no text, or the library is not installed.
+        UsageError: there is no text, the model is none of these, or the library is not installed.
         ConfigError: the model has no text tower, or its tokenizer cannot be made.
         CheckpointError: the repository or its weights cannot be had.
     """
     words = list(texts) if isinstance(texts, list | tuple) else []
     if not words or not all(isinstance(text, str) and text.strip() for text in words):
         raise UsageError("texts", expected="texts that are not empty", found=repr(texts)[:200])
+    if not (model.startswith("hf:") or Path(model).is_dir()):
+        raise UsageError("model", expected="hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:FOLDER", found=quote(model))
     import torch
 
     transformers = import_extra("transformers", "hf", "model", "the text towers")

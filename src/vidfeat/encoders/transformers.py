@@ -212,7 +212,9 @@ def checked_network(
         f"the weights of {library_class.__name__}, as its config describes it",
         "Give a repository whose weights belong to its config.json.",
     )
-    check_finite(network.state_dict(), network.state_dict(), source)
+    # Of the parts that may be missing, those without weights hold whatever was in memory before.
+    weights = {name: tensor for name, tensor in network.state_dict().items() if not _part_of(name, unused)}
+    check_finite(weights, weights, source)
     network.unexpected_heads = heads
     return network.requires_grad_(False)
 
@@ -246,6 +248,16 @@ def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bo
     )
 
 
+_POOLED = {
+    "clip": "projection",
+    "ijepa": "mean",
+    "timesformer": "first",
+    "vit_msn": "first",
+    "xclip": "projection",
+}
+"""Of architectures whose repositories all have the same vector, other than the pooled output."""
+
+
 def _pooled(architecture: str, values: Mapping[str, Any]) -> str:
     """Which vector: the one that the classifier of the repository reads, where it has one."""
     classes = values.get("architectures") or []
@@ -256,9 +268,11 @@ def _pooled(architecture: str, values: Mapping[str, Any]) -> str:
         return "attentive" if classifies else "mean"
     if architecture == "vivit":
         return "first" if classifies else "pooler"
+    if architecture in ("vit", "deit"):
+        return "first" if any(str(name).endswith("ForImageClassification") for name in classes) else "pooler"
     if architecture == "clip_vision_model":
         return "projection" if "CLIPVisionModelWithProjection" in classes else "pooler"
-    return {"timesformer": "first", "clip": "projection", "xclip": "projection"}.get(architecture, "pooler")
+    return _POOLED.get(architecture, "pooler")
 
 
 def _processing(repository: Repository, dims: int) -> Processing:
@@ -308,7 +322,7 @@ def _feature_size(config: TransformersConfig, recipe: Recipe, repository: Reposi
         raise ConfigError(
             f"{repository.reference}: config.json",
             expected="a vision network with a pooled output that takes what its processor gives",
-            found=f"{config.architecture}, which fails with {type(error).__name__}: {first_line(error)[:200]}",
+            found=f"{config.architecture}, which fails with {first_line(error)[:200]}",
             hint="docs/encoders.md names the architectures.",
         ) from error
     return int(rows.shape[1])

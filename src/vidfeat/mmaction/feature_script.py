@@ -68,7 +68,11 @@ def apply_request(recipe: Recipe, request: FeatureRequest) -> Recipe:
             frames, or the network takes another number of frames; or scores, of a recipe without a head.
     """
     if request.scores and recipe.model.head is None:
-        raise UsageError("request.scores", expected="a recipe with a head", found="one of features")
+        raise UsageError(
+            "request.scores",
+            expected="a model of MMAction2, whose checkpoint has the head that gives scores",
+            found="a recipe of features",
+        )
     sampling, transforms, model = cast("Sampling", recipe.sampling), recipe.transforms, recipe.model
     if request.views == "few":
         sampling = _fewer_clips(sampling, model)
@@ -85,9 +89,17 @@ def own_pooling(recipe: Recipe, wanted: Pooling) -> Pooling:
     """The pooling that is wanted, in a recipe of scores with the recipe's own softmax.
 
     Raises:
-        UsageError: another pooling over space or time than the one that the head is made for.
+        UsageError: another pooling over space or time than the one that the head is made for; or any, of a network of
+            another library or of a user's own, which gives one vector.
     """
-    if recipe.model.head is None:
+    model = recipe.model
+    if getattr(model.backbone, "gives_vectors", False):
+        what, axes = ("clip", ("space", "time")) if model.dims == 3 else ("frame", ("space",))
+        for axis in axes:
+            if (value := getattr(wanted, axis)) != "avg":
+                expected = f"avg, as the network gives one vector for each {what}"
+                raise UsageError(f"pooling.{axis}", expected=expected, found=value)
+    if model.head is None:
         return wanted
     for name, value in (("space", wanted.space), ("time", wanted.time)):
         if value != "avg":
@@ -125,7 +137,7 @@ def _windows(sampling: Sampling, model: ModelSpec, wanted: LongVideo) -> WindowS
         raise UsageError(
             "long_video.frame_interval",
             expected="the distance between the frames of a window, which the config does not have",
-            found="None",
+            found="none",
         )
     for name, value in (("clip_interval", wanted.clip_interval), ("frame_interval", frame_interval)):
         if value < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -21,6 +21,8 @@ class ModuleConfig:
         name: `package.module:function` that makes it; or the name of its class, where it was given as an object.
         feature_size: length C of a feature vector.
     """
+
+    gives_vectors: ClassVar[bool] = True
 
     name: str
     feature_size: int
@@ -51,7 +53,7 @@ class OwnModule(Unpacked):
             UsageError: the module's output is neither.
         """
         output = self.network(x)
-        if isinstance(output, torch.Tensor) and output.is_floating_point() and len(output) == len(x):
+        if isinstance(output, torch.Tensor) and output.is_floating_point() and output.shape[:1] == x.shape[:1]:
             if output.dim() == 2:
                 return output
             if output.dim() == 3:

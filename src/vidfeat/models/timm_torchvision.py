@@ -50,6 +50,11 @@ class LibraryConfig:
             raise ValueError(f"feature_shape must be 'NCHW', 'NHWC' or 'NLC'; {self.feature_shape = }")
 
     @property
+    def gives_vectors(self) -> bool:
+        """Whether the output has no axes to pool."""
+        return self.pooled == "own"
+
+    @property
     def feature_size(self) -> int:
         """Length C of a feature vector."""
         return _feature_size(self)

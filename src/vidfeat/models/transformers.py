@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -34,6 +34,8 @@ class TransformersConfig:
     architecture: str
     pooled: str
     feature_size: int
+    gives_vectors: ClassVar[bool] = True
+
     config: str
     code: str | None = None
 
@@ -119,6 +121,14 @@ NETWORKS: dict[tuple[str, str], Network] = {
     ),
     ("clip", "projection"): Network("CLIPModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, _TEXT),
     ("clip_vision_model", "projection"): Network("CLIPVisionModelWithProjection", lambda n, x: n(x).image_embeds),
+    ("vit", "first"): Network(
+        "ViTForImageClassification", lambda n, x: n.vit(x).last_hidden_state[:, 0], 2, ("classifier",)
+    ),
+    ("deit", "first"): Network(
+        "DeiTForImageClassification", lambda n, x: n.deit(x).last_hidden_state[:, 0], 2, ("classifier",)
+    ),
+    ("vit_msn", "first"): Network("ViTMSNModel", lambda n, x: n(x).last_hidden_state[:, 0]),
+    ("ijepa", "mean"): Network("IJepaModel", lambda n, x: n(x).last_hidden_state.mean(1)),
     ("siglip", "pooler"): Network(
         "SiglipModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, ("text_model",)
     ),
