@@ -377,9 +377,16 @@ def test_names_of_heads_can_be_printed() -> None:
 
 
 def test_a_tensor_that_claims_to_be_huge(tmp_path: Path) -> None:
-    """Four bytes seen as a million times a million numbers are a view; nothing of that size is ever made."""
-    path = save(tmp_path / "x.pth", {"w": torch.ones(1).expand(1_000_000, 1_000_000)}, "zip")
-    assert load_state(path)["w"].stride() == (0, 0)
+    """Four bytes seen as many numbers are a view, which is not copied into a network of as many."""
+    for many in (1_000_000, 1_000):
+        path = save(tmp_path / "x.pth", {"w": torch.ones(1).expand(many, 1_000)}, "zip")
+        with pytest.raises(CheckpointError, match="complete tensors"):
+            load_state(path)
+    path = save(tmp_path / "x.pth", dict.fromkeys("abcdefgh", torch.ones(1_000_000)), "zip")
+    with pytest.raises(CheckpointError, match="complete tensors"):
+        load_state(path)
+    path = save(tmp_path / "x.pth", {"w": torch.ones(1000, 1000), "ids": torch.ones(1).expand(100)}, "zip")
+    assert load_state(path)["ids"].tolist() == [1.0] * 100
 
 
 def test_a_tensor_that_reaches_beyond_its_storage(tmp_path: Path) -> None:

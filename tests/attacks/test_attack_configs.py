@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidfeat.errors import ConfigError
+from vidfeat.mmaction import compile_file
 from vidfeat.mmaction.config import MAX_FILE_BYTES, apply_overrides, parse_override, read_config
+from vidfeat.models import build
 
 PATIENCE_SECONDS = 20  # far above what the budget allows, far below a hang
 
@@ -344,3 +346,83 @@ def test_whatever_the_file_holds_the_answer_is_a_dict_or_a_config_error(tmp_path
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(ConfigError):
         assert isinstance(read_config(path).data, dict)
+
+
+# --- sizes of networks and pipelines ----------------------------------------------------------------------------------
+
+
+def config_of(backbone: str, sampling: str = "clip_len=8", mean: str = "[0, 0, 0]", std: str = "[1, 1, 1]") -> str:
+    steps = f"dict(type='SampleFrames', {sampling}, test_mode=True), dict(type='CenterCrop', crop_size=8)"
+    normalize = f"dict(type='Normalize', mean={mean}, std={std}), dict(type='FormatShape', input_format='NCTHW')"
+    return (
+        f"model = dict(type='Recognizer3D', backbone=dict({backbone}))\n"
+        f"data = dict(test=dict(type='VideoDataset', pipeline=[{steps}, {normalize}]))"
+    )
+
+
+SLOW_ONLY = "type='ResNet3dSlowOnly', depth=18, lateral=False"
+VIT = "type='VisionTransformer', num_frames=16, patch_size="
+UNIFORMER = "type='UniFormer', depth=[3, 4, 8, 3], embed_dim=[64, 128, 320, 512], head_dim=64"
+COSTLY = {
+    "frames of a clip": config_of(SLOW_ONLY, "clip_len=10**9"),
+    "frames of a clip, fewer": config_of(SLOW_ONLY, "clip_len=50000"),
+    "clips": config_of(SLOW_ONLY, "clip_len=8, num_clips=10**9"),
+    "clips, fewer": config_of(SLOW_ONLY, "clip_len=8, num_clips=50000"),
+    "an interval that is no float": config_of(SLOW_ONLY, "clip_len=8, frame_interval=10**19"),
+    "a mean that is not finite": config_of(SLOW_ONLY, mean="[0, 0, 1e999]"),
+    "a mean that is no number": config_of(SLOW_ONLY, mean="[0, 0, 1e999 - 1e999]"),
+    "a deviation of 0": config_of(SLOW_ONLY, std="[1, 1, 0]"),
+    "a deviation of nearly 0": config_of(SLOW_ONLY, std="[1, 1, 1e-30]"),
+    "channels": config_of(f"{SLOW_ONLY}, base_channels=10**6"),
+    "channels beyond 64 bits": config_of(f"{SLOW_ONLY}, base_channels=10**18"),
+    "layers": config_of(UNIFORMER.replace("3]", "50000]", 1)),
+    "patches": config_of(f"{VIT}1"),
+    "half a channel": config_of(f"{SLOW_ONLY}, base_channels=0.5"),
+}
+
+
+@pytest.mark.parametrize("source", COSTLY.values(), ids=COSTLY.keys())
+def test_networks_and_pipelines_of_absurd_size(tmp_path: Path, source: str) -> None:
+    """They are refused before they take memory or time, and no normalisation makes pixels infinite."""
+    path = tmp_path / "config.py"
+    path.write_text(source)
+    start = time.monotonic()
+    with pytest.raises(ConfigError):
+        build(compile_file(path).model)
+    assert time.monotonic() - start < PATIENCE_SECONDS
+
+
+def test_the_configs_above_are_otherwise_good(tmp_path: Path) -> None:
+    for backbone in (SLOW_ONLY, UNIFORMER, f"{VIT}16"):
+        path = tmp_path / "config.py"
+        path.write_text(config_of(backbone))
+        build(compile_file(path).model)
+
+
+NECK = """
+model = dict(type='Recognizer2D', backbone=dict(type='ResNetTSM', depth=50, out_indices=(2, 3)),
+    neck=dict(type='TPN', in_channels=(1024, 2048), out_channels=1024,
+        spatial_modulation_cfg=dict(in_channels=(1024, 2048), out_channels=2048),
+        temporal_modulation_cfg=dict(downsample_scales=(8, 8)), upsample_cfg=dict(scale_factor=(1, 1, 1)),
+        downsample_cfg=dict(downsample_scale=(1, 1, 1)),
+        level_fusion_cfg=dict(in_channels=(1024, 1024), mid_channels=(1024, 1024), out_channels=2048,
+            downsample_scales=((1, 1, 1), (1, 1, 1)))))
+data = dict(test=dict(type='VideoDataset', pipeline=[
+    dict(type='SampleFrames', clip_len=1, num_clips=8, test_mode=True), dict(type='CenterCrop', crop_size=8),
+    dict(type='Normalize', mean=[0, 0, 0], std=[1, 1, 1]), dict(type='FormatShape', input_format='NCHW')]))
+"""
+
+
+@pytest.mark.parametrize("value", ["None", "0", "-1.5", "'x' * 9000", "[]", "[0, 0]", "[None, None]", "{}", "True"])
+def test_values_of_other_types(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "config.py"
+    fusion = "['neck']['level_fusion_cfg']"
+    options = [f"{fusion}['{name}']" for name in ("mid_channels", "out_channels", "downsample_scales")]
+    options += ["['neck']['temporal_modulation_cfg']['downsample_scales']", "['neck']['out_channels']"]
+    for option in [*options, "['backbone']['depth']", "['type']"]:
+        path.write_text(f"{NECK}model{option} = {value}")
+        with pytest.raises(ConfigError) as caught:
+            build(compile_file(path).model)
+        assert len(str(caught.value)) < 2_000
+    path.write_text(NECK)
+    build(compile_file(path).model)

@@ -25,6 +25,9 @@ _LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PICKLES = 5
 # A safetensors header is JSON of at most this length (the format's own limit), after its length in 8 bytes.
 _SAFETENSORS_HEADER_LIMIT = 100_000_000
+# Tensors may share bytes. A few that are seen as many would be copied into as much memory as the config asks for.
+_MOST_EXPANSION = 4
+_SMALL_BYTES = 1 << 20
 
 
 def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
@@ -48,7 +51,13 @@ def load_state(file: CheckpointFile | Path) -> dict[str, torch.Tensor]:
     """
     path = file.path if isinstance(file, CheckpointFile) else file
     with _errors(path):
-        return _weights_of(_content_of(path), str(path))
+        weights = _weights_of(_content_of(path), str(path))
+        expanded, size = sum(tensor.nbytes for tensor in weights.values()), path.stat().st_size
+        if expanded > _MOST_EXPANSION * size + _SMALL_BYTES:
+            raise CheckpointError(
+                str(path), expected="complete tensors", found=f"{expanded} bytes of {size} in the file"
+            )
+        return weights
 
 
 def load_tensor(path: Path) -> torch.Tensor:

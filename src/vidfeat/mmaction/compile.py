@@ -20,7 +20,7 @@ from vidfeat.mmaction.config import Node, read_config
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.mmaction.heads import compile_head
 from vidfeat.mmaction.necks import compile_neck
-from vidfeat.mmaction.pipeline import LAYOUT, V0, V1, Pipeline, compile_pipeline
+from vidfeat.mmaction.pipeline import LAYOUT, V0, V1, Pipeline, compile_pipeline, deviation
 from vidfeat.models.tpn import TPNConfig
 from vidfeat.models.tsm import TSMConfig
 from vidfeat.preprocessing.clips import samples_per_video
@@ -373,7 +373,7 @@ def _preprocessing(node: Node | None, layout: str) -> Normalize:
         normalize = replace(_UNCHANGED, to_bgr=to_bgr)
         node.ignore({"std"})
     else:
-        normalize = Normalize(node.triple("mean"), node.triple("std"), to_bgr)
+        normalize = Normalize(node.triple("mean"), deviation(node, "std"), to_bgr)
     if given != layout and not (given == "MIX2d3d" and layout == LAYOUT[3]):  # "MIX2d3d" depends on the input
         raise node.error("format_shape", expected=f"{layout!r}, as in the pipeline", found=f"{given!r}")
     node.refuse_rest("type, mean, std, to_rgb and format_shape")

@@ -36,6 +36,9 @@ from vidfeat.mmaction.evaluator import (
 MAX_FILE_BYTES = 128 * 1024
 """Largest config file, in bytes. The largest public one has 11 kB."""
 
+MAX_NUMBER = 1_000_000
+"""Largest number of an option that is compiled. More frames, channels or layers than that would exhaust memory."""
+
 T = TypeVar("T")
 Options = dict[str, Any]  # a name for it inside `Node`, which has a method `dict`
 _MISSING = object()
@@ -315,14 +318,18 @@ class Node:
         return self.path.rpartition(".")[0]
 
     def error(self, key: str, *, expected: str, found: str, hint: str = "") -> ConfigError:
-        """An error at a key of this dict."""
-        return ConfigError(f"{self.file}: {self._at(key)}", expected=expected, found=found, hint=hint)
+        """An error at a key of this dict. What is long, as a value may be, is cut."""
+        where, hint = f"{self.file}: {self._at(key)}", _cut(hint)
+        return ConfigError(where, expected=_cut(expected), found=_cut(found), hint=hint)
 
     def value(self, key: str, default: Any = _MISSING) -> Any:
-        """The value as it is."""
+        """The value as it is; its numbers are finite and at most `MAX_NUMBER` in size."""
         self._read.add(key)
         if key in self.data:
-            return self.data[key]
+            value = self.data[key]
+            if not _is_small(value):
+                raise self.error(key, expected=f"numbers of at most {MAX_NUMBER:,} in size", found=_short(value))
+            return value
         if default is _MISSING:
             near = difflib.get_close_matches(key, self.data, n=1)
             found = f"no such key (but {near[0]!r})" if near else "no such key"
@@ -437,8 +444,18 @@ class Node:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return _cut(repr(value), 80)
+
+
+def _cut(text: str, most: int = 600) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _is_small(value: object) -> bool:
+    """Whether all numbers in a value are at most `MAX_NUMBER` in size; NaN is not. Those of dicts are nodes' own."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_small, value))
+    return not isinstance(value, int | float) or abs(value) <= MAX_NUMBER
 
 
 def _frozen(value: Any) -> Any:

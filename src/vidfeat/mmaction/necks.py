@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from vidfeat.mmaction.config import Node
 from vidfeat.models.tpn import FusionConfig, TPNConfig
@@ -38,7 +38,7 @@ def _tpn(node: Node) -> TPNConfig:
     _only(spatial, "out_channels", (given.get("in_channels") or (None,))[-1])
     spatial.refuse_rest("in_channels and out_channels")
     temporal = node.dict("temporal_modulation_cfg")
-    given["temporal_scales"] = temporal.frozen("downsample_scales", None)
+    given["temporal_scales"] = temporal.series("downsample_scales")
     temporal.refuse_rest("downsample_scales")
     given["fusion"] = _fusion(node, given)
     if node.value("upsample_cfg", None) is not None:
@@ -61,9 +61,12 @@ def _fusion(node: Node, neck: dict[str, Any]) -> FusionConfig:
     fusion = node.dict("level_fusion_cfg")
     levels = len(neck.get("in_channels", ()))
     _only(fusion, "in_channels", (neck.get("out_channels"),) * levels)
-    given = fusion.given(("mid_channels", "out_channels"))
+    given = fusion.given(("mid_channels",), fusion.series) | fusion.given(("out_channels",), fusion.positive)
     scales = fusion.frozen("downsample_scales", ((1, 1, 1),) * 2)
-    config = fusion.build(FusionConfig, {**given, "scales": tuple(map(_triple, scales))})
+    scales = tuple(map(_triple, scales)) if isinstance(scales, tuple) else ()
+    if not scales or not all(map(_is_scale, scales)):
+        raise fusion.error("downsample_scales", expected="a list of scales, three factors each", found=f"{scales!r}")
+    config = fusion.build(FusionConfig, {**given, "scales": scales})
     fusion.refuse_rest("in_channels, mid_channels, out_channels and downsample_scales")
     return config
 
@@ -81,10 +84,14 @@ def _scale(node: Node, key: str, fixed: dict[str, str]) -> tuple[float, float, f
         node.choice(other, {only: None}, default=only)
     default: object = (1, 2, 2) if key == "downsample_scale" else None
     scale = _triple(node.frozen(key, default))
-    if not (isinstance(scale, tuple) and len(scale) == 3 and all(type(x) in (int, float) and x > 0 for x in scale)):
+    if not _is_scale(scale):
         raise node.error(key, expected="three factors above 0, for time, height and width", found=f"{scale!r}")
     node.refuse_rest(key)
     return scale
+
+
+def _is_scale(scale: object) -> TypeGuard[tuple[float, float, float]]:
+    return isinstance(scale, tuple) and len(scale) == 3 and all(type(x) in (int, float) and x > 0 for x in scale)
 
 
 def _triple(scale: Any) -> Any:

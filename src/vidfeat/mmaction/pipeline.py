@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from vidfeat.errors import ConfigError
-from vidfeat.mmaction.config import Node
+from vidfeat.mmaction.config import MAX_NUMBER, Node
 from vidfeat.preprocessing.sampling import (
     DenseSampling,
     Sampling,
@@ -32,6 +32,9 @@ from vidfeat.recipe import (
     TenCrop,
     ThreeCrop,
 )
+
+MAX_CLIP_FRAMES, MAX_FRAMES = 1024, 100_000
+"""Frames of a clip, and of all clips of a video, at most. Released models take 64, and some thousand."""
 
 T = TypeVar("T")
 
@@ -93,7 +96,7 @@ def compile_pipeline(
                 dialect.checks[name](step)
         elif name in dialect.samplings:
             sampling.append(dialect.samplings[name](step))
-            _check_segments(step, sampling[-1], model.segments)
+            _check_frames(step, sampling[-1], model.segments)
         elif name in _TRANSFORMS:
             transform = _TRANSFORMS[name](step)
             if normalize and not isinstance(transform, Flip):
@@ -199,8 +202,8 @@ def _refuse_random(step: Node) -> None:
 _OUT_OF_BOUND: dict[str, Literal["loop", "repeat_last"]] = {"loop": "loop", "repeat_last": "repeat_last"}
 
 
-def _check_segments(step: Node, sampling: Sampling, segments: int) -> None:
-    """A network that combines neighbouring frames takes them in groups of `segments`."""
+def _check_frames(step: Node, sampling: Sampling, segments: int) -> None:
+    """Refuse more frames than any config has. A network that combines neighbours takes them in groups of `segments`."""
     frames = sampling.clip_len
     if not isinstance(sampling, WindowSampling):
         frames *= sampling.num_clips
@@ -209,6 +212,9 @@ def _check_segments(step: Node, sampling: Sampling, segments: int) -> None:
     # SegmentSampling takes short videos only once.
     if isinstance(sampling, SpreadSampling) and sampling.twice_sample:
         frames *= 2
+    for key, found, most in (("clip_len", sampling.clip_len, MAX_CLIP_FRAMES), ("num_clips", frames, MAX_FRAMES)):
+        if found > most:
+            raise step.error(key, expected=f"at most {most:,} frames", found=f"{found:,}")
     if frames % segments:
         raise step.error(
             "clip_len" if isinstance(sampling, WindowSampling) else "num_clips",
@@ -268,7 +274,15 @@ def _refuse_lazy(step: Node) -> None:
 
 def _normalize(step: Node) -> Normalize:
     step.ignore({"adjust_magnitude"})  # of optical flow only
-    return Normalize(mean=step.triple("mean"), std=step.triple("std"), to_bgr=step.flag("to_bgr", False))
+    return Normalize(mean=step.triple("mean"), std=deviation(step, "std"), to_bgr=step.flag("to_bgr", False))
+
+
+def deviation(node: Node, key: str) -> tuple[float, float, float]:
+    """Three numbers to divide by. A division by zero would not show: the network can make zeros of NaN."""
+    found = node.triple(key)
+    if min(map(abs, found)) < 1 / MAX_NUMBER:
+        raise node.error(key, expected=f"numbers of at least {1 / MAX_NUMBER:g} in size", found=f"{found}")
+    return found
 
 
 def _format_shape(step: Node, dims: Literal[2, 3]) -> None:

@@ -6,12 +6,15 @@ Parameter names below `backbone.` are MMAction2's, so that released checkpoints 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
+from vidfeat.errors import ConfigError
 from vidfeat.models.c2d import C2D, C2DConfig
 from vidfeat.models.c3d import C3D, C3DConfig
 from vidfeat.models.csn import CSN, CSNConfig
@@ -78,6 +81,9 @@ BACKBONES: dict[type, Callable[[Any], nn.Module]] = {
 NECKS: dict[type, Callable[[Any], nn.Module]] = {TPNConfig: TPN}
 """Config class to module class, for the networks between backbone and pooling."""
 
+MAX_MODULES = 10_000
+"""Of a network. The largest released ones have about a thousand."""
+
 CONFIGS: tuple[type, ...] = (*BACKBONES, *NECKS, *HEADS, FusionConfig, LateralConfig, NonLocalConfig, TAMConfig)
 """Every config class that a recipe may hold: of families, necks, heads, and their parts."""
 
@@ -124,17 +130,47 @@ def build(spec: ModelSpec) -> Recognizer:
     Weights are uninitialised memory: initialising them would take as long as loading them, and the strict loader
     refuses a checkpoint that does not fill them all. Tensors that a network computes must be created with
     `device="cpu"`, and are kept.
+
+    Raises:
+        ConfigError: the network has more than `MAX_MODULES` modules, sizes that PyTorch refuses, or weights that do
+            not fit into memory.
     """
-    with torch.device("meta"):
-        model = Recognizer(spec)
-    model.computed = frozenset(name for name, buffer in model.named_buffers() if not buffer.is_meta)
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            module.register_parameter(name, nn.Parameter(_memory_for(parameter), requires_grad=False))
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_meta:
-                module.register_buffer(name, _memory_for(buffer))
+    try:
+        with torch.device("meta"), _limited_modules():
+            model = Recognizer(spec)
+        model.computed = frozenset(name for name, buffer in model.named_buffers() if not buffer.is_meta)
+        for module in model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                module.register_parameter(name, nn.Parameter(_memory_for(parameter), requires_grad=False))
+            for name, buffer in module.named_buffers(recurse=False):
+                if buffer.is_meta:
+                    module.register_buffer(name, _memory_for(buffer))
+    except (RuntimeError, MemoryError, OverflowError, TypeError, ValueError) as error:  # of strangers' numbers
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise ConfigError(
+            "model",
+            expected="sizes that make a network, and weights that fit into memory",
+            found=f"{type(error).__name__}: {reason}",
+        ) from error
     return model.eval()
+
+
+@contextlib.contextmanager
+def _limited_modules() -> Iterator[None]:
+    """Refuse to make more than `MAX_MODULES` modules, which would take minutes."""
+    count = 0
+
+    def add(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > MAX_MODULES:
+            raise ConfigError("model", expected=f"a network of at most {MAX_MODULES:,} modules", found="a larger one")
+
+    hook = register_module_module_registration_hook(add)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _memory_for(tensor: torch.Tensor) -> torch.Tensor:

@@ -67,10 +67,14 @@ class TSMConfig:
 
 def check_non_local(flags: BlockFlags, resnet: ResNetConfig) -> None:
     """Raise ValueError if the flags do not fit the network's blocks."""
-    if not flags:
+    if flags == ():
         return
     blocks = BLOCKS[resnet.depth][: resnet.num_stages]
-    if not all(isinstance(stage, tuple) for stage in flags) or tuple(map(len, flags)) != blocks:
+    if (
+        not isinstance(flags, tuple)
+        or not all(isinstance(stage, tuple) for stage in flags)
+        or tuple(map(len, flags)) != blocks
+    ):
         raise ValueError(f"non_local needs one entry for each of {blocks} blocks; {flags = }")
     if expansion(resnet.depth) != 4:
         raise ValueError(f"non-local blocks need bottlenecks, depth 50 or more; {resnet.depth = }")

@@ -7,6 +7,7 @@ Papers: Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient Learners 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,9 @@ from vidfeat.errors import ConfigError
 from vidfeat.models.attention import attend
 from vidfeat.models.packed import PackedLinear
 from vidfeat.models.transformer import FeedForward, PatchEmbed
+
+MAX_TOKENS = 65_536
+"""Of a clip. The largest released network takes 2,048, and attention over this many fits into no memory."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class VisionTransformerConfig:
             raise ValueError(f"img_size must be at least {self.patch_size = }; {self.img_size = }")
         if self.num_frames < self.tubelet_size:
             raise ValueError(f"num_frames must be at least {self.tubelet_size = }; {self.num_frames = }")
+        if math.prod(self.grid) > MAX_TOKENS:
+            raise ValueError(f"a clip may have {MAX_TOKENS:,} patches at most; {self.grid = }")
         if int(self.embed_dims * self.mlp_ratio) < 1:
             raise ValueError(f"mlp_ratio must leave a hidden layer; {self.mlp_ratio = }")
 
