@@ -192,11 +192,19 @@ class Job:
                     hint="Convert them to another format afterwards.",
                 )
             require_scheme(out, "out")
+        self.require_own_rows()
+
+    def require_own_rows(self) -> None:
+        """Refuse what an output of Parquet parts, in object storage or from a cluster, does not hold.
+
+        Raises:
+            UsageError: the job has a layout, or another dtype than float32.
+        """
         for name, value in (("layout", None), ("dtype", "float32")):
             if getattr(self, name) != value:
                 raise UsageError(
                     name,
-                    expected=f"{value} with an output in object storage",
+                    expected=f"{'none' if value is None else value} with an output in object storage or of a cluster",
                     found=repr(getattr(self, name)),
                     hint="Convert the output afterwards.",
                 )

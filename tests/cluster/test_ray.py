@@ -251,6 +251,20 @@ def test_another_version_on_the_driver_is_refused(cluster: Any, videos: Path, ti
     assert not list((tmp_path / "out").glob("parts/*"))
 
 
+@pytest.mark.parametrize(
+    ("option", "words"), [("dtype", "dtype: expected float32"), ("layout", "layout: expected none")]
+)
+def test_an_output_of_a_cluster_has_rows_of_float32_and_no_layout(
+    option: str, words: str, videos: Path, tiny: Encoder, tmp_path: Path
+) -> None:
+    """Neither is ignored; it is refused before a cluster is looked for."""
+    given: dict[str, Any] = {"dtype": "float16"} if option == "dtype" else {"layout": "opentad"}
+    job = Job(videos=videos, encoders=tiny, out=f"{tmp_path}/out/", grid=vidfeat.Windows(stride=16, window=16), **given)
+    with pytest.raises(UsageError, match=f"{words} with an output in object storage or of a cluster"):
+        run(job, executor=Ray("127.0.0.1:1"), quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_wrong_with_a_cluster_is_said(
     cluster: Any,
     videos: Path,

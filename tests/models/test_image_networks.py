@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from derived_weights import state_of
 from vidfeat.checkpoint import find, load_into, load_state
@@ -22,8 +23,10 @@ from vidfeat.mmaction import compile_config
 from vidfeat.mmaction.backbones import compile_backbone, map_channels, segments_of
 from vidfeat.mmaction.config import Node
 from vidfeat.mmaction.necks import compile_neck
+from vidfeat.mmaction.zoo import find_model
 from vidfeat.models import Recognizer, build, channels_last, fold_norms
 from vidfeat.models.mobilenet_v2 import divisible
+from vidfeat.models.random_weights import write_random_weights
 from vidfeat.models.resnet import ResNetConfig
 from vidfeat.models.tanet import TAMConfig, TANetConfig, _mix_neighbours
 from vidfeat.models.timm_torchvision import LibraryConfig, library_network
@@ -347,3 +350,12 @@ def test_library_complaints_name_the_config() -> None:
         pytest.skip("timm cannot be imported here")
     with pytest.raises(ConfigError, match=r"config\.py: type.*no_such_network"):
         compile_backbone(Node.of({"type": "timm.no_such_network"}, "config.py"), 2)
+
+
+def test_random_weights_of_non_local_blocks_do_not_overflow(tmp_path: Path) -> None:
+    """As `vidfeat estimate` and `bench` run them: each dot product would multiply three activations."""
+    spec = find_model("tsm_nl_dot_product_r50_1x1x8_50e_kinetics400_rgb").recipe().model
+    model = build(spec).eval()
+    model.load_state_dict(load_file(write_random_weights(spec, tmp_path / "random.safetensors")))
+    with torch.inference_mode():
+        assert model.forward_features(torch.rand(spec.segments, 3, 64, 64)).isfinite().all()

@@ -80,7 +80,8 @@ def compile_recipe(
     where = f"torchvision:{model}"
     clips = model in models.list_models(module=models.video)
     if not clips and model not in models.list_models(module=models):
-        raise not_supported(where, "a classification model of torchvision", "none of that name")
+        hint = "See torchvision.models.list_models()."
+        raise not_supported(where, "a classification model of torchvision", "none of that name", hint)
     weights = models.get_model_weights(model).DEFAULT
     preset = weights.transforms()
     transforms, normalize = processing(vars(preset), where, antialiased=not clips)

@@ -112,5 +112,6 @@ def _cluster_tasks(stores: Sequence[PartsStore]) -> Iterator[Task]:
 def open_parts(
     job: Job, encoder: Encoder, out: str, videos: Iterable[VideoRef], choices: Mapping[str, Any]
 ) -> PartsStore:
+    job.require_own_rows()
     identity, description, backend = identity_of(encoder, job), encoder.description(), backend_of(job) or "eager"
     return PartsStore.open(out, identity, videos, description=description, backend=backend, **choices)

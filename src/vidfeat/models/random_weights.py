@@ -20,7 +20,8 @@ def write_random_weights(spec: ModelSpec, path: Path) -> Path:
     Activations keep their magnitude from layer to layer: denormal numbers would be slow, and lower precisions would
     differ from fp32 more than they do with trained weights. Weights of convolutions and linear layers are initialised
     after He et al. (arXiv:1502.01852, fan-in); weights of norms are 1 and biases 0; running statistics of norms are
-    mean 0 and variance 1.
+    mean 0 and variance 1. Non-local blocks end in a norm of weight 0, as MMAction2 initialises them: their products of
+    three activations would overflow.
 
     Args:
         spec: the network.
@@ -32,7 +33,9 @@ def write_random_weights(spec: ModelSpec, path: Path) -> Path:
     for name, tensor in state.items():
         if name in model.computed:
             continue
-        if tensor.is_floating_point() and tensor.dim() > 1:
+        if name.endswith("conv_out.bn.weight"):
+            tensor.zero_()
+        elif tensor.is_floating_point() and tensor.dim() > 1:
             tensor.normal_(0, math.sqrt(2 * len(tensor) / tensor.numel()), generator=generator)
         else:
             tensor.fill_(1 if name.endswith(("weight", "running_var")) else 0)

@@ -49,6 +49,10 @@ class LibraryConfig:
         if self.feature_shape not in ("NCHW", "NHWC", "NLC", None):
             raise ValueError(f"feature_shape must be 'NCHW', 'NHWC' or 'NLC'; {self.feature_shape = }")
 
+    def __str__(self) -> str:
+        options = "".join(f", {name} {value}" for name, value in self.options)
+        return f"{self.name} of {self.library}{options}"
+
     @property
     def gives_vectors(self) -> bool:
         """Whether the output has no axes to pool."""
