@@ -90,7 +90,7 @@ def extract(
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
     MODEL is the name of a released model, the path of an MMAction2 config, hf:ORG/NAME, hf:FOLDER, timm:NAME or
-    torchvision:NAME. The videos are files, folders, or the lines of --video-list.
+    torchvision:NAME. The videos are files, folders, globs, URIs, lists such as list.txt, or those of --video-list.
     """
     if model is not None and models and options.are_videos(model):
         videos, model = (model, *videos), None

@@ -110,6 +110,22 @@ def _flag(found: re.Match[str]) -> str:
     return f"{on} " + value.strip("'\"")
 
 
+SECTIONS = {
+    "Videos": "--video-list --video-root --follow-links --on-error --on-corrupt --timeout --retry-failed",
+    "Model": "--model --checkpoint --cfg-options --trust-remote-code",
+    "Output": "--out --layout --dtype --restart",
+    "Features": "--spatial-type --temporal-type --views --multi-view --scores",
+    "Rows over time": "--stride --window --fps --grid --tail --segments "
+    "--long-video-mode --clip-interval --frame-interval",
+    "Computation": "--device --cores --precision --compile --decoder --launcher",
+    "Cluster": "--executor --address --workers --cpus-per-worker --gpus-per-worker",
+    "Messages": "--quiet --verbose --json --log-json --debug --help",
+}
+"""The options of a command that has many, as `--help` shows them."""
+
+MOST_IN_ONE_SECTION = 20
+
+
 class Command(click.Command):
     """A command with `--debug`, and with `--cfg-options` as MMAction2's users type it: several values after one flag.
 
@@ -134,6 +150,24 @@ class Command(click.Command):
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # that of a flag without its value has none
             raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, in sections where there are many."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        records = [(option.opts, option.get_help_record(ctx)) for option in options]
+        shown = {flag: record for flags, record in records if record is not None for flag in flags}
+        if len(set(shown.values())) <= MOST_IN_ONE_SECTION:
+            super().format_options(ctx, formatter)
+            return
+        sections = {
+            title: [shown[flag] for flag in flags.split() if flag in shown] for title, flags in SECTIONS.items()
+        }
+        placed = {record for rows in sections.values() for record in rows}
+        sections["Other options"] = list(dict.fromkeys(row for row in shown.values() if row not in placed))
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -205,7 +239,7 @@ video_list = click.option(
     "--video-list",
     metavar="FILE",
     help="List of videos: one path per line, optionally with a label after a comma or a tab; or a CSV or Parquet file "
-    "with a column 'video' or 'path'. - reads standard input.",
+    "with a column 'video' or 'path'; or - for standard input.",
 )
 """A list of videos."""
 
@@ -321,7 +355,8 @@ LAYOUTS = (
 layout = click.option(
     "--layout",
     type=click.Choice(LAYOUTS),
-    help="Write a folder that this training code can read, and print the lines for its config.",
+    metavar="NAME",
+    help=f"Write a folder that some training code can read, and print the lines for its config: {', '.join(LAYOUTS)}.",
 )
 """The code that an output is for."""
 
@@ -559,8 +594,18 @@ _request_options = together(
         help="One row per line of a CSV table video,start,end[,label], with times in seconds.",
     ),
     click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),
-    click.option("--clip-interval", type=int, metavar="N", help="Frames between the centres of windows."),
-    click.option("--frame-interval", type=int, metavar="N", help="Frames between the frames of a window."),
+    click.option(
+        "--clip-interval",
+        type=int,
+        metavar="N",
+        help="Frames from the centre of one window to the next, with --long-video-mode.",
+    ),
+    click.option(
+        "--frame-interval",
+        type=int,
+        metavar="N",
+        help="Frames from one frame of a window to the next, with --long-video-mode.",
+    ),
     click.option("--scores", is_flag=True, help="Class scores of the model's head, in place of features."),
 )
 

@@ -46,8 +46,8 @@ def predict(
 ) -> int:
     """Print the classes that a model predicts for videos, with their probabilities, one line per video.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders, or the
-    lines of --video-list.
+    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders, globs,
+    URIs, lists such as list.txt, or those of --video-list.
     """
     options.require_model_first(model)
     import vidfeat
