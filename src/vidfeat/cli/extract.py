@@ -40,7 +40,13 @@ run_options = options.together(
         "Run the network through torch.compile, or not (default: if the list is long enough for it to pay off)."
     ),
     click.option("-v", "--verbose", is_flag=True, help="Print a line for each video."),
-    click.option("--log-json", type=Path, metavar="FILE", help="Append events to a file, one JSON object per line."),
+    click.option(
+        "--log-json",
+        type=Path,
+        metavar="FILE",
+        shell_complete=options.complete_files,
+        help="Append events to a file, one JSON object per line.",
+    ),
     options.choice(
         *("--executor", "local", "ray"),
         help="Compute here (default), or on a Ray cluster, to a folder of Parquet files that all machines can write.",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError, VidfeatError
@@ -227,17 +228,32 @@ def choice(
     return click.option(flag, *filter(None, [name]), type=click.Choice(values), default=values[0], help=help)
 
 
+def complete_files(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """Lets the shell complete the names of files and folders."""
+    return [CompletionItem(word, type="file")]
+
+
+def _complete_model(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """The released models whose name begins so, or files where there is none."""
+    from vidfeat.mmaction.zoo import table
+
+    names = [CompletionItem(row.name) for row in table(None, None) if word and row.name.startswith(word)]
+    return names or complete_files(context, parameter, word)
+
+
 # --- the videos and the model -----------------------------------------------------------------------------------------
 
 
 def model(*, required: bool = True) -> Callable[[Function], Function]:
     """MODEL."""
-    return click.argument("model", metavar="MODEL" if required else "[MODEL]", required=required)
+    metavar = "MODEL" if required else "[MODEL]"
+    return click.argument("model", metavar=metavar, required=required, shell_complete=_complete_model)
 
 
 video_list = click.option(
     "--video-list",
     metavar="FILE",
+    shell_complete=complete_files,
     help="List of videos: one path per line, optionally with a label after a comma or a tab; or a CSV or Parquet file "
     "with a column 'video' or 'path'; or - for standard input.",
 )
@@ -255,6 +271,7 @@ video_root = click.option(
     "--video-root",
     type=_folder,
     metavar="DIR",
+    shell_complete=complete_files,
     help="Folder that the paths of the list are relative to and must not leave.",
 )
 """The folder of the videos of a list."""
@@ -265,7 +282,10 @@ follow_links = click.option(
 """Whether links are trusted."""
 
 videos = together(
-    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]..."), video_list, video_root, follow_links
+    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]...", shell_complete=complete_files),
+    video_list,
+    video_root,
+    follow_links,
 )
 """The videos: paths, a list, or both. `find_videos` takes what they become."""
 
@@ -343,7 +363,7 @@ def are_videos(word: str) -> bool:
 
 def out(words: str, *, required: bool = False) -> Callable[[Function], Function]:
     """The output of extracting. It stays text, in which a trailing slash means a folder."""
-    return click.option("-o", "--out", required=required, metavar="OUT", help=words)
+    return click.option("-o", "--out", required=required, metavar="OUT", shell_complete=complete_files, help=words)
 
 
 LAYOUTS = (
@@ -363,7 +383,7 @@ layout = click.option(
 
 def checkpoint(words: str) -> Callable[[Function], Function]:
     """The weights."""
-    return click.option("--checkpoint", metavar="PATH_OR_URL", help=words)
+    return click.option("--checkpoint", metavar="PATH_OR_URL", shell_complete=complete_files, help=words)
 
 
 cfg_options = click.option(
@@ -591,6 +611,7 @@ _request_options = together(
         "--segments",
         type=Path,
         metavar="FILE",
+        shell_complete=complete_files,
         help="One row per line of a CSV table video,start,end[,label], with times in seconds.",
     ),
     click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),

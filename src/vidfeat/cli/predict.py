@@ -23,6 +23,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @click.option(
     "--class-names",
     metavar="NAME|FILE",
+    shell_complete=options.complete_files,
     help="Names of the classes: a data set, or a text file with one name per line (default: those of the data set in "
     "the model's name).",
 )
