@@ -56,19 +56,28 @@ def test_images_install_extras_that_exist(name: str, repository: Path) -> None:
     assert all(f"\n{extra} = [" in project for names in extras for extra in names.split(","))
 
 
-def complete(*words: str) -> list[str]:
-    """What bash is offered for the last word."""
+def complete(*words: str, kind: str = "plain") -> list[str]:
+    """What bash is offered for the last word, or which words it is to complete itself as those of files."""
     asked = {"COMP_WORDS": " ".join(["vidfeat", *words]), "COMP_CWORD": str(len(words)), COMPLETION: "bash_complete"}
     done = subprocess.run(
         [sys.executable, "-m", "vidfeat"], env={**os.environ, **asked}, capture_output=True, text=True, check=True
     )
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [word for offered, word in (line.split(",") for line in done.stdout.splitlines()) if offered == kind]
 
 
 def test_completion() -> None:
     assert set(complete("")) == set(COMMANDS) - {"plan"}
     assert complete("extract", "--prec") == ["--precision"]
     assert complete("extract", "--precision", "b") == ["bf16"]
+    assert len(complete("extract", "tsm_mobilenetv2")) == 2
+    assert complete("inspect", "tsm_mobilenetv2_dense_1x1x8_k") == ["tsm_mobilenetv2_dense_1x1x8_kinetics400_rgb_port"]
+
+
+def test_the_shell_completes_files() -> None:
+    for words in ([], ["model.py"], ["--checkpoint"], ["--video-list"], ["--video-root"], ["-o"], ["--segments"]):
+        assert complete("extract", *words, "some/fo", kind="file") == ["some/fo"]
+    for command in ("verify", "report", "convert", "compact"):
+        assert complete(command, "fea", kind="file") == ["fea"]
 
 
 def test_the_downstream_page_runs_on_any_features(repository: Path, tmp_path: Path) -> None:

@@ -69,6 +69,20 @@ def test_commands_that_take_their_time_say_what_ctrl_c_leaves() -> None:
     assert {name for name in words if "is kept" in words[name]} == {"extract", "convert"}
 
 
+def test_the_help_of_many_options_is_in_sections_of_which_each_option_has_one() -> None:
+    flags = [flag for section in options.SECTIONS.values() for flag in section.split()]
+    assert len(flags) == len(set(flags))
+    assert set(flags) - {"--help"} <= {flag for command in commands().values() for flag, _ in flags_of(command)}
+    for name in ("extract", "estimate"):
+        help_ = commands()[name].get_help(click.Context(commands()[name], info_name=name, terminal_width=80))
+        assert re.findall("^  .*--stride", help_.partition("Rows over time:")[2], re.MULTILINE)
+        assert "Other options:" not in help_
+        assert all(
+            len(re.findall(rf"^  .*{flag}\b(?!-)", help_, re.MULTILINE)) >= 1 for flag, _ in flags_of(commands()[name])
+        )
+    assert "Options:" in commands()["verify"].get_help(click.Context(commands()["verify"]))
+
+
 def test_only_the_former_name_is_hidden() -> None:
     assert {name for name, command in commands().items() if command.hidden} == {"plan"}
 

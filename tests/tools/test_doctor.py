@@ -141,3 +141,13 @@ def test_the_table() -> None:
 
 def test_every_finding_to_fix_has_a_hint() -> None:
     assert all(finding.hint for finding in examine() if finding.mark == "fix")
+
+
+def test_a_version_of_pyav_that_does_not_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "__version__", "19.0.2")
+    (finding,) = (finding for finding in examine() if finding.subject == "FFmpeg")
+    assert finding.mark == "fix"
+    assert "in PyAV 19.0.2 (" in finding.found
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    (required,) = re.findall(r'"(av>=.*?)"', project)
+    assert finding.hint == f"pip install '{required}'."

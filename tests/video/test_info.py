@@ -7,14 +7,17 @@ import itertools
 import json
 import math
 from fractions import Fraction
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
 
 from vidfeat.video import Timeline, VideoInfo
-from vidfeat.video.info import FrameClock
+from vidfeat.video.info import FrameClock, _class_of
 
 PTS = st.none() | st.integers(-1000, 1000) | st.integers(-(2**62), 2**62)
 RATES = st.none() | st.floats(0.01, 1000)
@@ -85,3 +88,12 @@ def test_json_keeps_every_bit() -> None:
     assert again.timeline.pts_seconds.tobytes() == times.tobytes()
     assert again.stamp == (9, 5)
     assert again != dataclasses.replace(info, timeline=Timeline(times + 1e-9, 29.97))
+
+
+def test_aliases_of_classes_are_resolved() -> None:
+    """NumPy 2.5 has `NDArray` as one, on Python 3.12 and later."""
+    scalar = TypeVar("scalar", bound=np.generic)
+    array = TypeAliasType("array", np.ndarray[Any, np.dtype[scalar]], type_params=(scalar,))
+    for hint in (array[np.float64], TypeAliasType("times", array[np.float64]), npt.NDArray[np.float64], np.ndarray):
+        assert _class_of(hint) is np.ndarray
+    assert _class_of(int) is int

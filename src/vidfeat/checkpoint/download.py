@@ -125,7 +125,8 @@ def _failed(url: str, target: Path, *, expected: str, found: str) -> CheckpointE
 def _reason(error: BaseException) -> str:
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
         error = error.reason
-    return str(error) or type(error).__name__
+    words = getattr(error, "strerror", None) or str(error)  # without the number of the error
+    return words or type(error).__name__
 
 
 def _receive(url: str, out: BinaryIO, *, name: str, progress: bool) -> str:

@@ -58,7 +58,14 @@ from vidfeat.errors import UsageError
 @click.option("--dense", is_flag=True, help="Also measure rows over time, against decoding each window by itself.")
 @click.option("--growth", "scaling", is_flag=True, hidden=True)
 @click.option("--growth-model", "scaling_model", hidden=True)
-@click.option("--json", "json_file", type=Path, metavar="FILE", help="Also write the measurements to a JSON file.")
+@click.option(
+    "--json",
+    "json_file",
+    type=Path,
+    metavar="FILE",
+    shell_complete=options.complete_files,
+    help="Also write the measurements to a JSON file.",
+)
 def bench(
     model: str | None,
     videos: tuple[str, ...],

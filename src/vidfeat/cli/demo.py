@@ -21,6 +21,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
     type=Path,
     default=Path("vidfeat-demo"),
     metavar="FOLDER",
+    shell_complete=options.complete_files,
     help="A new folder, or that of an earlier demo (default: vidfeat-demo).",
 )
 @options.quiet()

@@ -46,7 +46,7 @@ def estimate(
     expect, and which videos fail or are duplicates.
 
     MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders,
-    lists, or the lines of --video-list.
+    globs, URIs, lists such as list.txt, or those of --video-list.
     """
     options.require_model_first(model)
     import vidfeat

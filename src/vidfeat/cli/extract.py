@@ -40,7 +40,13 @@ run_options = options.together(
         "Run the network through torch.compile, or not (default: if the list is long enough for it to pay off)."
     ),
     click.option("-v", "--verbose", is_flag=True, help="Print a line for each video."),
-    click.option("--log-json", type=Path, metavar="FILE", help="Append events to a file, one JSON object per line."),
+    click.option(
+        "--log-json",
+        type=Path,
+        metavar="FILE",
+        shell_complete=options.complete_files,
+        help="Append events to a file, one JSON object per line.",
+    ),
     options.choice(
         *("--executor", "local", "ray"),
         help="Compute here (default), or on a Ray cluster, to a folder of Parquet files that all machines can write.",
@@ -90,7 +96,7 @@ def extract(
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
     MODEL is the name of a released model, the path of an MMAction2 config, hf:ORG/NAME, hf:FOLDER, timm:NAME or
-    torchvision:NAME. The videos are files, folders, or the lines of --video-list.
+    torchvision:NAME. The videos are files, folders, globs, URIs, lists such as list.txt, or those of --video-list.
     """
     if model is not None and models and options.are_videos(model):
         videos, model = (model, *videos), None

@@ -22,7 +22,7 @@ def models(words: tuple[str, ...], family: str | None, dataset: str | None, as_j
     """List the released models: their names, data sets, feature sizes, cost and published accuracy.
 
     With WORDs, only models whose name, family or data set contains all of them. GFLOP are 1e9 multiply-adds, for all
-    views of a video and for one view.
+    views of a video and for one view: a clip in one crop or, for networks of single frames, all frames of one crop.
     """
     from vidfeat.mmaction.zoo import render, table, to_json
 
@@ -52,7 +52,7 @@ def inspect(model: str, cfg_options: tuple[str, ...], trust_remote_code: bool, a
 
 
 @click.command(cls=options.Command, short_help="Check that an output is complete and intact.")
-@click.argument("out")
+@click.argument("out", shell_complete=options.complete_files)
 def verify(out: str) -> int:
     """Check an output against its manifest: every video present once, shapes, finite values, hashes.
 

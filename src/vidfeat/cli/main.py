@@ -68,7 +68,7 @@ class Commands(click.Group):
 @click.version_option(__version__, message="vidfeat %(version)s")
 @click.pass_context
 def vidfeat(context: click.Context) -> None:
-    """Feature vectors from videos with pretrained action-recognition models."""
+    """Feature vectors from videos with pretrained models."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError, VidfeatError
@@ -110,6 +111,22 @@ def _flag(found: re.Match[str]) -> str:
     return f"{on} " + value.strip("'\"")
 
 
+SECTIONS = {
+    "Videos": "--video-list --video-root --follow-links --on-error --on-corrupt --timeout --retry-failed",
+    "Model": "--model --checkpoint --cfg-options --trust-remote-code",
+    "Output": "--out --layout --dtype --restart",
+    "Features": "--spatial-type --temporal-type --views --multi-view --scores",
+    "Rows over time": "--stride --window --fps --grid --tail --segments "
+    "--long-video-mode --clip-interval --frame-interval",
+    "Computation": "--device --cores --precision --compile --decoder --launcher",
+    "Cluster": "--executor --address --workers --cpus-per-worker --gpus-per-worker",
+    "Messages": "--quiet --verbose --json --log-json --debug --help",
+}
+"""The options of a command that has many, as `--help` shows them."""
+
+MOST_IN_ONE_SECTION = 20
+
+
 class Command(click.Command):
     """A command with `--debug`, and with `--cfg-options` as MMAction2's users type it: several values after one flag.
 
@@ -134,6 +151,24 @@ class Command(click.Command):
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # that of a flag without its value has none
             raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, in sections where there are many."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        records = [(option.opts, option.get_help_record(ctx)) for option in options]
+        shown = {flag: record for flags, record in records if record is not None for flag in flags}
+        if len(set(shown.values())) <= MOST_IN_ONE_SECTION:
+            super().format_options(ctx, formatter)
+            return
+        sections = {
+            title: [shown[flag] for flag in flags.split() if flag in shown] for title, flags in SECTIONS.items()
+        }
+        placed = {record for rows in sections.values() for record in rows}
+        sections["Other options"] = list(dict.fromkeys(row for row in shown.values() if row not in placed))
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -193,19 +228,34 @@ def choice(
     return click.option(flag, *filter(None, [name]), type=click.Choice(values), default=values[0], help=help)
 
 
+def complete_files(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """Lets the shell complete the names of files and folders."""
+    return [CompletionItem(word, type="file")]
+
+
+def _complete_model(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """The released models whose name begins so, or files where there is none."""
+    from vidfeat.mmaction.zoo import table
+
+    names = [CompletionItem(row.name) for row in table(None, None) if word and row.name.startswith(word)]
+    return names or complete_files(context, parameter, word)
+
+
 # --- the videos and the model -----------------------------------------------------------------------------------------
 
 
 def model(*, required: bool = True) -> Callable[[Function], Function]:
     """MODEL."""
-    return click.argument("model", metavar="MODEL" if required else "[MODEL]", required=required)
+    metavar = "MODEL" if required else "[MODEL]"
+    return click.argument("model", metavar=metavar, required=required, shell_complete=_complete_model)
 
 
 video_list = click.option(
     "--video-list",
     metavar="FILE",
+    shell_complete=complete_files,
     help="List of videos: one path per line, optionally with a label after a comma or a tab; or a CSV or Parquet file "
-    "with a column 'video' or 'path'. - reads standard input.",
+    "with a column 'video' or 'path'; or - for standard input.",
 )
 """A list of videos."""
 
@@ -221,6 +271,7 @@ video_root = click.option(
     "--video-root",
     type=_folder,
     metavar="DIR",
+    shell_complete=complete_files,
     help="Folder that the paths of the list are relative to and must not leave.",
 )
 """The folder of the videos of a list."""
@@ -231,7 +282,10 @@ follow_links = click.option(
 """Whether links are trusted."""
 
 videos = together(
-    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]..."), video_list, video_root, follow_links
+    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]...", shell_complete=complete_files),
+    video_list,
+    video_root,
+    follow_links,
 )
 """The videos: paths, a list, or both. `find_videos` takes what they become."""
 
@@ -309,7 +363,7 @@ def are_videos(word: str) -> bool:
 
 def out(words: str, *, required: bool = False) -> Callable[[Function], Function]:
     """The output of extracting. It stays text, in which a trailing slash means a folder."""
-    return click.option("-o", "--out", required=required, metavar="OUT", help=words)
+    return click.option("-o", "--out", required=required, metavar="OUT", shell_complete=complete_files, help=words)
 
 
 LAYOUTS = (
@@ -321,14 +375,15 @@ LAYOUTS = (
 layout = click.option(
     "--layout",
     type=click.Choice(LAYOUTS),
-    help="Write a folder that this training code can read, and print the lines for its config.",
+    metavar="NAME",
+    help=f"Write a folder that some training code can read, and print the lines for its config: {', '.join(LAYOUTS)}.",
 )
 """The code that an output is for."""
 
 
 def checkpoint(words: str) -> Callable[[Function], Function]:
     """The weights."""
-    return click.option("--checkpoint", metavar="PATH_OR_URL", help=words)
+    return click.option("--checkpoint", metavar="PATH_OR_URL", shell_complete=complete_files, help=words)
 
 
 cfg_options = click.option(
@@ -556,11 +611,22 @@ _request_options = together(
         "--segments",
         type=Path,
         metavar="FILE",
+        shell_complete=complete_files,
         help="One row per line of a CSV table video,start,end[,label], with times in seconds.",
     ),
     click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),
-    click.option("--clip-interval", type=int, metavar="N", help="Frames between the centres of windows."),
-    click.option("--frame-interval", type=int, metavar="N", help="Frames between the frames of a window."),
+    click.option(
+        "--clip-interval",
+        type=int,
+        metavar="N",
+        help="Frames from the centre of one window to the next, with --long-video-mode.",
+    ),
+    click.option(
+        "--frame-interval",
+        type=int,
+        metavar="N",
+        help="Frames from one frame of a window to the next, with --long-video-mode.",
+    ),
     click.option("--scores", is_flag=True, help="Class scores of the model's head, in place of features."),
 )
 

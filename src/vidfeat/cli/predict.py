@@ -23,6 +23,7 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @click.option(
     "--class-names",
     metavar="NAME|FILE",
+    shell_complete=options.complete_files,
     help="Names of the classes: a data set, or a text file with one name per line (default: those of the data set in "
     "the model's name).",
 )
@@ -46,8 +47,8 @@ def predict(
 ) -> int:
     """Print the classes that a model predicts for videos, with their probabilities, one line per video.
 
-    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders, or the
-    lines of --video-list.
+    MODEL is the name of a released model, or the path of an MMAction2 config. The videos are files, folders, globs,
+    URIs, lists such as list.txt, or those of --video-list.
     """
     options.require_model_first(model)
     import vidfeat

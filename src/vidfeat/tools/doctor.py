@@ -182,6 +182,10 @@ def _no_gpu(built_for: str | None) -> Finding:
     return Finding("GPU", "fix", f"an NVIDIA driver is installed, but PyTorch (CUDA {built_for}) sees no GPU", hint)
 
 
+_PYAV, _PYAV_MAJORS = "'av>=17,<19'", (17, 18)
+"""The versions of PyAV that vidfeat works with, as in pyproject.toml."""
+
+
 def _ffmpeg() -> list[Finding]:
     import av
     from av.codec import codecs_available
@@ -193,9 +197,13 @@ def _ffmpeg() -> list[Finding]:
         if name in ("libavcodec", "libavformat", "libswscale")
     )
     found = f"{av.ffmpeg_version_info} in PyAV {av.__version__} ({libraries})"
+    if int(av.__version__.partition(".")[0]) not in _PYAV_MAJORS:
+        return [Finding("FFmpeg", "fix", f"{found}; vidfeat needs PyAV 17 or 18", f"pip install {_PYAV}.")]
     if not missing:
         return [Finding("FFmpeg", "ok", f"{found}; decodes {', '.join(_DECODERS)}")]
-    hint = "Install PyAV from its wheels, which contain all of them: pip install --force-reinstall --only-binary av av."
+    hint = (
+        f"Install PyAV from its wheels, which have all of them: pip install --force-reinstall --only-binary av {_PYAV}."
+    )
     return [Finding("FFmpeg", "fix", f"{found}; does not decode {', '.join(missing)}", hint)]
 
 

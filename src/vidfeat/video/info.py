@@ -221,6 +221,13 @@ _hints_of = functools.cache(get_type_hints)
 """Evaluating annotations takes ten times as long as all else of an object, of which there may be a million."""
 
 
+def _class_of(hint: Any) -> Any:
+    """The class of a hint. `NDArray` is an alias that has to be resolved, since NumPy 2.5 on Python 3.12 and later."""
+    found = get_origin(hint) or hint
+    aliased = getattr(found, "__value__", None)
+    return found if aliased is None else _class_of(aliased)
+
+
 def _require_types(part: Any) -> None:
     """Compare the values of a dataclass with its annotations."""
     kind: Any = type(part)
@@ -229,7 +236,7 @@ def _require_types(part: Any) -> None:
         if get_origin(hint) is Literal:
             fits = value in get_args(hint)
         else:
-            kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (get_origin(hint) or hint,)
+            kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (_class_of(hint),)
             fits = isinstance(value, (*kinds, int) if float in kinds else kinds)
             fits = fits and isinstance(value, bool) == (bool in kinds)
         if not fits:

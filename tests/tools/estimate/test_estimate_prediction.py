@@ -301,6 +301,13 @@ class TestTable:
         assert unit in " ".join(table.split())
         assert to_json(Estimate(videos, (), machine, duration))["machine"]["gpus"] == gpus
 
+    def test_one_sample_has_no_error_in_brackets(self) -> None:
+        videos = (decodable(0, 1000, 1000), decodable(1, 1000, 1000))
+        for timings, brackets in ((TestDuration.TIMINGS[:1], 0), (TestDuration.TIMINGS, 1)):
+            duration = predict_duration(videos, timings, 0.1, self.MACHINE, random_weights=True)
+            line = " ".join(render(Estimate(videos, (), self.MACHINE, duration)).partition("time ")[2].split())
+            assert line.partition(" videos")[0].count(" (") == brackets
+
     def test_of_many_copies_five_are_named(self) -> None:
         same = Duplicates(tuple(f"{number}.mp4" for number in range(12)), same_file=True)
         table = render(Estimate((), (same,), self.MACHINE))

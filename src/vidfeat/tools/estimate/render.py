@@ -127,9 +127,9 @@ def _time(estimate: Estimate) -> str:
     gpus = f"{machine.gpus} times {machine.gpu}" if machine.gpus > 1 else machine.gpu
     where = f"{machine.cores} cores" if machine.gpu is None else f"{machine.cores} cores and {gpus}"
     weights = ", with random weights" if duration.random_weights else ""
+    error = f" ({_span(duration.at_least)} to {_span(duration.at_most)})" if len(duration.sample) > 1 else ""
     return (
-        f"{_span(duration.seconds)} on {where} with nothing else to do "
-        f"({_span(duration.at_least)} to {_span(duration.at_most)}), "
+        f"{_span(duration.seconds)} on {where} with nothing else to do{error}, "
         f"from {len(duration.sample):,} of {len(estimate.decodable):,} videos{weights}"
     )
 
