@@ -261,10 +261,10 @@ def test_two_pickles_of_one_name(tmp_path: Path) -> None:
 
 
 def bounded(path: Path, match: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()  # other processes of a busy machine do not count
     with pytest.raises(CheckpointError, match=match):
         load_state(path)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_codec_bomb(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def linear_decode(path: Path, *, keep: bool = False) -> Truth:
 
 
 UNVERIFIED = {
+    "GIF": "animation.gif",
     "MPEG-TS": "h264.ts second_h264.ts mpeg2.ts h264.m2ts",
     "MPEG-PS": "mpeg1.mpg mpeg2.mpg",
     "NUT": "h264.nut",

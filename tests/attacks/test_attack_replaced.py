@@ -99,3 +99,14 @@ def test_replaced_during_the_run(tmp_path: Path, clips: list[Path], expected: li
     assert process.returncode in (0, 3)
     for row, number in zip(rows_of(extract(videos, out, "--retry-failed"), 0), (3, 4, 5), strict=True):
         assert row.tobytes() == expected[number].tobytes()
+
+
+def test_dated_beyond_the_year_2262(tmp_path: Path, clips: list[Path], expected: list[np.ndarray]) -> None:
+    """Nanoseconds since 1970 do not fit into 64 bits there. A copy from a camera with a wrong clock ends no run."""
+    videos, out = folder_of(tmp_path / "videos", clips), tmp_path / "out.pkl"
+    os.utime(videos / "b.mp4", ns=(2**63 + 10**9,) * 2)
+    if (videos / "b.mp4").stat().st_mtime_ns < 2**63:
+        pytest.skip("the file system has no such times")
+    for _ in range(2):
+        for row, number in zip(rows_of(extract(videos, out), 0), (0, 1, 2), strict=True):
+            assert row.tobytes() == expected[number].tobytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import gzip
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -222,6 +224,80 @@ def test_videos_over_http(http: str, tmp_path: Path) -> None:
     assert redirected.value.kind in ("io", "empty", "missing")
     with pytest.raises(VideoError, match="no file of that name"):
         probe(f"{http}/nothing.mp4")
+
+
+class _Hostile(_Handler):
+    """Sends more than it says, in three ways, and claims sizes that no database can hold."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        sizes = {"/larger.mp4": "100", "/bomb.mp4": "100", "/claim.mp4": str(2**63)}
+        if self.path in sizes:
+            self.send_header("Content-Length", sizes[self.path])
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        zeros = bytes(1 << 20)
+        if self.path == "/bomb.mp4":
+            body = gzip.compress(zeros * 4, 1)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        elif self.path == "/claim.mp4":
+            self.send_header("Content-Length", str(2**63))
+            self.end_headers()
+        else:  # until the connection closes
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(10_000):
+                    self.wfile.write(zeros)
+
+
+@pytest.fixture
+def hostile() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hostile) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["larger.mp4", "endless.mp4", "bomb.mp4"])
+def test_a_server_cannot_send_more_than_a_limit(hostile: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(remote, "STAGED_BYTES", 1 << 20)
+    monkeypatch.setattr(remote, "UNSIZED_BYTES", 1 << 20)
+    with pytest.raises(VideoError, match="more than 1048576 bytes"):
+        probe(f"{hostile}/{name}")
+
+
+def test_a_size_beyond_64_bits_fails_one_video(hostile: str, http: str, tmp_path: Path, repository: Path) -> None:
+    pytest.importorskip("aiohttp")
+    checkpoint = next((repository / "examples").glob("*.safetensors"))
+    command = ["extract", str(repository / "examples" / "tiny_slowonly.py"), f"{hostile}/claim.mp4", f"{http}/a.mp4"]
+    command += ["-q", "--checkpoint", str(checkpoint), "-o", str(tmp_path / "out.pkl"), "--device", "cpu"]
+    assert main(command) == 3
+    assert len(vidfeat.load(tmp_path / "out.pkl").failures) == 1
+
+
+def test_a_busy_server_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(filesystem, "_FIRST_WAIT_SECONDS", 0.01)
+    write_video(tmp_path / "a.mp4", frames=10)
+    answers = iter([503] * 4)
+
+    class Busy(_Handler):
+        def send_head(self) -> Any:
+            if (code := next(answers, 200)) == 200:
+                return super().send_head()
+            return self.send_error(code)
+
+    handler: Any = functools.partial(Busy, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert probe(f"http://127.0.0.1:{server.server_address[1]}/a.mp4").frames == 10
+        server.shutdown()
 
 
 def test_the_command_line_from_and_to_a_store(s3: Any, repository: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from vidfeat.storage.filesystem import (
     require_scheme,
     retried,
     stamp,
+    stamp_of_status,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "require_scheme",
     "retried",
     "stamp",
+    "stamp_of_status",
 ]

@@ -137,6 +137,11 @@ def _as_os_errors() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise TimeoutError(str(error) or "no answer in time") from error
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec takes any failure of an HTTP request for a missing object
+        if cause is None or isinstance(cause, OSError) or getattr(cause, "status", 404) in (404, 410):
+            raise
+        raise OSError(f"{type(cause).__name__}: {cause}") from cause
     except OSError:  # among them what fsspec itself raises
         raise
     except IndexError as error:
@@ -220,7 +225,18 @@ def _stamp(info: Mapping[str, Any]) -> tuple[int, int]:
     if isinstance(modified, datetime):
         modified = modified if modified.tzinfo else modified.replace(tzinfo=timezone.utc)
         modified = modified.timestamp()
-    return int(info.get("size") or 0), int((modified or 0) * 1_000_000_000)
+    return _in_64_bits(int(info.get("size") or 0), int((modified or 0) * 1_000_000_000))
+
+
+def stamp_of_status(status: os.stat_result) -> tuple[int, int]:
+    """The same as `stamp` of a local file."""
+    return _in_64_bits(status.st_size, status.st_mtime_ns)
+
+
+def _in_64_bits(size: int, modified_ns: int) -> tuple[int, int]:
+    """As databases have integers: a server may claim any size, and a file may be dated after the year 2262."""
+    most = 2**63 - 1
+    return min(size, most), max(-most, min(modified_ns, most))
 
 
 def find(uri: str, suffixes: frozenset[str]) -> list[Found]:

@@ -43,6 +43,10 @@ from vidfeat.videos import VideoRef
 PARTS = "parts"
 """The folder of an output that holds its parts."""
 
+_MOST_EXPANSION, _SMALL_BYTES = 32, 64 << 20
+"""Values are there as they are; only names and what is known of videos are compressed."""
+
+_ROWS_AT_ONCE = 64
 _BLOCK_BYTES = 1 << 20
 _LARGEST_PUT_BYTES = 5 << 30
 
@@ -337,7 +341,7 @@ def read_part(folder: PartFolder, name: str, *, values: bool = True) -> Part:
     columns = ["key", "row", "start_seconds", "end_seconds", "video", *(["values"] if values else [])]
     try:
         with folder.open(f"{PARTS}/{name}") as file:
-            table = arrow.parquet.ParquetFile(file).read(columns=columns)
+            table = _read_table(file, columns)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         first = np.flatnonzero(table.column("row").to_numpy() == 0)
         keys = table.column("key").take(arrow.array(first)).to_pylist()
@@ -360,6 +364,26 @@ def read_part(folder: PartFolder, name: str, *, values: bool = True) -> Part:
             found=str(error),
             hint="Remove it to have its videos computed again.",
         ) from error
+
+
+def _read_table(file: BinaryIO, columns: list[str]) -> Any:
+    """The columns of a Parquet file, which may not expand to more than a part of that size can hold.
+
+    Raises:
+        ValueError: it does.
+    """
+    arrow = _arrow()
+    limit = _SMALL_BYTES + _MOST_EXPANSION * file.seek(0, io.SEEK_END)
+    parquet = arrow.parquet.ParquetFile(file)
+    batches = []
+    for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns):
+        limit -= batch.nbytes
+        if limit < 0:
+            raise ValueError("more than the file can hold: it was made to expand")
+        batches.append(batch)
+    if not batches:
+        return parquet.read(columns=columns)
+    return arrow.Table.from_batches(batches)
 
 
 def parts_of(folder: PartFolder, *, values: bool = False) -> Iterator[Part]:

@@ -17,7 +17,7 @@ from vidfeat.errors import OutputError, VideoError
 from vidfeat.features import Dtype, Outcome, Seconds, Values, VideoFailure, VideoFeatures
 from vidfeat.formats import as_little_endian
 from vidfeat.formats.npy_array import MOST_BYTES
-from vidfeat.storage import is_uri, stamp
+from vidfeat.storage import is_uri, stamp, stamp_of_status
 from vidfeat.video.info import VideoInfo
 from vidfeat.videos import Cut, VideoRef
 
@@ -274,7 +274,7 @@ def stamp_of(video: VideoRef) -> tuple[int, int] | None:
         status = os.stat(video.uri)  # noqa: PTH116 - a million of them
     except (OSError, ValueError):  # a name may hold a zero byte
         return None
-    return status.st_size, status.st_mtime_ns
+    return stamp_of_status(status)
 
 
 def sha256_of(values: npt.NDArray[Any]) -> str:

@@ -18,6 +18,9 @@ from vidfeat.storage import locate, retried, stamp
 STAGED_BYTES = 64 << 20
 """Up to this size an object is fetched whole, with one request, into a temporary file that has no name."""
 
+UNSIZED_BYTES = 1 << 30
+"""Most bytes of an object whose size the server does not say. It cannot be read by parts, so it is fetched whole."""
+
 BLOCK_BYTES, MOST_BLOCKS = 1 << 20, 32
 """A larger one is fetched in blocks, of which the last used ones stay in memory."""
 
@@ -128,6 +131,19 @@ def _pieces_of(ranges: Ranges) -> Ranges:
     return np.array(pieces, np.int64)
 
 
+class _Bounded(io.RawIOBase):
+    """Writes to a file up to a limit: a server may send more than it says, and a compressed answer expands."""
+
+    def __init__(self, file: Any, limit: int) -> None:
+        super().__init__()
+        self._file, self._limit = file, limit
+
+    def write(self, data: Any, /) -> int:
+        if self._file.tell() + len(data) > self._limit:
+            raise ValueError(f"the server sends more than {self._limit} bytes, and did not say so")
+        return int(self._file.write(data))
+
+
 class _Fetched:
     """What was fetched of one object."""
 
@@ -140,10 +156,16 @@ class _Fetched:
         # Sizes are not always known beforehand: a server may not say them.
         self.staged = size <= STAGED_BYTES
         if self.staged:
-            content = retried(filesystem.cat_file, path)
             self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the next video
-            self._file.write(content)
-            self.stamp = len(content), stamp_[1]
+            try:
+                if uri.startswith("http"):
+                    retried(self._stage, filesystem, path, STAGED_BYTES if size else UNSIZED_BYTES)
+                else:
+                    self._file.write(retried(filesystem.cat_file, path))
+            except BaseException:
+                self._file.close()
+                raise
+            self.stamp = self._file.tell(), stamp_[1]
         else:
             self._file = retried(
                 filesystem.open,
@@ -166,6 +188,10 @@ class _Fetched:
             _Fetched._last = None
         _Fetched._last = cls(uri, stamp(uri))
         return _Fetched._last
+
+    def _stage(self, filesystem: Any, path: str, limit: int) -> None:
+        self._file.truncate(self._file.seek(0))
+        filesystem.get_file(path, _Bounded(self._file, limit))
 
     def read(self, start: int, end: int) -> bytes:
         self._file.seek(start)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from vidfeat.errors import Kind, Stage, UsageError, VideoError
-from vidfeat.storage import is_uri
+from vidfeat.storage import is_uri, stamp_of_status
 from vidfeat.video.remote import RemoteFile
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class LocalFile(io.FileIO):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        status = os.fstat(self.fileno())
-        self.bytes, self.modified_ns = status.st_size, status.st_mtime_ns
+        self.bytes, self.modified_ns = stamp_of_status(os.fstat(self.fileno()))
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next `size` bytes; none after an error."""

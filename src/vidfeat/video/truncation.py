@@ -83,7 +83,8 @@ def find_truncation(file: BinaryIO, size: int) -> Extent:
     if head[:12] == _MXF_PARTITION:
         return _mxf_extent(file, size)
     if head[:4] == b"GIF8":
-        return Extent(_gif_truncation(file, size))
+        # Bytes that are missing before the trailer make one picture of two, and nothing counts pictures.
+        return Extent(_gif_truncation(file, size), "open")
     if head[:4] == b"DKIF" and len(head) == 32:
         return _ivf_extent(file, size, *struct.unpack("<H16xI", head[6:28]))
     for length, offset in _TS_LAYOUTS:
