@@ -41,11 +41,13 @@ Kind = Literal[
     "too_large",
     "too_small",
     "outside",
+    "variable_rate",
     "out_of_memory",
     "io",
 ]
 """What was wrong with a video, as the manifest spells it. `too_small`: a crop does not fit into its frames. `outside`:
-no frame is shown in the segment asked for. `io`: a read error that is none of the others."""
+no frame is shown in the segment asked for. `variable_rate`: its rows are not at equal distances, which a layout needs.
+`io`: a read error that is none of the others."""
 
 
 class VidfeatError(Exception):

@@ -113,6 +113,32 @@ def as_files_hold_it(layout: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values[::5] if layout == "gtad" else values
 
 
+def test_rows_of_a_variable_rate_are_refused_where_the_loader_counts_at_one_rate(tiny: Encoder, tmp_path: Path) -> None:
+    ticks = [*range(60), *range(60, 180, 3)]  # 25 frames a second, then 8
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "uneven.mp4", frames=len(ticks), ticks=ticks)
+    write_video(tmp_path / "videos" / "even.mp4", frames=100)
+
+    def failed(layout: str, grid: TimeGrid, name: str) -> dict[str, Any]:
+        job = Job(videos=tmp_path / "videos", encoders=tiny, grid=grid, layout=layout, out=tmp_path / name)
+        run(job, quiet=True)
+        assert verify(tmp_path / name) == []
+        with load(tmp_path / name) as features:
+            return dict(features.failures)
+
+    (refused,) = failed("actionformer", EVERY_4TH, "refused").items()
+    assert refused[0] == "uneven.mp4"
+    assert (refused[1].error.stage, refused[1].error.kind) == ("write", "variable_rate")
+    assert (tmp_path / "refused" / "missing_files.txt").read_text() == "uneven\n"
+    assert not failed("actionformer", Windows(stride=4, window=8, fps=25), "resampled")
+    assert not failed("ms-tcn", EACH_FRAME, "frames")  # its labels are those of frames
+    plain = Job(videos=tmp_path / "videos", encoders=tiny, grid=EVERY_4TH, out=tmp_path / "plain.npz")
+    run(plain, quiet=True)
+    vidfeat.convert(tmp_path / "plain.npz", tmp_path / "converted", layout="actionformer")
+    with load(tmp_path / "converted") as features:
+        assert set(features.failures) == {"uneven.mp4"}
+
+
 @pytest.mark.parametrize("layout", [name for name in GRIDS if name not in ("bmn", "mmaction2")])
 def test_the_loader_reads_the_rows_and_their_times(
     layout: str, tiny: Encoder, ten_crops: Encoder, videos: Path, compute: Compute, tmp_path: Path

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from vidfeat.errors import VideoError
-from vidfeat.features import Seconds, VideoFeatures
+from vidfeat.features import Outcome, Seconds, VideoFeatures
 from vidfeat.formats.atomic import require_writable
 
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -77,8 +77,11 @@ class Sink(ABC):
         """What the manifest says of the output besides its format, as JSON data."""
         return {}
 
-    def kept(self, features: VideoFeatures) -> VideoFeatures:
-        """What the output holds of features, float32: these are committed, and hashes are taken of them."""
+    def kept(self, features: VideoFeatures) -> Outcome:
+        """What the output holds of features, float32: these are committed, and hashes are taken of them.
+
+        A failure is committed in their place where it cannot hold them.
+        """
         return features
 
     def for_keys(self, keys: Iterable[str]) -> Sink:

@@ -179,19 +179,20 @@ class RunStore:
             session: what this process is like: versions, device and the like; JSON data.
 
         Returns:
-            The failures of those videos whose features cannot be kept: values that are not finite, or a name that the
-            file system does not take. They are committed in place of the features.
+            The failures of those videos whose features cannot be kept: values that are not finite, rows that the output
+            does not take, or a name that the file system does not take. They are committed in place of the features.
 
         Raises:
             WriteError: the system refused. What was committed before is safe.
             OutputError: the run is finished or closed, a video is not in the list, or an array holds no such features.
         """
         self._require_open()
+        failed = {outcome.key for outcome in outcomes if isinstance(outcome, VideoFailure)}
         outcomes = [self._sink.kept(outcome) if isinstance(outcome, VideoFeatures) else outcome for outcome in outcomes]
         positions = {outcome.key: self._position_of(outcome.key) for outcome in outcomes}
         new = [outcome for outcome in outcomes if self._index.state[positions[outcome.key]] != DONE]
         wanted = {outcome.key: to_kept(outcome, self._identity.dtype) for outcome in new}
-        failures = [kept for o in new if isinstance(kept := wanted[o.key], VideoFailure) and kept is not o]
+        failures = [kept for kept in wanted.values() if isinstance(kept, VideoFailure) and kept.key not in failed]
         text = to_text(session)
         if self._sink.in_place:
             refused = self._put_in_place(wanted, text)

@@ -114,4 +114,4 @@ python gtad_train.py --feature_path {shlex.quote(output.folder)} --feat_dim {out
 # columns come first; add their number to feat_dim"""
 
 
-GTAD = Layout("gtad", for_each(_lines), NEEDS, has_a_row_per_frame, HINT, sink=SplitSink)
+GTAD = Layout("gtad", for_each(_lines), NEEDS, has_a_row_per_frame, HINT, in_seconds=False, sink=SplitSink)

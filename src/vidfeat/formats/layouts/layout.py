@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
-from vidfeat.errors import UsageError, quote
-from vidfeat.features import Dtype, VideoFeatures
+import numpy as np
+
+from vidfeat.errors import UsageError, VideoError, quote
+from vidfeat.features import Dtype, Outcome, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import replacing
 from vidfeat.formats.folder import FolderSink
 from vidfeat.formats.layouts.row_grid import RowGrid
@@ -18,6 +20,8 @@ from vidfeat.videos import VIDEO_SUFFIXES
 
 MISSING_FILES = "missing_files.txt"
 CONFIG_LINES = "config-lines.txt"
+
+_FEWEST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class Layout:
         name_of: from the key of a video to the name by which the consumer knows it, that of its file.
         folder: of the files, in the output; empty where they lie in the output itself.
         tail: of the names of files, before the suffix.
+        in_seconds: whether the consumer finds rows by seconds, as if each came `stride` frames after the one before at
+            one rate; otherwise by frames alone.
         crops_kept: how many crops of every frame rows keep, `[T, crops, C]` in place of `[T, C]`; 0 for their mean.
         dtype: number format of the files; None leaves it to the job.
         convert: from rows as they are computed to rows as files hold them; None where they are the same.
@@ -98,6 +104,7 @@ class Layout:
     name_of: Callable[[str], str] = stem
     folder: str = ""
     tail: str = ""
+    in_seconds: bool = True
     crops_kept: int = 0
     dtype: Dtype | None = None
     convert: Callable[[VideoFeatures, RowGrid], VideoFeatures] | None = None
@@ -153,8 +160,10 @@ class LayoutSink(FolderSink):
         folder = "" if self.out.name == self.layout.folder.rstrip("/") else self.layout.folder
         return f"{folder}{name_of(self.layout, key)}{self.layout.tail}{self.file_format.suffix}"
 
-    def kept(self, features: VideoFeatures) -> VideoFeatures:
-        """The rows of the layout."""
+    def kept(self, features: VideoFeatures) -> Outcome:
+        """The rows of the layout; a failure where the consumer would take them for those of other seconds."""
+        if self.layout.in_seconds and (error := _irregular(features, self.layout.name)) is not None:
+            return VideoFailure(features.key, features.encoder, error)
         if self.layout.convert is None or self.grid is None:
             return features
         return self.layout.convert(features, self.grid)
@@ -166,6 +175,29 @@ class LayoutSink(FolderSink):
     def header(self) -> Mapping[str, Any]:
         """The lines of the config."""
         return {"config_lines": self.config_lines}
+
+
+def _irregular(features: VideoFeatures, layout: str) -> VideoError | None:
+    """What is wrong with rows that lie more than half a row from where they would be at equal distances."""
+    start, end = features.start_seconds, features.end_seconds
+    if start is None or end is None:
+        return None
+    inside = (start > start[0]) & (end < end[-1])  # away from the ends of the video, where times are cut off
+    centres = (start + end)[inside] / 2
+    if len(centres) < _FEWEST_ROWS:
+        return None
+    off = np.abs(centres - np.linspace(centres[0], centres[-1], len(centres)))
+    step = (centres[-1] - centres[0]) / (len(centres) - 1)
+    if off.max() <= step / 2:
+        return None
+    return VideoError(
+        features.key if features.info is None else features.info.path,
+        stage="write",
+        kind="variable_rate",
+        expected=f"rows at equal distances, by which {layout} finds their seconds",
+        found=f"a video of variable frame rate, with a row {off.max():.2f} s from there",
+        hint="Give `fps`, so that frames are resampled to one rate first.",
+    )
 
 
 def name_of(layout: Layout, key: str) -> str:

@@ -54,4 +54,5 @@ MS_TCN = Layout(
     HINT,
     file=BY_COLUMNS,
     name_of=lambda key: stem(key).split(".")[0],
+    in_seconds=False,
 )

@@ -31,6 +31,7 @@ RTFM = Layout(
     _fits,
     f"Give `grid.window={_WINDOW}` and `grid.stride={_WINDOW}`.",
     tail="_i3d",
+    in_seconds=False,
     crops_kept=_CROPS,
     listing=Listing(_LIST, lambda key, path: path),
 )
