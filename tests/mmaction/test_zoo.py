@@ -235,7 +235,7 @@ def test_a_name_of_several_checkpoints_means_the_most_accurate() -> None:
 def test_the_nearest_names_are_suggested() -> None:
     with pytest.raises(UsageError) as caught:
         find_model("slowonly_r50_8x8x1_256e_kinetics400")
-    assert "Did you mean slowonly_r50_8x8x1_256e_kinetics400_rgb or " in str(caught.value)
+    assert "Did you mean slowonly_r50_8x8x1_256e_kinetics400_rgb, " in str(caught.value)
     assert "`vidfeat models` lists all." in str(caught.value)
 
 
