@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -279,6 +280,29 @@ def test_a_size_beyond_64_bits_fails_one_video(hostile: str, http: str, tmp_path
     command += ["-q", "--checkpoint", str(checkpoint), "-o", str(tmp_path / "out.pkl"), "--device", "cpu"]
     assert main(command) == 3
     assert len(vidfeat.load(tmp_path / "out.pkl").failures) == 1
+
+
+def test_a_list_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+
+    class Dripping(_Handler):
+        def send_head(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"a.mp4\n")
+                    time.sleep(0.05)
+
+    monkeypatch.setattr(filesystem, "EXCHANGE_SECONDS", 0.5)
+    monkeypatch.setattr(filesystem, "ATTEMPTS", 1)
+    filesystem._filesystem.cache_clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UsageError, match=r"list\.txt"):
+            expand(f"http://127.0.0.1:{server.server_address[1]}/list.txt")
+        server.shutdown()
+    filesystem._filesystem.cache_clear()
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,9 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LISTED_SECONDS = 60
 """So long a listing stands for the sizes and times of the objects in a folder: a request for a thousand of them."""
 
+EXCHANGE_SECONDS = 300.0
+"""How long a request over HTTP may take in all, whatever arrives meanwhile."""
+
 ATTEMPTS = 5
 """How often a request is made that fails in a way that may pass: a busy store, a lost connection, a timeout."""
 
@@ -121,7 +124,7 @@ def _filesystem(scheme: str) -> Any:
     if scheme.startswith("http"):
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
+        timeout = aiohttp.ClientTimeout(EXCHANGE_SECONDS, sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
         # A redirect could lead to an address that nobody named.
         options |= {"allow_redirects": False, "client_kwargs": {"timeout": timeout}}
     filesystem = fsspec.filesystem(scheme, listings_expiry_time=_LISTED_SECONDS, **options)
