@@ -99,7 +99,7 @@ def test_a_list_as_json(folder: Path, config: Path, repository: Path) -> None:
         (("{config}", "{folder}/no.mp4"), "a video or a folder of videos"),
         (("no_such_model", "{folder}"), "no_such_model"),
         (("{config}", "{folder}", "-o", "x.xls"), "one of .pkl"),
-        (("{config}", "{folder}", "--device", "cuda:99"), "a CUDA device"),
+        (("{config}", "{folder}", "--device", "cuda:99"), "the CUDA device"),
         (("{config}", "{folder}", "--clip-interval", "16"), "--long-video-mode together with"),
         (("{config}", "{folder}", "--checkpoint", "{folder}/first.mp4"), "first.mp4"),
         (("{folder}", "{config}"), "MODEL: expected MODEL before the videos"),
