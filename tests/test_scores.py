@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 import vidfeat
 from derived_weights import state_of
+from tiny_transformers import write
 from vidfeat.checkpoint import load_into
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_config, compile_file
@@ -378,6 +379,14 @@ def test_predict_prints_a_line_per_video(repository: Path, checkpoint: Path, tmp
     assert [one["class"] for one in top] == np.argsort(-scores).tolist()
     assert top[0] == {"class": first, "label": None, "probability": pytest.approx(float(shares[0]))}
     assert (done.stderr, done.returncode) == ("", 3)
+
+
+def test_predict_names_the_model_that_has_no_scores(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    write("clip", tmp_path / "clip")
+    done = vidfeat_command("predict", f"hf:{tmp_path / 'clip'}", GOLDEN / "clips" / "short.mp4")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vidfeat: error: MODEL: expected a model of MMAction2")
 
 
 def test_extract_writes_scores(repository: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import click
 
 from vidfeat.cli import options
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
+from vidfeat.errors import UsageError, quote
 
 
 @click.command(
@@ -59,13 +60,18 @@ def predict(
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.tools.predict import best
 
-    encoder = vidfeat.encoder(
-        model,
-        checkpoint=checkpoint,
-        cfg_options=options.overrides(cfg_options),
-        request=vidfeat.FeatureRequest(views="few" if few_views else "all", scores=True),
-        progress=True,
-    )
+    try:
+        encoder = vidfeat.encoder(
+            model,
+            checkpoint=checkpoint,
+            cfg_options=options.overrides(cfg_options),
+            request=vidfeat.FeatureRequest(views="few" if few_views else "all", scores=True),
+            progress=True,
+        )
+    except UsageError as error:
+        if error.where != "request.scores":  # nobody typed that
+            raise
+        raise UsageError("MODEL", expected=error.expected, found=f"{quote(model)}, {error.found}") from None
     names = labels_of(model, encoder.feature_size, class_names)
     if names is None and not as_json:
         echo("vidfeat: note: classes are shown as numbers; --class-names gives them names", err=True)
