@@ -10,9 +10,13 @@ import pytest
 
 from video.video_files import write_video
 
+# PyTorch for CUDA starts programs of the system, too.
 AUDITED = """
 import sys
-sys.addaudithook(lambda event, arguments: event == "subprocess.Popen" and print("started a process", flush=True))
+def hook(event, arguments):
+    if event == "subprocess.Popen" and arguments[0] == sys.executable:
+        print("started a process", flush=True)
+sys.addaudithook(hook)
 from vidfeat.cli.main import main
 sys.exit(main())
 """

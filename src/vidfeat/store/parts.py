@@ -110,8 +110,9 @@ class PartsStore:
         }
         _require_same(folder, identity, backend, restart)
         superseded = folder.names() if restart else []
-        spool = _spool(videos)
+        spool = _spool()
         try:
+            _fill(spool, videos)
             notes = [] if restart else _mark_committed(folder, spool, retry_failed)
             folder.put(RUN, json.dumps(run, allow_nan=False, indent=1).encode())
         except BaseException:
@@ -233,14 +234,18 @@ class PartsStore:
         return _ref(found.fetchone())
 
 
-def _spool(videos: Iterable[VideoRef]) -> sqlite3.Connection:
-    """The list in a temporary database, which is gone with the process."""
+def _spool() -> sqlite3.Connection:
+    """A temporary database for the list, which is gone with the process."""
     file = tempfile.NamedTemporaryFile(prefix="vidfeat-list-", suffix=".sqlite")  # noqa: SIM115 - unlinked below
     spool = sqlite3.connect(file.name, isolation_level=None, check_same_thread=False)
     for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -16000"):
         spool.execute(f"PRAGMA {pragma}")
     spool.executescript(_SCHEMA)
     file.close()
+    return spool
+
+
+def _fill(spool: sqlite3.Connection, videos: Iterable[VideoRef]) -> None:
     spool.execute("BEGIN")
     for video in videos:
         segment = None if video.cut is None else json.dumps(video.cut)
@@ -262,7 +267,6 @@ def _spool(videos: Iterable[VideoRef]) -> sqlite3.Connection:
     spool.execute("COMMIT")
     if not spool.execute("SELECT count(*) FROM videos").fetchone()[0]:
         raise UsageError("videos", expected="at least one video or folder", found="none")
-    return spool
 
 
 def _mark_committed(folder: PartFolder, spool: sqlite3.Connection, retry_failed: bool) -> list[str]:
