@@ -12,9 +12,14 @@ from vidfeat.errors import OutputError, shorten
 from vidfeat.storage import bytes_on_disk
 
 _MOST_EXPANSION = 32
-"""File systems that compress store features in a part of their bytes, but never in so small a part."""
+"""Compression stores features in a part of their bytes, but never in so small a part."""
 
 _SMALL_BYTES = 64 << 20
+
+
+def most_bytes(stored: int) -> int:
+    """How many bytes so many stored ones may expand to, when an output is read."""
+    return _SMALL_BYTES + _MOST_EXPANSION * stored
 
 
 def require_dense(status: os.stat_result) -> None:
@@ -24,7 +29,7 @@ def require_dense(status: os.stat_result) -> None:
         ValueError: it is one.
     """
     there = bytes_on_disk(status)
-    if status.st_size > _SMALL_BYTES + _MOST_EXPANSION * there:
+    if status.st_size > most_bytes(there):
         raise ValueError(f"a file of {status.st_size} bytes, of which {there} are on the disk")
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vidfeat.errors import ConfigError
+from vidfeat.errors import ConfigError, shorten
 from vidfeat.mmaction.evaluator import (
     BASE,
     MAX_COST,
@@ -38,6 +38,8 @@ MAX_FILE_BYTES = 128 * 1024
 
 MAX_NUMBER = 1_000_000
 """Largest number of an option that is compiled. More frames, channels or layers than that would exhaust memory."""
+
+_LONGEST_WORDS = 600
 
 T = TypeVar("T")
 Options = dict[str, Any]  # a name for it inside `Node`, which has a method `dict`
@@ -319,8 +321,8 @@ class Node:
 
     def error(self, key: str, *, expected: str, found: str, hint: str = "") -> ConfigError:
         """An error at a key of this dict. What is long, as a value may be, is cut."""
-        where, hint = f"{self.file}: {self._at(key)}", _cut(hint)
-        return ConfigError(where, expected=_cut(expected), found=_cut(found), hint=hint)
+        expected, found, hint = (shorten(text, _LONGEST_WORDS) for text in (expected, found, hint))
+        return ConfigError(f"{self.file}: {self._at(key)}", expected=expected, found=found, hint=hint)
 
     def value(self, key: str, default: Any = _MISSING) -> Any:
         """The value as it is; its numbers are finite and at most `MAX_NUMBER` in size."""
@@ -444,11 +446,8 @@ class Node:
 
 
 def _short(value: object) -> str:
-    return _cut(repr(value), 80)
-
-
-def _cut(text: str, most: int = 600) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _is_small(value: object) -> bool:

@@ -34,6 +34,7 @@ import numpy as np
 from vidfeat.errors import OutputError, WriteError
 from vidfeat.features import Outcome, VideoFailure, VideoFeatures
 from vidfeat.formats.atomic import replace_all
+from vidfeat.formats.reading import most_bytes
 from vidfeat.lazy_import import import_extra
 from vidfeat.storage import ATTEMPTS, is_uri, locate, open_object, pause, retried
 from vidfeat.store.files import KEPT
@@ -42,9 +43,6 @@ from vidfeat.videos import VideoRef
 
 PARTS = "parts"
 """The folder of an output that holds its parts."""
-
-_MOST_EXPANSION, _SMALL_BYTES = 32, 64 << 20
-"""Values are there as they are; only names and what is known of videos are compressed."""
 
 _ROWS_AT_ONCE = 64
 _BLOCK_BYTES = 1 << 20
@@ -373,7 +371,7 @@ def _read_table(file: BinaryIO, columns: list[str]) -> Any:
         ValueError: it does.
     """
     arrow = _arrow()
-    limit = _SMALL_BYTES + _MOST_EXPANSION * file.seek(0, io.SEEK_END)
+    limit = most_bytes(file.seek(0, io.SEEK_END))
     parquet = arrow.parquet.ParquetFile(file)
     batches = []
     for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns):
