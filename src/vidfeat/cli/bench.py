@@ -61,9 +61,8 @@ from vidfeat.errors import UsageError
 @click.option(
     "--json",
     "json_file",
-    type=Path,
+    type=options.PATH,
     metavar="FILE",
-    shell_complete=options.complete_files,
     help="Also write the measurements to a JSON file.",
 )
 def bench(

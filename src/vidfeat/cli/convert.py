@@ -17,8 +17,8 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
     short_help="Convert an output to another format.",
     epilog="The formats are those of vidfeat extract.",
 )
-@click.argument("source", metavar="OUT", shell_complete=options.complete_files)
-@click.argument("out", metavar="NEW_OUT", shell_complete=options.complete_files)
+@click.argument("source", metavar="OUT", type=options.PATH_TEXT)
+@click.argument("out", metavar="NEW_OUT", type=options.PATH_TEXT)
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16"]), help="Number format of the new output (default: the same)."
 )
@@ -70,7 +70,7 @@ def convert(
 
 
 @click.command(cls=options.Command, short_help="Merge the parts of an output in object storage.")
-@click.argument("out", metavar="OUT", shell_complete=options.complete_files)
+@click.argument("out", metavar="OUT", type=options.PATH_TEXT)
 def compact(out: str) -> None:
     """Merge the Parquet parts of a finished output into fewer and larger ones.
 

@@ -18,10 +18,9 @@ from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 @click.option(
     "-o",
     "--out",
-    type=Path,
+    type=options.PATH,
     default=Path("vidfeat-demo"),
     metavar="FOLDER",
-    shell_complete=options.complete_files,
     help="A new folder, or that of an earlier demo (default: vidfeat-demo).",
 )
 @options.quiet()

@@ -42,9 +42,8 @@ run_options = options.together(
     click.option("-v", "--verbose", is_flag=True, help="Print a line for each video."),
     click.option(
         "--log-json",
-        type=Path,
+        type=options.PATH,
         metavar="FILE",
-        shell_complete=options.complete_files,
         help="Append events to a file, one JSON object per line.",
     ),
     options.choice(

@@ -52,7 +52,7 @@ def inspect(model: str, cfg_options: tuple[str, ...], trust_remote_code: bool, a
 
 
 @click.command(cls=options.Command, short_help="Check that an output is complete and intact.")
-@click.argument("out", shell_complete=options.complete_files)
+@click.argument("out", type=options.PATH_TEXT)
 def verify(out: str) -> int:
     """Check an output against its manifest: every video present once, shapes, finite values, hashes.
 

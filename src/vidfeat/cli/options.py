@@ -228,9 +228,16 @@ def choice(
     return click.option(flag, *filter(None, [name]), type=click.Choice(values), default=values[0], help=help)
 
 
-def complete_files(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
-    """Lets the shell complete the names of files and folders."""
-    return [CompletionItem(word, type="file")]
+class _FileName(click.types.FuncParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """The name of a file or folder, which the shell completes."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell look."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+PATH, PATH_TEXT = _FileName(Path), _FileName(str)
+"""As a path; and as it was typed, where it may be a URI or a trailing slash counts."""
 
 
 def _complete_model(context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
@@ -238,7 +245,7 @@ def _complete_model(context: click.Context, parameter: click.Parameter, word: st
     from vidfeat.mmaction.zoo import table
 
     names = [CompletionItem(row.name) for row in table(None, None) if word and row.name.startswith(word)]
-    return names or complete_files(context, parameter, word)
+    return names or PATH_TEXT.shell_complete(context, parameter, word)
 
 
 # --- the videos and the model -----------------------------------------------------------------------------------------
@@ -253,7 +260,7 @@ def model(*, required: bool = True) -> Callable[[Function], Function]:
 video_list = click.option(
     "--video-list",
     metavar="FILE",
-    shell_complete=complete_files,
+    type=PATH_TEXT,
     help="List of videos: one path per line, optionally with a label after a comma or a tab; or a CSV or Parquet file "
     "with a column 'video' or 'path'; or - for standard input.",
 )
@@ -269,9 +276,8 @@ def _folder(text: str | Path) -> Path | str:
 
 video_root = click.option(
     "--video-root",
-    type=_folder,
+    type=_FileName(_folder),
     metavar="DIR",
-    shell_complete=complete_files,
     help="Folder that the paths of the list are relative to and must not leave.",
 )
 """The folder of the videos of a list."""
@@ -282,7 +288,7 @@ follow_links = click.option(
 """Whether links are trusted."""
 
 videos = together(
-    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]...", shell_complete=complete_files),
+    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]...", type=PATH_TEXT),
     video_list,
     video_root,
     follow_links,
@@ -363,7 +369,7 @@ def are_videos(word: str) -> bool:
 
 def out(words: str, *, required: bool = False) -> Callable[[Function], Function]:
     """The output of extracting. It stays text, in which a trailing slash means a folder."""
-    return click.option("-o", "--out", required=required, metavar="OUT", shell_complete=complete_files, help=words)
+    return click.option("-o", "--out", required=required, metavar="OUT", type=PATH_TEXT, help=words)
 
 
 LAYOUTS = (
@@ -383,7 +389,7 @@ layout = click.option(
 
 def checkpoint(words: str) -> Callable[[Function], Function]:
     """The weights."""
-    return click.option("--checkpoint", metavar="PATH_OR_URL", shell_complete=complete_files, help=words)
+    return click.option("--checkpoint", metavar="PATH_OR_URL", type=PATH_TEXT, help=words)
 
 
 cfg_options = click.option(
@@ -609,9 +615,8 @@ _request_options = together(
     ),
     click.option(
         "--segments",
-        type=Path,
+        type=PATH,
         metavar="FILE",
-        shell_complete=complete_files,
         help="One row per line of a CSV table video,start,end[,label], with times in seconds.",
     ),
     click.option("--long-video-mode", is_flag=True, help="Rows over time as MMAction2 1.x has them."),

@@ -24,7 +24,7 @@ from vidfeat.errors import UsageError, quote
 @click.option(
     "--class-names",
     metavar="NAME|FILE",
-    shell_complete=options.complete_files,
+    type=options.PATH_TEXT,
     help="Names of the classes: a data set, or a text file with one name per line (default: those of the data set in "
     "the model's name).",
 )

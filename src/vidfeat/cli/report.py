@@ -18,34 +18,19 @@ from vidfeat.cli.process import ctrl_c, echo
     short_help="Show the features of an output on one page.",
     epilog="The page works without a network.",
 )
-@click.argument("out", shell_complete=options.complete_files)
-@click.option(
-    "-o",
-    "--page",
-    type=Path,
-    metavar="HTML",
-    shell_complete=options.complete_files,
-    help="The page to write (default: OUT.report.html).",
-)
-@click.option(
-    "--video-root",
-    type=Path,
-    metavar="DIR",
-    shell_complete=options.complete_files,
-    help="Folder of the videos, to show pictures of them.",
-)
+@click.argument("out", type=options.PATH_TEXT)
+@click.option("-o", "--page", type=options.PATH, metavar="HTML", help="The page to write (default: OUT.report.html).")
+@click.option("--video-root", type=options.PATH, metavar="DIR", help="Folder of the videos, to show pictures of them.")
 @click.option(
     "--labels",
-    type=Path,
+    type=options.PATH,
     metavar="FILE",
-    shell_complete=options.complete_files,
     help="Labels that give the colours: lines 'name label', or a .csv or .tsv with the names first.",
 )
 @click.option(
     "--queries",
-    type=Path,
+    type=options.PATH,
     metavar="FILE",
-    shell_complete=options.complete_files,
     help="Texts to search by: an .npz or .json of words and vectors, from 'vidfeat embed-text'.",
 )
 @click.option(
