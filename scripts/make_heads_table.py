@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidfeat.mmaction.zoo import ZooEntry, released
-from vidfeat.mmaction.zoo.labels import labels_of
+from vidfeat.mmaction.zoo.labels import data_set_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "scores.md"
 BEGIN, END = "<!-- made by scripts/make_heads_table.py -->\n", "<!-- end -->\n"
@@ -25,7 +25,7 @@ def table() -> str:
         groups.setdefault(key, []).append(entry)
     lines = ["| family | head | models | gives | data sets |", "|---|---|---|---|---|"]
     for (family, head, gives), entries in sorted(groups.items()):
-        sets = {f"{e.dataset} ({e.classes})" + ("*" if labels_of(e.name, e.classes) else "") for e in entries}
+        sets = {f"{e.dataset} ({e.classes})" + ("*" if data_set_of(e.name, e.classes) else "") for e in entries}
         lines.append(f"| {family} | {head} | {len(entries)} | {gives} | {', '.join(sorted(sets))} |")
     return "\n".join(lines) + "\n"
 

@@ -6,8 +6,8 @@ GLUONCV and TORCHVISION are the unpacked wheels of gluoncv 0.10.5 (Kinetics-700,
 and torchvision 0.29 (Kinetics-400). Nothing of them is run: the lists are read from their source. The order is that of
 MMAction2's label maps. gluoncv writes the names of Kinetics as folders, and sorts UCF101 with capitals first.
 
-Not there, as in no package that was found: Kinetics-600, Something-Something V1, Moments in Time, Diving48. For these
-`vidfeat predict --class-names FILE` takes MMAction2's own `label_map*.txt`.
+Not there, as in no package that was found: Kinetics-600, Kinetics-710, Something-Something V1, Moments in Time,
+Diving48 and others. `vidfeat.mmaction.zoo.labels` downloads MMAction2's own lists of these.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import gzip
+import hashlib
+import http.server
 import importlib.util
 import json
 import os
@@ -10,10 +13,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -27,7 +33,7 @@ from vidfeat.checkpoint import load_into
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction import FeatureRequest, compile_config, compile_file
 from vidfeat.mmaction.zoo import find_model, released
-from vidfeat.mmaction.zoo.labels import labels_of
+from vidfeat.mmaction.zoo.labels import DOWNLOADED, LISTS, LabelList, data_set_of, labels_of, packed
 from vidfeat.models import Recognizer, build
 from vidfeat.models.heads import HEADS
 from vidfeat.preprocessing.sampling import WindowSampling
@@ -328,8 +334,52 @@ def test_labels_of_a_data_set(model: str, classes: int, some: dict[int, str]) ->
 
 
 def test_classes_without_known_names() -> None:
-    assert labels_of("slowonly_imagenet_pretrained_r50_8x8x1_64e_jester_rgb", 27) is None
+    assert labels_of("slowonly_imagenet_pretrained_r50_4x16x1_120e_gym99_rgb", 400) is None
     assert labels_of("my_kinetics400_finetuned.py", 12) is None
+
+
+@pytest.fixture
+def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a server that stands in for the one of MMAction2's lists, of which one, Jester's, is made up."""
+    folder = tmp_path / "server"
+    file = folder / urlsplit(LISTS).path.strip("/") / "jester" / "label_map.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("".join(f"gesture {number}\n" for number in range(27)))
+    listed = LabelList("jester/label_map.txt", 27, hashlib.sha256(file.read_bytes()).hexdigest())
+    monkeypatch.setitem(DOWNLOADED, "jester", listed)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("VIDFEAT_MIRROR", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+        yield file
+        server.shutdown()
+
+
+def test_labels_are_downloaded_once(lists: Path, tmp_path: Path) -> None:
+    expected = tuple(f"gesture {number}" for number in range(27))
+    assert labels_of("slowonly_imagenet_pretrained_r50_8x8x1_64e_jester_rgb", 27) == expected
+    lists.unlink()
+    assert labels_of("config.py", 27, "Jester") == expected
+    (kept,) = (tmp_path / "cache").rglob("label_map.txt")
+    kept.write_text("damaged")  # is replaced, which fails without the server's file
+    with pytest.raises(CheckpointError, match=r"jester/label_map.txt: expected the file; found HTTP 404"):
+        labels_of("config.py", 27, "Jester")
+
+
+def test_a_list_with_other_content_is_refused(lists: Path) -> None:
+    lists.write_text("".join(f"another {number}\n" for number in range(27)))
+    with pytest.raises(CheckpointError, match=r"expected content whose SHA-256 begins with [0-9a-f]{64}; found "):
+        labels_of("config_jester.py", 27)
+
+
+def test_every_data_set_has_one_list_of_names() -> None:
+    assert not set(DOWNLOADED) & set(packed())
+    assert len({listed.sha256 for listed in DOWNLOADED.values()}) == len(DOWNLOADED)
+    named = {(entry.dataset, data_set_of(entry.name, entry.classes)) for entry in released()}
+    without = {dataset for dataset, name in named if name is None}
+    assert without == {"GYM99", "HVU", "MiniKinetics"}
+    assert data_set_of("tsn_r50_1x1x6_100e_mit_rgb.py", 339) == "momentsintime"
 
 
 def test_labels_that_are_given(tmp_path: Path) -> None:
@@ -379,6 +429,26 @@ def test_predict_prints_a_line_per_video(repository: Path, checkpoint: Path, tmp
     assert [one["class"] for one in top] == np.argsort(-scores).tolist()
     assert top[0] == {"class": first, "label": None, "probability": pytest.approx(float(shares[0]))}
     assert (done.stderr, done.returncode) == ("", 3)
+
+
+def test_predict_shows_numbers_where_the_names_cannot_be_had(
+    lists: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "tiny_jester.py"
+    shutil.copyfile(repository / CONFIG, config)
+    classes = {**HEAD, **PROB, "model.cls_head.num_classes": 27}
+    save_file(state_of(build(compiled(repository, classes).model)), tmp_path / "weights.safetensors")
+    given = [config, GOLDEN / "clips" / "short.mp4", "--checkpoint", tmp_path / "weights.safetensors", "--top", 1]
+    given += [option.replace("num_classes=5", "num_classes=27") for option in OPTIONS]
+    monkeypatch.setenv("VIDFEAT_DOWNLOAD_TIMEOUT", "20")
+    shown = vidfeat_command("predict", *given)  # the server's list is another one than MMAction2's
+    assert re.fullmatch(r"short\.mp4: \d+ [\d.]+%\n", shown.stdout)
+    assert shown.stderr.startswith("vidfeat: note: classes are shown as numbers; --class-names gives them names: ")
+    assert "jester/label_map.txt: expected content whose SHA-256 begins with e276b017" in shown.stderr
+    refused = vidfeat_command("predict", *given, "--class-names", "jester")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    named = vidfeat_command("predict", *given, "--class-names", lists)
+    assert named.stdout == "short.mp4: gesture " + shown.stdout.removeprefix("short.mp4: ")
 
 
 def test_predict_names_the_model_that_has_no_scores(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ def download(url: str, target: Path, *, sha256_prefix: str = "", progress: bool 
             sha256 = _receive(url, out, name=target.name, progress=progress)
             if not sha256.startswith(sha256_prefix):
                 raise _RefusedError(
-                    expected=f"content whose SHA-256 begins with {sha256_prefix}, as the file name says",
+                    expected=f"content whose SHA-256 begins with {sha256_prefix}"
+                    + (", as the file name says" if sha256_prefix in target.name else ""),
                     found=f"{sha256[: len(sha256_prefix)]}: a different or altered file",
                 )
             out.flush()

@@ -37,7 +37,7 @@ class CheckpointFile:
     source: str
 
 
-def find(ref: str, *, progress: bool = True) -> CheckpointFile:
+def find(ref: str, *, sha256: str = "", progress: bool = True) -> CheckpointFile:
     """Find a checkpoint; if `ref` is a URL, download it once.
 
     If the file name ends in a hash, as MMAction2's do (`...-cc665e2a.pth`: the first 8 or more hex digits of the file's
@@ -49,6 +49,7 @@ def find(ref: str, *, progress: bool = True) -> CheckpointFile:
     Args:
         ref: a path, or a `file://`, `http://` or `https://` URL. The environment variable `VIDFEAT_MIRROR` (an http(s)
             URL) replaces scheme and host of http(s) URLs.
+        sha256: the SHA-256 of what an http(s) URL leads to, in place of the hash in its name.
         progress: show a progress bar on standard error while downloading.
 
     Returns:
@@ -60,7 +61,7 @@ def find(ref: str, *, progress: bool = True) -> CheckpointFile:
     try:
         scheme = _scheme(ref)
         if scheme in ("http", "https"):
-            return _find_remote(ref, progress=progress)
+            return _find_remote(ref, sha256, progress=progress)
         if scheme == "file":
             return _find_local(_path_of_file_url(ref), ref)
         if not scheme:
@@ -125,15 +126,15 @@ def _find_local(path: Path, source: str) -> CheckpointFile:
     return CheckpointFile(path=path, sha256=sha256, source=source)
 
 
-def _find_remote(url: str, *, progress: bool) -> CheckpointFile:
+def _find_remote(url: str, sha256: str, *, progress: bool) -> CheckpointFile:
     path = _cache_path(url)
-    wanted = name_hash(path.name)
+    wanted = sha256 or name_hash(path.name)
     if path.is_file():
         sha256 = _sha256_of(path)
         if sha256.startswith(wanted):
             return CheckpointFile(path=path, sha256=sha256, source=url)
         _log.warning(
-            "%s: its SHA-256 begins with %s, but its name says %s; downloading it again from %s",
+            "%s: its SHA-256 begins with %s, and not with %s; downloading it again from %s",
             path, sha256[: len(wanted)], wanted, url,
         )  # fmt: skip
     sha256 = download(_mirrored(url), path, sha256_prefix=wanted, progress=progress)

@@ -9,7 +9,7 @@ import click
 
 from vidfeat.cli import options
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
-from vidfeat.errors import UsageError, quote
+from vidfeat.errors import CheckpointError, UsageError, quote
 
 
 @click.command(
@@ -72,9 +72,15 @@ def predict(
         if error.where != "request.scores":  # nobody typed that
             raise
         raise UsageError("MODEL", expected=error.expected, found=f"{quote(model)}, {error.found}") from None
-    names = labels_of(model, encoder.feature_size, class_names)
+    names, missing = None, ""
+    try:
+        names = labels_of(model, encoder.feature_size, class_names)
+    except CheckpointError as error:
+        if class_names is not None:
+            raise
+        missing = f": {error}"
     if names is None and not as_json:
-        echo("vidfeat: note: classes are shown as numbers; --class-names gives them names", err=True)
+        echo(f"vidfeat: note: classes are shown as numbers; --class-names gives them names{missing}", err=True)
     failed = False
     for outcome in vidfeat.stream(vidfeat.Job(videos=found, encoders=encoder, device=device)):
         if isinstance(outcome, vidfeat.VideoFailure):
