@@ -4,9 +4,11 @@ The library's way is that of its documentation for video classification: PyAV de
 frame, the wanted ones become arrays, and one clip after the other, or a batch of frames, goes through the processor and
 the network, with all cores. Both take the same clips of the same videos and give the same vectors; their cosine is
 printed. With --fps a network of images gives a row for each frame at that rate; videos must have a constant rate then.
-The processor resizes with Pillow where torchvision is missing.
+With --times each video is taken several times, so that loading the network and starting decode processes, which count
+for vidfeat only, are a small part. The processor resizes with Pillow where torchvision is missing.
 
-usage: python benchmarks/transformers_pipeline.py MODEL VIDEO ... [--fps F] [--repeat K] [--precision fp32,bf16]
+usage: python benchmarks/transformers_pipeline.py MODEL VIDEO ... [--fps F] [--times N] [--repeat K]
+       [--precision fp32,bf16]
 """
 
 from __future__ import annotations
@@ -86,13 +88,14 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--fps", type=float)
+    parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--precision", default="fp32,bf16")
     given = parser.parse_args()
     compiled: Any = encoder(given.model)
     if given.fps is not None:
         compiled = compiled.with_grid(vidfeat.Windows(stride=1, window=1, fps=given.fps))
-    videos = [os.path.abspath(path) for path in given.videos]  # noqa: PTH100
+    videos = [os.path.abspath(path) for path in given.videos] * given.times  # noqa: PTH100
     library = library_way(given.model, compiled)
     ways: dict[str, Any] = {"transformers": lambda: [library(path) for path in videos]}
     for precision in given.precision.split(","):
