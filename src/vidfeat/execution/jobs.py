@@ -172,15 +172,14 @@ def _open_store(
 ) -> Store:
     """What takes the features of one encoder: parts for a URI, and otherwise a file or folder on this machine."""
     encoder = encoders_of(job)[position]
-    identity, description = identity_of(encoder, job), encoder.description()
-    if not is_parts(out):
-        choices = {**choices, "rank": share.rank, "world_size": share.world_size}
-        return RunStore.open(job.sinks()[position], identity, videos, description=description, **choices)
-    if share.world_size > 1:
-        raise UsageError(
-            "`launcher`", expected="none with an output in object storage", found=f"{share.world_size} processes"
-        )
-    return open_parts(job, encoder, out, videos, choices)
+    if is_parts(out):
+        if share.world_size > 1:
+            found = f"{share.world_size} processes"
+            raise UsageError("`launcher`", expected="none with an output in object storage", found=found)
+        return open_parts(job, encoder, out, videos, choices)
+    choices = {**choices, "rank": share.rank, "world_size": share.world_size}
+    sink, identity, description = job.sinks()[position], identity_of(encoder, job), encoder.description()
+    return RunStore.open(sink, identity, videos, description=description, **choices)
 
 
 def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
