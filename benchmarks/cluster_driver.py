@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import vidfeat
-from vidfeat.cluster.ray_executor import Answer, Place
-from vidfeat.engine.tasks import Task
+from vidfeat.cluster.actor import Answer, Place
+from vidfeat.engine.decode_pool import Task
 from vidfeat.features import VideoFeatures
 from vidfeat.store.part_files import PartWriter
 

@@ -12,7 +12,7 @@ import random
 
 from vidfeat import VideoRef
 from vidfeat.cluster.ray_executor import CALLS_AHEAD, VIDEOS_PER_CALL, Calls
-from vidfeat.engine.tasks import Task
+from vidfeat.engine.decode_pool import Task
 from vidfeat.execution import Amount
 from vidfeat.store.parts_reading import VIDEOS_PER_PART as VIDEOS_PER_COMPACTED_PART
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import vidfeat
-from vidfeat.inference.normalize import Normalizer
+from vidfeat.inference.network import Normalizer
 from vidfeat.mmaction import compile_file
 from vidfeat.models import Recognizer, build, channels_last
 from vidfeat.preprocessing.transforms import FrameTransformer

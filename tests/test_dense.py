@@ -21,8 +21,7 @@ from video.video_files import filtered, numbers_in, write_numbered, write_video
 from vidfeat import Encoder, Extractor, Job, Pooling, Segment, Segments, UsageError, VideoRef, Windows, load, run
 from vidfeat.cli.main import main
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
-from vidfeat.engine.executor import LocalExecutor
-from vidfeat.execution import worker_for
+from vidfeat.execution import LocalExecutor, worker_for
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.models.resnet import ResNetConfig
 from vidfeat.preprocessing import clips

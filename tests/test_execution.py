@@ -29,8 +29,7 @@ from vidfeat import (
     stream,
     verify,
 )
-from vidfeat.engine.executor import LocalExecutor
-from vidfeat.execution import worker_for
+from vidfeat.execution import LocalExecutor, worker_for
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,7 @@ LITTLE_MEMORY = """
 import json, sys
 import numpy as np, torch
 from vidfeat.encoders import encoder
-from vidfeat.inference.batches import Batcher
-from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.computation import Batcher, VideoComputation
 from vidfeat.inference.runner import InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch
 

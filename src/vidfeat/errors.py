@@ -8,7 +8,7 @@ next step. An argument of the call is named as in Python, because the same error
   "Use `device='cpu'`.".
 
 A member of an argument has a dotted name. The command line shows the flags instead, by the table
-`vidfeat.cli.options.FLAGS`: "Pass --restart."; backquoted words that are not in it stay as they are.
+`vidfeat.cli.flags.FLAGS`: "Pass --restart."; backquoted words that are not in it stay as they are.
 
 The tree is small, so that callers can catch one thing:
 

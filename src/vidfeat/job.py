@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args
 
 from vidfeat.errors import UsageError
 from vidfeat.features import Dtype
-from vidfeat.inference.precision import Precision
+from vidfeat.inference import Precision
 from vidfeat.preprocessing.segments import Segments
 from vidfeat.preprocessing.windows import Windows
 from vidfeat.recipe import Pooling, TimeGrid, part_from_json, part_to_json
@@ -93,7 +93,7 @@ class Job:
                 hint="Make one with `encoder`.",
             )
         self._set("encoders", tuple(self._replaced(encoder) for encoder in encoders))
-        windows = {getattr(encoder.grid, "window", None) for encoder in self._encoders}
+        windows = {getattr(encoder.grid, "window", None) for encoder in encoders_of(self)}
         if isinstance(self.grid, Windows) and len(windows) > 1:
             raise UsageError(
                 "grid.window",
@@ -152,7 +152,7 @@ class Job:
             yield ref
 
     def _require_grid(self, ref: VideoRef) -> None:
-        for encoder in self._encoders:
+        for encoder in encoders_of(self):
             if bool(ref.segments) != isinstance(encoder.grid, Segments) or (ref.segments and ref.segment):
                 raise UsageError(
                     "grid",
@@ -170,11 +170,11 @@ class Job:
         if self.layout is not None:
             from vidfeat.formats.layouts import Rows, open_layout
 
-            return open_layout(self.layout, outs, tuple(map(Rows.of, self._encoders)))
+            return open_layout(self.layout, outs, tuple(map(Rows.of, encoders_of(self))))
         from vidfeat.formats import open_sink
 
         sinks = tuple(map(open_sink, outs))
-        for sink, encoder in zip(sinks, self._encoders, strict=True):
+        for sink, encoder in zip(sinks, encoders_of(self), strict=True):
             if sink.one_shape:
                 _require_one_shape(encoder, sink)
         return sinks
@@ -220,7 +220,7 @@ class Job:
         unknown = set(re.findall(r"{[a-z_]*}", str(self.out))) - {"{key}", "{encoder}"}
         if unknown:
             raise UsageError("out", expected="no words in braces but {key} and {encoder}", found=min(unknown))
-        names = [encoder.name for encoder in self._encoders]
+        names = [encoder.name for encoder in encoders_of(self)]
         if len(names) == 1:
             return (str(self.out).replace("{encoder}", names[0]),)
         if "{encoder}" not in str(self.out):
@@ -247,7 +247,7 @@ class Job:
             "vidfeat_job": JOB_VERSION,
             **fields,
             "videos": [dataclasses.asdict(video) if isinstance(video, VideoRef) else video for video in self._videos],
-            "encoders": [encoder.to_json() for encoder in self._encoders],
+            "encoders": [encoder.to_json() for encoder in encoders_of(self)],
             "grid": part_to_json(self.grid),
             "pooling": part_to_json(self.pooling),
         }
@@ -277,11 +277,6 @@ class Job:
             ) from None
 
     @property
-    def _encoders(self) -> tuple[Encoder, ...]:
-        assert isinstance(self.encoders, tuple)
-        return self.encoders
-
-    @property
     def _videos(self) -> tuple[str | VideoRef, ...]:
         assert isinstance(self.videos, tuple)
         return self.videos
@@ -293,6 +288,12 @@ class Job:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # as the field is normalised
+
+
+def encoders_of(job: Job) -> tuple[Encoder, ...]:
+    """The encoders, as the job normalises them."""
+    assert isinstance(job.encoders, tuple)
+    return job.encoders
 
 
 def _normalized(videos: Videos) -> tuple[str | VideoRef, ...]:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from video.video_files import write_video
-from vidfeat.engine.decode_pool import LEAST_MEMORY, MOST_MEMORY, DecodePool, PoolOptions
+from vidfeat.engine.decode_pool import LEAST_MEMORY, MOST_MEMORY, DecodePool, PoolOptions, Task
 from vidfeat.engine.decode_worker import size_of
-from vidfeat.engine.tasks import Task
 from vidfeat.errors import VideoError
 from vidfeat.hardware import memory_bytes
 from vidfeat.video import decode, probe

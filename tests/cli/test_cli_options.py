@@ -10,6 +10,8 @@ import click
 import pytest
 
 from vidfeat.cli import options
+from vidfeat.cli.command import SECTIONS, Command
+from vidfeat.cli.flags import FLAGS, in_flags
 from vidfeat.cli.main import vidfeat
 from vidfeat.errors import UsageError
 from vidfeat.mmaction import FeatureRequest, LongVideo
@@ -23,10 +25,10 @@ dtype of another output where none is given."""
 DEFAULT = options.RequestFlags()
 
 
-def commands() -> dict[str, options.Command]:
+def commands() -> dict[str, Command]:
     context = click.Context(vidfeat)
     found = {name: vidfeat.get_command(context, name) for name in vidfeat.list_commands(context)}
-    assert all(isinstance(command, options.Command) for command in found.values())
+    assert all(isinstance(command, Command) for command in found.values())
     return found  # type: ignore[return-value]
 
 
@@ -70,7 +72,7 @@ def test_commands_that_take_their_time_say_what_ctrl_c_leaves() -> None:
 
 
 def test_the_help_of_many_options_is_in_sections_of_which_each_option_has_one() -> None:
-    flags = [flag for section in options.SECTIONS.values() for flag in section.split()]
+    flags = [flag for section in SECTIONS.values() for flag in section.split()]
     assert len(flags) == len(set(flags))
     assert set(flags) - {"--help"} <= {flag for command in commands().values() for flag, _ in flags_of(command)}
     for name in ("extract", "estimate"):
@@ -92,7 +94,7 @@ def test_only_the_former_name_is_hidden() -> None:
 
 def test_every_flag_in_the_table_exists() -> None:
     known = {flag for command in commands().values() for flag, _ in flags_of(command)}
-    named = {flag for flags in options.FLAGS.values() for flag in flags.split("/") if flag.startswith("-")}
+    named = {flag for flags in FLAGS.values() for flag in flags.split("/") if flag.startswith("-")}
     assert len(named) > 20
     assert named <= known
 
@@ -113,7 +115,7 @@ def test_every_flag_in_the_table_exists() -> None:
     ],
 )
 def test_errors_name_flags_in_place_of_arguments(where: str, hint: str, said: str) -> None:
-    assert options.in_flags(UsageError(where, expected="a", found="b", hint=hint)) == said
+    assert in_flags(UsageError(where, expected="a", found="b", hint=hint)) == said
 
 
 # --- what the options become ------------------------------------------------------------------------------------------

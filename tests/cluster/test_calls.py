@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vidfeat import VideoRef
 from vidfeat.cluster.ray_executor import VIDEOS_PER_CALL, Calls
-from vidfeat.engine.tasks import Task
+from vidfeat.engine.decode_pool import Task
 from vidfeat.execution import Amount
 
 

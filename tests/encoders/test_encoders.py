@@ -20,7 +20,7 @@ from vidfeat.checkpoint import CheckpointFile
 from vidfeat.encoders import ClipSpec, encoder, encoder_from_json
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import CheckpointError, ConfigError, UsageError, VidfeatError
-from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file, compile_model
+from vidfeat.mmaction import FeatureRequest, LongVideo, compile_file, compile_recipe
 from vidfeat.models import build, channels_last, fold_norms
 from vidfeat.preprocessing.sampling import DenseSampling, SegmentSampling, UniformSampling, WindowSampling
 from vidfeat.recipe import Pooling, Recipe, TimeGrid
@@ -50,7 +50,7 @@ def tiny(config: Path, checkpoint: Path) -> RecipeEncoder:
 def of_model(name: str) -> RecipeEncoder:
     """A released model whose checkpoint is not here."""
     return RecipeEncoder(
-        compile_model(name)[0], CheckpointFile(Path("gone.pth"), "0" * 64, "gone.pth"), name, "mmaction"
+        compile_recipe(name)[0], CheckpointFile(Path("gone.pth"), "0" * 64, "gone.pth"), name, "mmaction"
     )
 
 

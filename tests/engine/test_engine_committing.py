@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vidfeat.engine.committing import MOST_WAITING, MOST_WAITING_BYTES, Committer
-from vidfeat.engine.executor import Computed
+from vidfeat.engine.worker import Computed
 from vidfeat.errors import WriteError
 from vidfeat.features import VideoFeatures
 

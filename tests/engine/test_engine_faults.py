@@ -21,10 +21,9 @@ import pytest
 
 from open_files import open_files, opened_since
 from video.video_files import write_video
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions, processes_for
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
-from vidfeat.engine.tasks import Task
 from vidfeat.engine.worker_handle import worker_command
 from vidfeat.errors import VideoError, VidfeatError
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_clips

@@ -12,10 +12,9 @@ import torch
 from video.test_nvdec import needs_no_gpu, needs_torchcodec
 from video.video_files import write_video
 from vidfeat import VideoFeatures, VideoRef, encoder
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoPlanned
-from vidfeat.engine.tasks import Task
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.errors import DeviceError
 from vidfeat.preprocessing.clips import PreprocessSpec, read_whole
@@ -77,7 +76,7 @@ def test_a_worker_says_how_many_videos_pyav_decoded(repository: Path, videos: li
     for nvdec in (None, Nvdec("cpu")):
         options = WorkerOptions((torch.device("cpu"),), "fp32", "eager", nvdec, 1, PoolOptions(1))
         with Worker([tiny], options, say=said.append) as worker:
-            outcomes = [outcome for _, _, outcome in worker.run([task_of(path) for path in videos], in_order=True)]
+            outcomes = [one.outcome for one in worker.run([task_of(path) for path in videos], in_order=True)]
         assert all(isinstance(outcome, VideoFeatures) for outcome in outcomes)
         values[nvdec] = [outcome.values.tobytes() for outcome in outcomes if isinstance(outcome, VideoFeatures)]
     alone, through_torchcodec = values.values()

@@ -18,8 +18,7 @@ import torch
 from video.video_files import cut, write_video
 from vidfeat import Extractor, VideoFailure, VideoFeatures, VideoRef, encoder
 from vidfeat.encoders import Encoder
-from vidfeat.engine.decode_pool import PoolOptions
-from vidfeat.engine.tasks import Task, TaskStream
+from vidfeat.engine.decode_pool import PoolOptions, Task, TaskStream
 from vidfeat.engine.worker import Worker, WorkerOptions, in_order_of_work
 from vidfeat.errors import ConfigError, VideoError
 from vidfeat.inference.computation import VideoComputation
@@ -72,7 +71,7 @@ def outcomes_of(
     tasks = tasks_of(paths, tuple(range(len(encoders))))
     options = dataclasses.replace(options, pool=dataclasses.replace(options.pool, **pool))
     with Worker(encoders, options) as worker:
-        found = {(task.video.key, number): outcome for task, number, outcome in worker.run(tasks)}
+        found = {(one.outcome.key, one.encoder): one.outcome for one in worker.run(tasks)}
     return [found[task.video.key, number] for number in range(len(encoders)) for task in tasks]
 
 
@@ -98,7 +97,7 @@ def test_features_do_not_depend_on_the_number_of_processes(
 def test_a_worker_serves_one_run_after_the_other(windows: Encoder, videos: list[Path], alone: list[bytes]) -> None:
     with Worker([windows], OPTIONS) as worker:
         for _ in range(2):
-            found = {task.video.key: outcome for task, _, outcome in worker.run(tasks_of(videos))}
+            found = {one.outcome.key: one.outcome for one in worker.run(tasks_of(videos))}
             assert bits([found[task.video.key] for task in tasks_of(videos)]) == alone
         with pytest.raises(TypeError, match="stays in its process"):
             __import__("pickle").dumps(worker)
@@ -110,14 +109,14 @@ def test_tasks_come_during_a_run(windows: Encoder, videos: list[Path], alone: li
     with Worker([windows], OPTIONS) as worker:
         run = worker.run(tasks)
         found = [next(run)]
-        assert found[0][0] == first  # though it is less than a batch, and more may come
+        assert found[0].outcome.key == first.video.key  # though it is less than a batch, and more may come
         tasks.add([second])
         found.append(next(run))
         tasks.add(rest)
         tasks.close()
         found += run
-    assert [task for task, *_ in found[:2]] == [first, second]
-    by_key = {task.video.key: outcome for task, _, outcome in found}
+    assert [one.outcome.key for one in found[:2]] == [first.video.key, second.video.key]
+    by_key = {one.outcome.key: one.outcome for one in found}
     assert bits([by_key[task.video.key] for task in tasks_of(videos)]) == alone
     with pytest.raises(RuntimeError, match="closed"):
         tasks.add([first])
@@ -174,7 +173,7 @@ def test_several_encoders_share_the_decoding(
 def test_tasks_name_the_encoders_that_are_wanted(windows: Encoder, tiny: Encoder, videos: list[Path]) -> None:
     tasks = [Task(VideoRef("a", str(videos[1])), (1,)), Task(VideoRef("b", str(videos[2])), (0, 1))]
     with Worker([tiny, windows], OPTIONS) as worker:
-        found = [(task.video.key, number) for task, number, _ in worker.run(tasks, in_order=True)]
+        found = [(one.outcome.key, one.encoder) for one in worker.run(tasks, in_order=True)]
     assert found == [("a", 1), ("b", 0), ("b", 1)]
 
 
@@ -196,7 +195,8 @@ def test_a_segment_is_computed_as_a_video_of_its_own(tiny: Encoder, videos: list
     dense = tiny.with_grid(WindowSampling(8, 8)).with_pooling(Pooling(views="per_clip"))
     task = Task(VideoRef("part", str(videos[0]), segment=(4.0, 6.0)))
     with Worker([dense], OPTIONS) as worker:
-        ((_, _, found),) = worker.run([task])
+        (computed,) = worker.run([task])
+    found = computed.outcome
     assert isinstance(found, VideoFeatures)
     assert found.start_seconds is not None
     assert found.end_seconds is not None
@@ -245,7 +245,7 @@ def test_clips_that_the_network_cannot_take_end_the_run_and_fail_no_video(
 def test_in_order_the_outcomes_come_in_the_order_of_the_list(tiny: Encoder, videos: list[Path], tmp_path: Path) -> None:
     paths = [videos[0], Path(shutil.copy(videos[0], tmp_path / "second.mp4")), *(tmp_path / f"{n}" for n in range(20))]
     with Worker([tiny], OPTIONS) as worker:
-        found = [task.video.key for task, _, _ in worker.run(tasks_of(paths), in_order=True)]
+        found = [one.outcome.key for one in worker.run(tasks_of(paths), in_order=True)]
     assert found == [task.video.key for task in tasks_of(paths)]
 
 

@@ -22,8 +22,7 @@ from video.video_files import RATE, write_video
 from vidfeat import Encoder, Job, Pooling, UsageError, VideoFeatures, load, run, stream, verify
 from vidfeat.cli.main import main
 from vidfeat.cli.options import LAYOUTS as NAMES_IN_HELP
-from vidfeat.engine.executor import LocalExecutor
-from vidfeat.execution import worker_for
+from vidfeat.execution import LocalExecutor, worker_for
 from vidfeat.formats import Unreadable
 from vidfeat.formats.layouts import LAYOUTS
 from vidfeat.formats.layouts.layout import Output

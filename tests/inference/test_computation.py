@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-from vidfeat.encoders.mmaction import compile_encoder
+import vidfeat
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import VideoError
 from vidfeat.features import VideoFeatures
-from vidfeat.inference.batches import MAX_OPEN_BATCHES, Batcher
-from vidfeat.inference.computation import _BLOCK_BYTES, VideoComputation, _times_of_rows
+from vidfeat.inference.computation import _BLOCK_BYTES, MAX_OPEN_BATCHES, Batcher, VideoComputation, _times_of_rows
 from vidfeat.inference.runner import Batch, InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.preprocessing.sampling import WindowSampling
@@ -37,7 +36,9 @@ def encoder(repository: Path) -> RecipeEncoder:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     config = repository / "examples" / "tiny_slowonly.py"
     windows = WindowSampling(clip_len=2, clip_interval=2)
-    return compile_encoder(config, checkpoint=checkpoint, cfg_options=OPTIONS).with_grid(windows)
+    compiled = vidfeat.encoder(config, checkpoint=checkpoint, cfg_options=OPTIONS)
+    assert isinstance(compiled, RecipeEncoder)
+    return compiled.with_grid(windows)
 
 
 @pytest.fixture
@@ -257,8 +258,7 @@ import os, signal, sys
 import numpy as np, torch
 from vidfeat import UsageError
 from vidfeat.encoders import encoder
-from vidfeat.inference.batches import Batcher
-from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.computation import Batcher, VideoComputation
 from vidfeat.inference.runner import InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch
 

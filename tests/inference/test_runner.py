@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from vidfeat.encoders.mmaction import compile_encoder
+import vidfeat
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
 from vidfeat.errors import ConfigError, DeviceError
 from vidfeat.inference import backends
@@ -34,7 +34,9 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.c
 def encoder(repository: Path, options: dict[str, object]) -> RecipeEncoder:
     (checkpoint,) = (repository / "examples").glob("*.safetensors")
     config = repository / "examples" / "tiny_slowonly.py"
-    return compile_encoder(config, checkpoint=checkpoint, cfg_options=OPTIONS | options)
+    compiled = vidfeat.encoder(config, checkpoint=checkpoint, cfg_options=OPTIONS | options)
+    assert isinstance(compiled, RecipeEncoder)
+    return compiled
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +222,7 @@ import numpy as np, torch
 from vidfeat.encoders import encoder
 from vidfeat.errors import VideoError
 from vidfeat.inference import runner
-from vidfeat.inference.batches import Batcher
-from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.computation import Batcher, VideoComputation
 from vidfeat.preprocessing.clips import ClipBatch
 
 config, checkpoint, rooms = sys.argv[1], sys.argv[2], sys.argv[3:]

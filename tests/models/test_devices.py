@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vidfeat.inference.network import FeatureNetwork
-from vidfeat.mmaction import compile_model
+from vidfeat.mmaction import compile_recipe
 from vidfeat.models import BACKBONES, build, fold_norms
 
 FAMILIES = {
@@ -47,7 +47,7 @@ def test_every_family_is_here() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_of_a_network_is_computed_on_its_device_in_its_format(family: str) -> None:
-    recipe, _ = compile_model(FAMILIES[family], None, None)
+    recipe, _ = compile_recipe(FAMILIES[family], None, None)
     frames = recipe.model.segments if recipe.model.dims == 2 else recipe.sampling.clip_len
     edge = recipe.transforms[-1].height
     model = build(recipe.model)

@@ -95,7 +95,7 @@ def clips_of(pixels: npt.NDArray[np.uint8]) -> ClipBatch:
 def test_samples_are_whole_groups() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, segments=8)
     pixels = np.arange(16, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 3, 2, 2, 3), np.uint8)
-    samples = [list(sample.frames) for sample in clips_of(pixels).samples(spec)]
+    samples = [list(sample) for sample in clips_of(pixels).samples(spec)]
     groups = (range(8), range(8, 16))
     assert samples == [[(crop, frame) for frame in group] for crop in range(3) for group in groups]
 
@@ -259,7 +259,7 @@ def test_neck_of_an_image_network_joins_frames() -> None:
 def test_neck_that_joins_a_video_gets_all_of_it_at_once() -> None:
     spec = ModelSpec(TSMConfig(ResNetConfig(18)), 2, 8, neck_joins_video=True)
     (sample,) = clips_of(np.zeros((16, 3, 2, 2, 3), np.uint8)).samples(spec)
-    assert list(sample.frames) == [(crop, frame) for crop in range(3) for frame in range(16)]
+    assert list(sample) == [(crop, frame) for crop in range(3) for frame in range(16)]
 
 
 @pytest.mark.parametrize(

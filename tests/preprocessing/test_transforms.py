@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidfeat.errors import VideoError
-from vidfeat.inference.normalize import Normalizer
+from vidfeat.inference.network import Normalizer
 from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import (
     CenterCrop,

@@ -11,9 +11,10 @@ import pytest
 from video.video_files import cut, pixels_of, plain_linear_decode, write_video
 from vidfeat.errors import VideoError
 from vidfeat.mmaction import compile_file
-from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_clips
 from vidfeat.preprocessing.sampling import SegmentSampling
 from vidfeat.video import VideoInfo, count_frames, decode, probe, salvage, with_exact_frames
+from vidfeat.video.info import OnCorrupt
 from vidfeat.videos import VideoRef
 
 INTRA = {"x264-params": "keyint=1"}
@@ -129,26 +130,23 @@ def spec(repository: Path) -> PreprocessSpec:
     return PreprocessSpec.of(compile_file(repository / "examples" / "tiny_slowonly.py"))
 
 
-def read(spec: PreprocessSpec, path: Path, options: ReadOptions) -> tuple[VideoInfo, ClipBatch]:
+def read(spec: PreprocessSpec, path: Path, on_corrupt: OnCorrupt) -> tuple[VideoInfo, ClipBatch]:
     """The only batch of a video, and the description that its plan is made of."""
     infos: list[VideoInfo] = []
     *_, (_, batch) = read_clips(
-        [spec], VideoRef(path.name, str(path)), options=options, on_plan=lambda info, plans: infos.append(info)
+        [spec], VideoRef(path.name, str(path)), on_corrupt=on_corrupt, on_plan=lambda info, plans: infos.append(info)
     )
     return infos[-1], batch
 
 
-STRICT, SALVAGE = ReadOptions(), ReadOptions(on_corrupt="salvage")
-
-
 def test_only_broken_videos_are_salvaged(tmp_path: Path, spec: PreprocessSpec) -> None:
     whole = write_video(tmp_path / "whole.mp4", size=(160, 128), options=INTRA, container_options=FASTSTART)
-    info, _ = read(spec, whole, SALVAGE)
+    info, _ = read(spec, whole, "salvage")
     assert (info.salvaged, info.frames, info.frames_declared) == (False, 30, None)
     path = cut(whole, tmp_path / "cut.mp4", 0.5)
     with pytest.raises(VideoError):
-        read(spec, path, STRICT)
-    info, batch = read(spec, path, SALVAGE)
+        read(spec, path, "fail")
+    info, batch = read(spec, path, "salvage")
     assert (info.salvaged, info.frames_declared) == (True, 30)
     assert 10 < info.frames < 20
     assert batch.end_seconds.max() <= info.frames / 25
@@ -164,9 +162,9 @@ def test_what_is_no_video_stays_what_it_is(tmp_path: Path, spec: PreprocessSpec,
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
     with pytest.raises(VideoError) as caught:
-        read(spec, path, SALVAGE)
+        read(spec, path, "salvage")
     with pytest.raises(VideoError) as strict:
-        read(spec, path, STRICT)
+        read(spec, path, "fail")
     assert caught.value.kind == strict.value.kind == kind
     assert str(caught.value) == str(strict.value)
 
@@ -174,5 +172,5 @@ def test_what_is_no_video_stays_what_it_is(tmp_path: Path, spec: PreprocessSpec,
 def test_the_error_of_a_file_without_its_index_is_the_truncation(tmp_path: Path, spec: PreprocessSpec) -> None:
     path = cut(write_video(tmp_path / "whole.mp4"), tmp_path / "a.mp4", 0.5)
     with pytest.raises(VideoError, match="box that starts at byte") as caught:
-        read(spec, path, SALVAGE)
+        read(spec, path, "salvage")
     assert caught.value.kind == "truncated"

@@ -35,16 +35,15 @@ def main() -> int:
     import click
 
     from vidfeat.cli import options
+    from vidfeat.cli.command import CONTEXT, Command
     from vidfeat.cli.extract import INTERRUPTED, extract_to, run_options
     from vidfeat.cli.main import execute
 
-    @click.command(cls=options.Command, interrupted=INTERRUPTED, context_settings=options.CONTEXT)
+    @click.command(cls=Command, interrupted=INTERRUPTED, context_settings=CONTEXT)
     @click.argument("config")
     @click.argument("checkpoint")
     @click.argument("output_prefix", required=False, metavar="")  # of 1.x; answered below
-    @options.video_list
-    @options.video_root
-    @options.follow_links
+    @options.listed_videos
     @click.option(
         "--out", metavar="OUT", help="Output file: .pkl, .json, .yaml, .npz or .h5; or a folder for .npy files."
     )

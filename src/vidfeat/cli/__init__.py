@@ -2,7 +2,9 @@
 
     process   the process of a command: Ctrl-C, streams, exit codes
     main      the command `vidfeat`: its commands, and what becomes of errors
-    options   each option that several commands take, and the flag of each argument of the library
+    command   what all commands have in common
+    options   each option that several commands take
+    flags     the flag of each argument of the library
     extract, convert, estimate, report, demo, bench    a command each; `info` has the small ones
 
 torch, av and cv2 take seconds to import, so what uses them is imported inside the functions that run: `--help` and a

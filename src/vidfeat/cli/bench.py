@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
 from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     interrupted="interrupted; what was measured is lost, run the same command again",
     short_help="Measure how fast this machine is.",
     epilog=(
@@ -67,10 +68,7 @@ from vidfeat.errors import UsageError
 )
 def bench(
     model: str | None,
-    videos: tuple[str, ...],
-    video_list: str | None,
-    video_root: Path | str | None,
-    follow_links: bool,
+    videos: options.VideoFlags,
     checkpoint: str | None,
     cfg_options: tuple[str, ...],
     count: int | None,
@@ -95,7 +93,7 @@ def bench(
     # Before the minutes of measuring, and not after them.
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError("--json", expected="a file in a folder that exists", found=str(json_file))
-    found = options.find_videos(videos, video_list, video_root, follow_links) if videos or video_list else ()
+    found = videos.find() if videos else ()
     overrides = options.overrides(cfg_options)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.formats.atomic import replacing

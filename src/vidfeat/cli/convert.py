@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
+from vidfeat.cli.flags import spell_as_flags
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     interrupted="interrupted; what is converted is kept, run the same command again to go on",
     short_help="Convert an output to another format.",
     epilog="The formats are those of vidfeat extract.",
@@ -55,7 +57,7 @@ def convert(
         names=names,
         restart=restart,
         quiet=quiet,
-        wording=options.spell_as_flags,
+        wording=spell_as_flags,
     )
     if not quiet:
         more = "".join(
@@ -69,7 +71,7 @@ def convert(
     return EXIT_SOME_FAILED if found.unreadable else 0
 
 
-@click.command(cls=options.Command, short_help="Merge the parts of an output in object storage.")
+@click.command(cls=Command, short_help="Merge the parts of an output in object storage.")
 @click.argument("out", metavar="OUT", type=options.PATH_TEXT)
 def compact(out: str) -> None:
     """Merge the Parquet parts of a finished output into fewer and larger ones.

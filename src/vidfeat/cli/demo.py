@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     interrupted="interrupted; the folder is not finished, run the same command again",
     short_help="Extract and show features of rendered clips.",
 )

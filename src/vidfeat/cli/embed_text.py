@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
 from vidfeat.cli.process import ctrl_c, echo
 from vidfeat.errors import UsageError
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     short_help="Turn texts into vectors in the space of a model's features.",
     epilog="OUT.npz holds `words` and `vectors` (float32 [texts, C]); vidfeat report --queries reads it.",
 )

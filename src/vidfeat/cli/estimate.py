@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
 from vidfeat.cli.process import ctrl_c, echo
 
 INTERRUPTED = "interrupted; nothing is written, run the same command again"
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     interrupted=INTERRUPTED,
     short_help="Predict the time and space that extract needs.",
     epilog="No checkpoint is needed: random weights take the same time.",
@@ -30,10 +31,7 @@ INTERRUPTED = "interrupted; nothing is written, run the same command again"
 @options.computation
 def estimate(
     model: str,
-    videos: tuple[str, ...],
-    video_list: str | None,
-    video_root: Path | str | None,
-    follow_links: bool,
+    videos: options.VideoFlags,
     out: str | None,
     checkpoint: str | None,
     as_json: bool,
@@ -53,7 +51,7 @@ def estimate(
     from vidfeat.formats import open_sink
 
     grid = request.grid()
-    found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
+    found = videos.find(request.segments, quiet=quiet)
     if out is not None:
         open_sink(out).check_keys([video.key for video in found])
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
@@ -80,6 +78,6 @@ def _plan(model: str, videos: tuple[str, ...], **given: Any) -> None:
     estimate.callback(model=model, videos=videos, **given)
 
 
-plan = options.Command(
+plan = Command(
     "plan", callback=_plan, params=estimate.params[:-1], hidden=True, interrupted=INTERRUPTED, help=estimate.help
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
+from vidfeat.cli.flags import spell_as_flags
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c
 from vidfeat.errors import UsageError
 
@@ -66,7 +69,7 @@ on."""
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     interrupted=INTERRUPTED,
     short_help="Turn videos into feature vectors.",
     epilog=(
@@ -90,7 +93,7 @@ on."""
 @options.trust_remote_code
 @run_options
 def extract(
-    model: str | None, models: tuple[str, ...], videos: tuple[str, ...], checkpoint: str | None, **given: Any
+    model: str | None, models: tuple[str, ...], videos: options.VideoFlags, checkpoint: str | None, **given: Any
 ) -> int:
     """Turn videos into feature vectors: one float32 vector per video, the mean over its clips and crops.
 
@@ -98,7 +101,7 @@ def extract(
     torchvision:NAME. The videos are files, folders, globs, URIs, lists such as list.txt, or those of --video-list.
     """
     if model is not None and models and options.are_videos(model):
-        videos, model = (model, *videos), None
+        videos, model = replace(videos, videos=(model, *videos.videos)), None
     wanted = [] if model is None else [(model, checkpoint)]
     for further in models:
         name, _, weights = further.rpartition("=") if "=" in further else (further, "", "")
@@ -114,10 +117,7 @@ def extract_to(
     models: Sequence[tuple[str, str | None]],
     *,
     out: str,
-    videos: Sequence[str] = (),
-    video_list: str | None,
-    video_root: Path | str | None,
-    follow_links: bool,
+    videos: options.VideoFlags,
     cfg_options: Sequence[str],
     request: options.RequestFlags,
     layout: str | None,
@@ -140,7 +140,7 @@ def extract_to(
     Args:
         models, request: the encoders, each with its checkpoint, where one is given; `cfg_options` as typed.
         out: the output, as typed; a trailing slash makes it a folder.
-        videos, video_list, video_root, follow_links: as for `options.find_videos`.
+        videos: as typed.
         layout: as for `vidfeat.Job`; its lines for a config are printed, unless `quiet`.
         launcher, restart, retry_failed, quiet, verbose, log_json: as for `vidfeat.run`.
         trust_remote_code: as for `vidfeat.encoder`.
@@ -166,9 +166,9 @@ def extract_to(
     described: dict[str, Any] = {}
     found: Sequence[Any]
     if executor == "ray" and request.segments is None:
-        found, described = options.name_videos(videos, video_list), {"video_root": video_root}
+        found, described = videos.named(), {"video_root": videos.video_root}
     else:
-        found = options.find_videos(videos, video_list, video_root, follow_links, request.segments, quiet=quiet)
+        found = videos.find(request.segments, quiet=quiet)
     ray: dict[str, Any] = {"address": address, "workers": workers}
     ray |= {"cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
     ray = {name: value for name, value in ray.items() if value is not None}
@@ -190,11 +190,11 @@ def extract_to(
             cfg_options=options.overrides(cfg_options),
             request=request.request(),
             progress=not quiet,
-            **options.trusted(trust_remote_code),
+            trust_remote_code=trust_remote_code,
         )
         for model, checkpoint in models
     ]
-    described |= {"grid": grid, "layout": layout, "follow_links": follow_links}
+    described |= {"grid": grid, "layout": layout, "follow_links": videos.follow_links}
     job = vidfeat.Job(videos=found, encoders=encoders, out=out, **described, **job_options)
     summary = vidfeat.run(
         job,
@@ -205,7 +205,7 @@ def extract_to(
         quiet=quiet,
         verbose=verbose,
         log_json=log_json,
-        wording=options.spell_as_flags,
+        wording=spell_as_flags,
     )
     if summary is not None and summary.config_lines and not quiet:
         click.echo(summary.config_lines)

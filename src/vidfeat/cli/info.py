@@ -10,10 +10,12 @@ import json
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
+from vidfeat.cli.flags import spell_as_flags
 from vidfeat.cli.process import EXIT_UNFORESEEN, echo
 
 
-@click.command(cls=options.Command, short_help="List the released models.")
+@click.command(cls=Command, short_help="List the released models.")
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--family", metavar="F", help="Only this family, such as slowonly.")
 @click.option("--dataset", metavar="D", help="Only this data set, such as kinetics-400.")
@@ -30,7 +32,7 @@ def models(words: tuple[str, ...], family: str | None, dataset: str | None, as_j
     echo(json.dumps(to_json(rows), indent=2) if as_json else render(rows))
 
 
-@click.command(cls=options.Command, short_help="Describe what a model does to a video.")
+@click.command(cls=Command, short_help="Describe what a model does to a video.")
 @options.model()
 @options.cfg_options
 @options.trust_remote_code
@@ -43,15 +45,14 @@ def inspect(model: str, cfg_options: tuple[str, ...], trust_remote_code: bool, a
     from vidfeat.encoders import compile_recipe
     from vidfeat.tools.describe import describe
 
-    recipe, checkpoint = compile_recipe(
-        model, cfg_options=options.overrides(cfg_options), **options.trusted(trust_remote_code)
-    )
+    overrides = options.overrides(cfg_options)
+    recipe, checkpoint = compile_recipe(model, cfg_options=overrides, trust_remote_code=trust_remote_code)
     echo(json.dumps(recipe.to_json(), indent=2) if as_json else describe(recipe))
     if checkpoint and not as_json:
         echo(f"checkpoint    {checkpoint}")
 
 
-@click.command(cls=options.Command, short_help="Check that an output is complete and intact.")
+@click.command(cls=Command, short_help="Check that an output is complete and intact.")
 @click.argument("out", type=options.PATH_TEXT)
 def verify(out: str) -> int:
     """Check an output against its manifest: every video present once, shapes, finite values, hashes.
@@ -62,16 +63,16 @@ def verify(out: str) -> int:
 
     problems = vidfeat.verify(out)
     for problem in problems:
-        echo(options.spell_as_flags(problem))
+        echo(spell_as_flags(problem))
     if not problems:
         with vidfeat.load(out) as stored:
             echo(f"{out}: intact: {len(stored)} of {len(stored.videos)} videos have features")
     return EXIT_UNFORESEEN if problems else 0
 
 
-@click.command(cls=options.Command, short_help="Check what this machine can do.")
+@click.command(cls=Command, short_help="Check what this machine can do.")
 def doctor() -> None:
     """Check what this machine can do: cores, devices, FFmpeg, extras, cache, mirror. Says how to fix what is wrong."""
     from vidfeat.tools.doctor import examine, render
 
-    echo(options.spell_as_flags(render(examine())))
+    echo(spell_as_flags(render(examine())))

@@ -12,7 +12,8 @@ import click
 from click.shell_completion import shell_complete
 
 from vidfeat import __version__
-from vidfeat.cli.options import CONTEXT, DEBUG, in_flags
+from vidfeat.cli.command import CONTEXT, DEBUG
+from vidfeat.cli.flags import in_flags
 from vidfeat.cli.process import EXIT_SOME_FAILED, EXIT_UNFORESEEN, EXIT_USAGE, ctrl_c, echo
 from vidfeat.errors import VideoError, VidfeatError, printable
 

@@ -1,4 +1,4 @@
-"""Each option that several commands take, once, as a decorator; and the flag of each argument of the library.
+"""Each option that several commands take, once, as a decorator.
 
 Where an option means something else to a command, the command passes its own words; an option of one command alone is
 with that command. A parameter has the name of the library's argument that it becomes.
@@ -7,7 +7,6 @@ with that command. A parameter has the name of the library's argument that it be
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from vidfeat.cli.process import ctrl_c, echo
-from vidfeat.errors import UsageError, VidfeatError
+from vidfeat.cli.process import echo
+from vidfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vidfeat import FeatureRequest
@@ -26,187 +25,6 @@ if TYPE_CHECKING:
     from vidfeat.videos import VideoRef
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-"""The settings of a command that is run by `main.execute`."""
-
-DEBUG = "vidfeat.debug"
-"""Whether tracebacks are shown, in `click.Context.meta`."""
-
-FLAGS = {
-    "videos": "VIDEO_OR_FOLDER",
-    "video_root": "--video-root",
-    "names": "--video-list",
-    "follow_links": "--follow-links",
-    "out": "--out",
-    "layout": "--layout",
-    "checkpoint": "--checkpoint",
-    "cfg_options": "--cfg-options",
-    "trust_remote_code": "--trust-remote-code",
-    "device": "--device",
-    "precision": "--precision",
-    "dtype": "--dtype",
-    "decoder": "--decoder",
-    "compiled": "--compile/--no-compile",
-    "on_error": "--on-error",
-    "on_corrupt": "--on-corrupt",
-    "timeout_seconds": "--timeout",
-    "launcher": "--launcher",
-    "executor": "--executor",
-    "address": "--address",
-    "workers": "--workers",
-    "cpus_per_worker": "--cpus-per-worker",
-    "gpus_per_worker": "--gpus-per-worker",
-    "restart": "--restart",
-    "retry_failed": "--retry-failed",
-    "quiet": "--quiet",
-    "verbose": "--verbose",
-    "log_json": "--log-json",
-    "pooling.space": "--spatial-type",
-    "pooling.time": "--temporal-type",
-    "pooling.views": "--views",
-    "request.views": "--views",
-    "request.scores": "--scores",
-    "long_video": "--long-video-mode",
-    "long_video.clip_interval": "--clip-interval",
-    "long_video.frame_interval": "--frame-interval",
-    "grid.stride": "--stride",
-    "grid.window": "--window",
-    "grid.fps": "--fps",
-    "grid.placement": "--grid",
-    "grid.tail": "--tail",
-    "family": "--family",
-    "dataset": "--dataset",
-    "labels": "--labels",
-    "class_names": "--class-names",
-    "page": "--page",
-    "method": "--map",
-    "texts": "TEXT",
-}
-"""What the library's arguments are called on the command line; after a slash, the flag of the value False."""
-
-
-def in_flags(error: VidfeatError) -> str:
-    """The message of an error with flags in place of the library's arguments, by the rule of `vidfeat.errors`."""
-    text = str(error)
-    if error.where in FLAGS:
-        text = FLAGS[error.where] + text.removeprefix(error.where)
-    return spell_as_flags(text)
-
-
-def spell_as_flags(text: str) -> str:
-    """A text with flags in place of the library's arguments in backquotes."""
-    return re.sub(r"`([a-z_.]+)(?:=([^`]*))?`", _flag, text)
-
-
-def _flag(found: re.Match[str]) -> str:
-    name, value = found.groups()
-    if name not in FLAGS:
-        return found[0]
-    on, _, off = FLAGS[name].partition("/")
-    if value is None:
-        return FLAGS[name]
-    if value in ("True", "False"):
-        return on if value == "True" else off or f"no {on}"
-    return f"{on} " + value.strip("'\"")
-
-
-SECTIONS = {
-    "Videos": "--video-list --video-root --follow-links --on-error --on-corrupt --timeout --retry-failed",
-    "Model": "--model --checkpoint --cfg-options --trust-remote-code",
-    "Output": "--out --layout --dtype --restart",
-    "Features": "--spatial-type --temporal-type --views --multi-view --scores",
-    "Rows over time": "--stride --window --fps --grid --tail --segments "
-    "--long-video-mode --clip-interval --frame-interval",
-    "Computation": "--device --cores --precision --compile --decoder --launcher",
-    "Cluster": "--executor --address --workers --cpus-per-worker --gpus-per-worker",
-    "Messages": "--quiet --verbose --json --log-json --debug --help",
-}
-"""The options of a command that has many, as `--help` shows them."""
-
-MOST_IN_ONE_SECTION = 20
-
-
-class Command(click.Command):
-    """A command with `--debug`, and with `--cfg-options` as MMAction2's users type it: several values after one flag.
-
-    Args:
-        interrupted: what Ctrl-C says, where the command has words of its own for what then becomes of the work.
-        settings: as for `click.Command`.
-    """
-
-    def __init__(self, *args: Any, interrupted: str = "interrupted", **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.interrupted = interrupted
-        self.params.append(
-            click.Option(
-                ["--debug"], is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks."
-            )
-        )
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words, of which those after `--cfg-options` that look like KEY=VALUE all belong to it."""
-        try:
-            return super().parse_args(ctx, _one_flag_a_value("--cfg-options", args))
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # that of a flag without its value has none
-            raise
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, in sections where there are many."""
-        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
-        records = [(option.opts, option.get_help_record(ctx)) for option in options]
-        shown = {flag: record for flags, record in records if record is not None for flag in flags}
-        if len(set(shown.values())) <= MOST_IN_ONE_SECTION:
-            super().format_options(ctx, formatter)
-            return
-        sections = {
-            title: [shown[flag] for flag in flags.split() if flag in shown] for title, flags in SECTIONS.items()
-        }
-        placed = {record for rows in sections.values() for record in rows}
-        sections["Other options"] = list(dict.fromkeys(row for row in shown.values() if row not in placed))
-        for title, rows in sections.items():
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        ctrl_c.words = self.interrupted
-        if _CORES in ctx.meta:
-            from vidfeat.hardware import limit_cores
-
-            limit_cores(ctx.meta[_CORES])
-        return super().invoke(ctx)
-
-
-_CORES = "vidfeat.cores"
-"""How many cores may be used, in `click.Context.meta`."""
-
-
-def _remember_cores(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
-    if value is not None:
-        context.meta[_CORES] = value
-
-
-def _remember_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.meta[DEBUG] = value
-
-
-_KEY_VALUE = re.compile(r"[A-Za-z_][\w.]*=")
-
-
-def _one_flag_a_value(flag: str, words: Sequence[str]) -> list[str]:
-    """The words, with the flag again before each KEY=VALUE that follows one of its values."""
-    spread: list[str] = []
-    for position, word in enumerate(words):
-        if word == "--":
-            return [*spread, *words[position:]]
-        is_after_value = spread[-2:-1] == [flag] or (spread and spread[-1].startswith(f"{flag}="))
-        if is_after_value and _KEY_VALUE.match(word):
-            spread.append(flag)
-        spread.append(word)
-    return spread
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
@@ -216,6 +34,20 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
         return functools.reduce(lambda inner, option: option(inner), reversed(options), function)
 
     return decorate
+
+
+def _as_one(name: str, kind: type[Any], decorate: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Options as one parameter: a dataclass that has them by their names."""
+
+    def decorated(function: Callable[..., Any]) -> Any:
+        @functools.wraps(function)
+        def with_one(**options: Any) -> Any:
+            values = {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
+            return function(**{name: kind(**values)}, **options)
+
+        return decorate(with_one)
+
+    return decorated
 
 
 def choice(
@@ -287,61 +119,69 @@ follow_links = click.option(
 )
 """Whether links are trusted."""
 
-videos = together(
-    click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]...", type=PATH_TEXT),
-    video_list,
-    video_root,
-    follow_links,
-)
-"""The videos: paths, a list, or both. `find_videos` takes what they become."""
+
+@dataclass(frozen=True)
+class VideoFlags:
+    """The videos, as typed: paths, a list, or both."""
+
+    videos: tuple[str, ...] = ()
+    video_list: str | None = None
+    video_root: Path | str | None = None
+    follow_links: bool = False
+
+    def find(self, segments: Path | None = None, *, quiet: bool = False) -> tuple[VideoRef, ...]:
+        """The videos, with their segments where a table of those is given; cheap.
+
+        Unless quiet, files that are no videos are counted on stderr.
+
+        Raises:
+            UsageError: there are none, or what is given cannot be read.
+        """
+        from vidfeat.videos import expand, read_list, read_segments
+
+        root = self.video_root
+        if segments is not None:
+            found = self.find(quiet=quiet) if self else None
+            if isinstance(root, str):
+                raise UsageError("--video-root", expected="a folder on this machine, with --segments", found=repr(root))
+            return read_segments(segments, found, root)
+        self._require_any()
+        note: Callable[[str], object] = (lambda line: None) if quiet else functools.partial(echo, err=True)
+        if self.video_list is None:
+            return expand(self.videos, root, follow_links=self.follow_links, note=note)
+        listed = read_list(self.video_list, root, follow_links=self.follow_links)  # whatever the list's name is
+        return expand([*listed, *self.videos], follow_links=self.follow_links, note=note)
+
+    def named(self) -> tuple[str, ...]:
+        """The videos as they were typed, for a job that reads its list line by line.
+
+        Raises:
+            UsageError: there are none, or the list does not have the name of one.
+        """
+        from vidfeat.videos import LIST_SUFFIXES
+
+        self._require_any()
+        if self.video_list is None:
+            return self.videos
+        if Path(self.video_list).suffix.lower() not in LIST_SUFFIXES:
+            expected = f"a name that ends in {', '.join(sorted(LIST_SUFFIXES))}, with --executor ray"
+            raise UsageError("--video-list", expected=expected, found=repr(self.video_list))
+        return (self.video_list, *self.videos)
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.videos or self.video_list)
+
+    def _require_any(self) -> None:
+        if not self:
+            raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
 
 
-def find_videos(
-    paths: Sequence[str],
-    list_file: str | None,
-    root: Path | str | None,
-    follow_links: bool = False,
-    segments: Path | None = None,
-    *,
-    quiet: bool = False,
-) -> tuple[VideoRef, ...]:
-    """The videos of the options `videos`, with their segments where a table of those is given; cheap.
+listed_videos = _as_one("videos", VideoFlags, together(video_list, video_root, follow_links))
+"""The videos of a list, as one parameter `videos` of the type `VideoFlags`."""
 
-    Unless quiet, files that are no videos are counted on stderr.
-
-    Raises:
-        UsageError: there are none, or what is given cannot be read.
-    """
-    from vidfeat.videos import expand, read_list, read_segments
-
-    if segments is not None:
-        found = find_videos(paths, list_file, root, follow_links, quiet=quiet) if paths or list_file else None
-        if isinstance(root, str):
-            raise UsageError("--video-root", expected="a folder on this machine, with --segments", found=repr(root))
-        return read_segments(segments, found, root)
-    if list_file is None and not paths:
-        raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
-    note: Callable[[str], object] = (lambda line: None) if quiet else functools.partial(echo, err=True)
-    if list_file is None:
-        return expand(paths, root, follow_links=follow_links, note=note)
-    listed = read_list(list_file, root, follow_links=follow_links)  # whatever the list's name is
-    return expand([*listed, *paths], follow_links=follow_links, note=note)
-
-
-def name_videos(paths: Sequence[str], list_file: str | None) -> tuple[str, ...]:
-    """The videos of the options `videos` as they were typed, for a job that reads its list line by line.
-
-    Raises:
-        UsageError: there are none, or the list does not have the name of one.
-    """
-    from vidfeat.videos import LIST_SUFFIXES
-
-    if list_file is None and not paths:
-        raise UsageError("videos", expected="at least one video, folder or --video-list", found="none")
-    if list_file is not None and Path(list_file).suffix.lower() not in LIST_SUFFIXES:
-        expected = f"a name that ends in {', '.join(sorted(LIST_SUFFIXES))}, with --executor ray"
-        raise UsageError("--video-list", expected=expected, found=repr(list_file))
-    return (*([] if list_file is None else [list_file]), *paths)
+videos = together(click.argument("videos", nargs=-1, metavar="[VIDEO_OR_FOLDER]...", type=PATH_TEXT), listed_videos)
+"""The same with paths before the list."""
 
 
 def require_model_first(model: str) -> None:
@@ -401,12 +241,7 @@ cfg_options = click.option(
 trust_remote_code = click.option(
     "--trust-remote-code", is_flag=True, help="Run Python code of an hf: repository that defines its network."
 )
-"""Whether a model's own code may run: see `trusted`."""
-
-
-def trusted(trust_remote_code: bool) -> dict[str, Any]:
-    """The argument of `vidfeat.encoder`, where it is asked for."""
-    return {"trust_remote_code": True} if trust_remote_code else {}
+"""Whether a model's own code may run."""
 
 
 def overrides(items: Sequence[str]) -> dict[str, Any]:
@@ -475,15 +310,22 @@ def _rate(text: str | float) -> float:
     return number
 
 
+def _limit_cores(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        from vidfeat.hardware import limit_cores
+
+        limit_cores(value)
+
+
 cores = click.option(
     "--cores",
     type=count,
     metavar="N",
     expose_value=False,
-    callback=_remember_cores,
+    callback=_limit_cores,
     help="Number of CPU cores to use at most (default: all). It does not change the features.",
 )
-"""How many cores the command may use; applied by `Command`."""
+"""How many cores the command may use."""
 
 
 @dataclass(frozen=True)
@@ -636,17 +478,6 @@ _request_options = together(
 )
 
 
-def _request(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Poolings, views, windows and scores, as one parameter `request` of the type `RequestFlags`."""
-
-    @functools.wraps(function)
-    def with_request(**options: Any) -> Any:
-        flags = {field.name: options.pop(field.name) for field in fields(RequestFlags)}
-        return function(request=RequestFlags(**flags), **options)
-
-    return _request_options(with_request)
-
-
 computation = together(
     cfg_options,
     device(),
@@ -656,7 +487,7 @@ computation = together(
         help="Arithmetic of the network (default: fp32, exact). Others are checked against it on the first batch.",
     ),
     choice("--dtype", "float32", "float16", help="Number format of the output (default: float32)."),
-    _request,
+    _as_one("request", RequestFlags, _request_options),
     click.option(
         "--timeout",
         "timeout_seconds",

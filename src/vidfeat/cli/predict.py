@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
+from vidfeat.cli.flags import in_flags
 from vidfeat.cli.process import EXIT_SOME_FAILED, ctrl_c, echo
 from vidfeat.errors import CheckpointError, UsageError, quote
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     short_help="Print the classes that a model predicts for videos.",
     epilog="Nothing is written. For the scores of all classes use vidfeat extract --scores.",
 )
@@ -34,10 +35,7 @@ from vidfeat.errors import CheckpointError, UsageError, quote
 @options.as_json("Print one line of JSON per video.")
 def predict(
     model: str,
-    videos: tuple[str, ...],
-    video_list: str | None,
-    video_root: Path | str | None,
-    follow_links: bool,
+    videos: options.VideoFlags,
     checkpoint: str | None,
     top: int,
     class_names: str | None,
@@ -55,7 +53,7 @@ def predict(
     import vidfeat
     from vidfeat.mmaction.zoo.labels import labels_of
 
-    found = options.find_videos(videos, video_list, video_root, follow_links)
+    found = videos.find()
     vidfeat.prewarm(1)
     ctrl_c.begin_work("numpy", "torch", "av", "cv2")
     from vidfeat.tools.predict import best
@@ -85,7 +83,7 @@ def predict(
     for outcome in vidfeat.stream(vidfeat.Job(videos=found, encoders=encoder, device=device)):
         if isinstance(outcome, vidfeat.VideoFailure):
             failed = True
-            words = options.in_flags(outcome.error)
+            words = in_flags(outcome.error)
             echo(
                 json.dumps({"video": outcome.key, "error": words}) if as_json else f"{outcome.key}: {words}",
                 err=not as_json,

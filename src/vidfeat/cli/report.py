@@ -9,11 +9,12 @@ from typing import Literal
 import click
 
 from vidfeat.cli import options
+from vidfeat.cli.command import Command
 from vidfeat.cli.process import ctrl_c, echo
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     interrupted="interrupted; the page is not written, run the same command again",
     short_help="Show the features of an output on one page.",
     epilog="The page works without a network.",

@@ -6,7 +6,8 @@
     encoder("hf:openai/clip-vit-base-patch32")              # a repository of transformers, or a folder like one
     encoder("timm:resnet50.a1_in1k")                        # a pretrained network of timm, or torchvision:NAME
 
-An origin is a module with `compile_encoder`, `compile_recipe`, `from_json` and `load_model`, and a line in `ORIGINS`.
+An origin is a module with `compile_recipe`, and a line in `ORIGINS`. Where its weights are not one file with the names
+that its network has here, or no recipe says all, it has `compile_encoder`, `from_json` and `load_model`, too.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from vidfeat.encoders.protocol import ClipSpec, Encoder, LoadedEncoder
-from vidfeat.errors import ConfigError
+from vidfeat.encoders.protocol import ClipSpec, Encoder, LoadedEncoder, refuse_options
+from vidfeat.errors import ConfigError, UsageError
 from vidfeat.lazy_import import lazy_names
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ __all__ = [
 __getattr__ = lazy_names(__name__, {"FeatureRequest": "vidfeat.mmaction", "LongVideo": "vidfeat.mmaction"})
 
 ORIGINS = {
-    "mmaction": "vidfeat.encoders.mmaction",
+    "mmaction": "vidfeat.mmaction.compile",
     "hf": "vidfeat.encoders.transformers",
     "timm": "vidfeat.encoders.timm",
     "torchvision": "vidfeat.encoders.torchvision",
@@ -82,25 +83,78 @@ def encoder(
     """
     origin, rest = _split(model)
     given = {"checkpoint": checkpoint, "cfg_options": cfg_options, "request": request, "progress": progress}
-    given["trust_remote_code"] = trust_remote_code
-    # An origin need not know of what is left at its default.
-    options |= {name: value for name, value in given.items() if value is not None and value is not False}
-    compiled: Encoder = origin_module(origin).compile_encoder(rest, **options)
+    options |= _asked_for({**given, "trust_remote_code": trust_remote_code})
+    module = origin_module(origin)
+    if not hasattr(module, "compile_encoder"):
+        return _with_weights(origin, rest, **options)
+    compiled: Encoder = module.compile_encoder(rest, **options)
     return compiled
+
+
+def _with_weights(
+    origin: str,
+    model: Any,
+    *,
+    checkpoint: Any = None,
+    cfg_options: Any = None,
+    request: Any = None,
+    progress: bool = False,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """The encoder of a recipe whose weights are a file, which is found; see `encoder`."""
+    from vidfeat.checkpoint import find
+    from vidfeat.encoders.recipe_encoder import RecipeEncoder
+    from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
+    from vidfeat.recipe import Recipe
+
+    _require("model", model, (str, os.PathLike, Recipe), "the name of a released model, the path of a config, a Recipe")
+    _require("checkpoint", checkpoint, (str, os.PathLike, type(None)), "a path or a URL")
+    _require("cfg_options", cfg_options, (Mapping, type(None)), 'a dict, such as {"model.backbone.depth": 50}')
+    _require("request", request, (FeatureRequest, type(None)), "a vidfeat.FeatureRequest")
+    refuse_options(origin, {"trust_remote_code": trust_remote_code})
+    if isinstance(model, Recipe):
+        if cfg_options:
+            raise UsageError(
+                "cfg_options", expected="none with a Recipe, which is not a config", found=repr(cfg_options)
+            )
+        recipe, released = model if request is None else apply_request(model, request), None
+        name = type(recipe.model.backbone).__name__.removesuffix("Config").lower()
+    else:
+        recipe, released = origin_module(origin).compile_recipe(model, cfg_options, request)
+        name = os.fspath(model) if released else Path(model).stem
+    source = checkpoint or released
+    if source is None:
+        raise UsageError(
+            "checkpoint",
+            expected=f"the weights of {name}",
+            found="none",
+            hint="Give the path or URL of a checkpoint; only released models have their own.",
+        )
+    return RecipeEncoder(recipe, find(os.fspath(source), progress=progress), name, origin)
+
+
+def _require(argument: str, value: object, types: tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, types):
+        raise UsageError(argument, expected=expected, found=f"{value!r}, of type {type(value).__name__}")
 
 
 def compile_recipe(model: Any, **options: Any) -> tuple[Recipe, str | None]:
     """The recipe of a model, and the source of its weights, where it has some; they are neither found nor read.
 
     Args:
-        model, options: as for `encoder`: `cfg_options`, `request`.
+        model, options: as for `encoder`: `cfg_options`, `request`, `trust_remote_code`.
 
     Raises:
         UsageError, ConfigError, CheckpointError: as `encoder` does.
     """
     origin, rest = _split(model)
-    compiled: tuple[Recipe, str | None] = origin_module(origin).compile_recipe(rest, **options)
+    compiled: tuple[Recipe, str | None] = origin_module(origin).compile_recipe(rest, **_asked_for(options))
     return compiled
+
+
+def _asked_for(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not at their default: an origin need not know of the others."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _split(model: Any) -> tuple[str, Any]:
@@ -129,5 +183,7 @@ def encoder_from_json(data: dict[str, Any]) -> Encoder:
     """
     if data.get("origin") not in ORIGINS:
         raise ConfigError("encoder.origin", expected=" or ".join(ORIGINS), found=repr(data.get("origin")))
-    read: Encoder = origin_module(data["origin"]).from_json(data)
+    from vidfeat.encoders.recipe_encoder import from_json
+
+    read: Encoder = getattr(origin_module(data["origin"]), "from_json", from_json)(data)
     return read

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidfeat.checkpoint import CheckpointFile, find
+from vidfeat.checkpoint import CheckpointFile, load_into, load_state
+from vidfeat.checkpoint import find as find_file
 from vidfeat.encoders.protocol import ClipSpec, LoadedEncoder, identity_of
 from vidfeat.errors import CheckpointError, ConfigError, UsageError
 from vidfeat.mmaction.feature_script import own_pooling
@@ -17,7 +18,9 @@ from vidfeat.recipe import Pooling, Recipe, TimeGrid
 if TYPE_CHECKING:
     import torch
 
+    from vidfeat.checkpoint import MatchReport
     from vidfeat.encoders.protocol import Encoder
+    from vidfeat.models import Recognizer
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class RecipeEncoder:
         from vidfeat.inference.network import FeatureNetwork
         from vidfeat.models import channels_last, fold_norms
 
-        model, match = origin_module(self.origin).load_model(self)
+        model, match = getattr(origin_module(self.origin), "load_model", load_model)(self)
         fold_norms(model)
         channels_last(model)
         return LoadedEncoder(FeatureNetwork(model, self.recipe).to(device), match)
@@ -125,15 +128,25 @@ if TYPE_CHECKING:
     _is_an_encoder: type[Encoder] = RecipeEncoder
 
 
-def from_json(
-    data: dict[str, Any], find: Callable[[str], CheckpointFile] = find, *, is_file: bool = False
-) -> RecipeEncoder:
+def load_model(encoder: RecipeEncoder) -> tuple[Recognizer, MatchReport]:
+    """The network with its weights, which match it by name and shape.
+
+    Raises:
+        CheckpointError: the weights cannot be read, or do not fit the network.
+    """
+    from vidfeat.models import build
+
+    model = build(encoder.recipe.model)
+    state = load_state(encoder.weights)
+    return model, load_into(model, state, source=encoder.weights.source, computed=model.computed)
+
+
+def from_json(data: dict[str, Any], find: Callable[[str], CheckpointFile] | None = None) -> RecipeEncoder:
     """The encoder that `RecipeEncoder.to_json` made `data` of; its checkpoint is at its path, or from its source.
 
     Args:
         data: JSON data.
-        find: finds a checkpoint by its source.
-        is_file: whether the checkpoint is a single file, which is first looked for at its path.
+        find: finds a checkpoint by its source; None where it is a file, which is first looked for at its path.
 
     Raises:
         ConfigError: the data is not that of an encoder.
@@ -143,8 +156,8 @@ def from_json(
     if data.keys() != fields or data["checkpoint"].keys() != {"source", "sha256"}:
         raise ConfigError("encoder", expected=f"the fields {', '.join(sorted(fields))}", found=f"{', '.join(data)}")
     recipe, checkpoint = Recipe.from_json(data["recipe"]), data["checkpoint"]
-    here = is_file and Path(data["path"]).is_file()
-    weights = find(data["path"] if here else checkpoint["source"])
+    here = find is None and Path(data["path"]).is_file()
+    weights = (find or find_file)(data["path"] if here else checkpoint["source"])
     if weights.sha256 != checkpoint["sha256"]:
         expected = f"a checkpoint of SHA-256 {checkpoint['sha256']}"
         raise CheckpointError(str(weights.path), expected=expected, found=weights.sha256)

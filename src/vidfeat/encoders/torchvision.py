@@ -14,7 +14,6 @@ from vidfeat.checkpoint import MatchReport, find
 from vidfeat.encoders.libraries import finish, frames_of_a_video, load_model_of, not_supported
 from vidfeat.encoders.protocol import refuse_options
 from vidfeat.encoders.recipe_encoder import RecipeEncoder
-from vidfeat.encoders.recipe_encoder import from_json as read_encoder
 from vidfeat.lazy_import import import_extra
 from vidfeat.mmaction.feature_script import FeatureRequest
 from vidfeat.preprocessing.sampling import SegmentSampling
@@ -121,15 +120,6 @@ def processing(
     mean, std = ([255.0 * value for value in preset[key]] for key in ("mean", "std"))
     cut = CenterCrop(crop[-1], crop[0], rounding="half_even", smaller="pad")
     return (resize, cut), Normalize((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-
-
-def from_json(data: dict[str, Any]) -> RecipeEncoder:
-    """The encoder that its `to_json` made `data` of.
-
-    Raises:
-        ConfigError, CheckpointError: as for other encoders.
-    """
-    return read_encoder(data)
 
 
 def load_model(encoder: RecipeEncoder) -> tuple[Recognizer, MatchReport]:

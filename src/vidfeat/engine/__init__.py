@@ -1,6 +1,5 @@
 """The engine: decode processes, batches across videos, and the loop that turns videos into features.
 
-executor          where tasks are executed: `LocalExecutor` is one `Worker` in this process
 worker            the loop: what is decoded goes to the networks, and their rows become outcomes
 probing           what is known of videos before they are decoded
 decode_pool       the videos, each given to a decode process, and what happens to the processes

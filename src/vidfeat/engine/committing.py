@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
-from vidfeat.engine.executor import Computed
+from vidfeat.engine.worker import Computed
 from vidfeat.features import VideoFeatures
 
 MOST_WAITING = 64
@@ -48,9 +47,7 @@ class Committer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         with self._changed:
             self._ending = True
             self._changed.notify_all()

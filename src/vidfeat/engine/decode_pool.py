@@ -13,9 +13,8 @@ import mmap
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from vidfeat.engine.channel import ClosedError
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
-from vidfeat.engine.tasks import Task, TaskStream
 from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, Workers
 from vidfeat.errors import DeviceError, VideoError, VidfeatError
 from vidfeat.hardware import memory_bytes
@@ -33,6 +31,7 @@ from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import ClipBatch
 from vidfeat.video import VideoInfo
 from vidfeat.video.info import OnCorrupt
+from vidfeat.videos import VideoRef
 
 MOST_FAILURES_AHEAD = 64
 """Failures that are delivered and not yet recorded, at most: a list of nothing but broken files fails faster than a
@@ -59,6 +58,82 @@ _START_SECONDS = 60.0
 _START_SECONDS_ON_GPU = 300.0  # PyTorch for CUDA is some GB to read, by all processes at once, and from any disk
 
 
+@dataclass(frozen=True)
+class Task:
+    """One video to decode.
+
+    Attributes:
+        video: which.
+        encoders: the positions of the encoders that are to get its clips, rising.
+    """
+
+    video: VideoRef
+    encoders: tuple[int, ...] = (0,)
+
+
+class TaskStream:
+    """Tasks that are taken by several threads, each once and in their order, until the stream is closed.
+
+    Args:
+        tasks: the first of them.
+        closed: whether there are no others.
+
+    Its length is the number of tasks that were added so far; they are known by their positions.
+    """
+
+    def __init__(self, tasks: Iterable[Task] = (), *, closed: bool = False) -> None:
+        self._tasks = dict(enumerate(tasks))
+        self._added, self._taken = len(self._tasks), 0
+        self._closed = closed
+        self._changed = threading.Condition()
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Append tasks.
+
+        Raises:
+            RuntimeError: the stream is closed.
+        """
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the stream is closed")
+            for task in tasks:
+                self._tasks[self._added] = task
+                self._added += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Have it end with the tasks that were added so far; harmless when repeated."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether no tasks can be added."""
+        return self._closed
+
+    def __len__(self) -> int:
+        return self._added
+
+    def __getitem__(self, position: int) -> Task:
+        return self._tasks[position]
+
+    def take(self) -> tuple[int, Task] | None:
+        """The next task and its position, waiting for it; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._taken < self._added)
+            if self._taken == self._added:
+                return None
+            position = self._taken
+            self._taken += 1
+            return position, self._tasks[position]
+
+    def forget(self, position: int) -> None:
+        """Free a task that nobody will ask for again."""
+        with self._changed:
+            self._tasks.pop(position, None)
+
+
 def processes_for(cores: int, device: str = "cpu") -> int:
     """Decode processes for a run, on a machine or a share of one with so many cores.
 
@@ -80,7 +155,7 @@ class PoolOptions:
             under way. One chunk may exceed it, alone. None follows from the number of processes.
         memory_bytes: address space of a process; its data, where it decodes on a GPU. None shares half of the memory
             that there is among the processes, with `LEAST_MEMORY` and `MOST_MEMORY` each.
-        on_corrupt: as in `ReadOptions`.
+        on_corrupt: as for `read_clips`.
         command: as for `WorkerHandle.spawn`.
     """
 
@@ -125,7 +200,9 @@ class DecodePool:
         assignment = assignment or Assignment()
         self._assignment = pickle.dumps(assignment)
         tasks = tasks if isinstance(tasks, TaskStream) else TaskStream(tasks, closed=True)
-        self._queue = _Queue(tasks, FIRST_ALONE_SECONDS if first_alone else 0.0)
+        self._tasks = tasks
+        self._hold_until = time.monotonic() + (FIRST_ALONE_SECONDS if first_alone else 0.0)
+        self._may_go_on = threading.Event()
         self._deliver = deliver
         self._options = options
         self._failures = MemoryBudget(MOST_FAILURES_AHEAD)
@@ -151,9 +228,7 @@ class DecodePool:
             supervisor.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.budget.close()
         self._failures.close()
         self.go_on()
@@ -169,13 +244,16 @@ class DecodePool:
 
     def go_on(self) -> None:
         """Decode further videos beside the first one."""
-        self._queue.more.set()
+        self._may_go_on.set()
 
     def _supervise(self) -> None:
         """The life of a supervisor thread."""
         worker: WorkerHandle | None = None
         try:
-            for index, task in self._queue:
+            while (item := self._tasks.take()) is not None:
+                index, task = item
+                if index > 0:
+                    self._may_go_on.wait(max(0.0, self._hold_until - time.monotonic()))
                 worker = self._decode(index, task, worker or self._start())
             if worker is not None:
                 self._retire(worker)
@@ -379,26 +457,6 @@ def _clips(about: dict[str, Any], pixels: mmap.mmap | bytearray, received: dict[
         found = f"{batch.clips.min()} to {batch.clips.max()}, from clip {first_clip} of encoder {encoder} on"
         raise ValueError(f"no clips of {len(batch.pixels)} frames that follow {received}: {found}")
     return encoder, batch
-
-
-class _Queue:
-    """The tasks with their positions, each to one of several threads.
-
-    Args:
-        tasks: the videos.
-        first_alone: seconds until the second is given away, if `more` is not set before.
-    """
-
-    def __init__(self, tasks: TaskStream, first_alone: float) -> None:
-        self._tasks = tasks
-        self._hold_until = time.monotonic() + first_alone
-        self.more = threading.Event()
-
-    def __iter__(self) -> Iterator[tuple[int, Task]]:
-        while (item := self._tasks.take()) is not None:
-            if item[0] > 0:
-                self.more.wait(max(0.0, self._hold_until - time.monotonic()))
-            yield item
 
 
 class _LostError(Exception):

@@ -34,7 +34,7 @@ from vidfeat.engine.channel import Channel, ClosedError
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.subprocesses import die_with_parent
 from vidfeat.errors import DeviceError, VidfeatError
-from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, ReadOptions, read_clips
+from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, read_clips
 from vidfeat.storage import bytes_on_disk, is_uri, stamp
 from vidfeat.video import Nvdec, VideoInfo, probe
 from vidfeat.videos import VideoRef
@@ -112,7 +112,8 @@ def _clips_of(channel: Channel, assignment: Assignment, video: VideoRef, request
     return read_clips(
         [assignment.specs[position] for position in request["specs"]],
         video,
-        options=ReadOptions(request["on_corrupt"], assignment.nvdec),
+        on_corrupt=request["on_corrupt"],
+        nvdec=assignment.nvdec,
         on_info=lambda info: channel.send({"allow": _seconds(info)}),
         on_plan=lambda info, plans: channel.send({"info": info.to_json()}),
     )

@@ -6,15 +6,13 @@ Processes of one run never talk to each other. All that they need to know is whi
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from vidfeat.errors import UsageError
 from vidfeat.hardware import usable_cores
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
-LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
 
 _VARIABLES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "pytorch": (("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),),
@@ -55,24 +53,22 @@ class Share:
         return max(1, len(usable_cores()) // self.local_size)
 
 
-def read_share(launcher: Launcher, environ: Mapping[str, str] | None = None) -> Share:
+def read_share(launcher: Launcher) -> Share:
     """This process's share.
 
     Args:
         launcher: what started the process; "none" is a run of one process.
-        environ: environment variables; those of the process where None.
 
     Raises:
         UsageError: the launcher's variables are not there or make no sense.
     """
-    environ = os.environ if environ is None else environ
     if launcher == "none":
         return Share()
     for rank_name, size_name, local_rank_name, local_size_name in _VARIABLES[launcher]:
-        if rank_name in environ and size_name in environ:
-            rank, size = _number(environ, rank_name), _number(environ, size_name)
-            local_rank = _number(environ, local_rank_name) if local_rank_name in environ else rank
-            local_size = _number(environ, local_size_name) if local_size_name in environ else max(1, local_rank + 1)
+        if rank_name in os.environ and size_name in os.environ:
+            rank, size = _number(rank_name), _number(size_name)
+            local_rank = _number(local_rank_name) if local_rank_name in os.environ else rank
+            local_size = _number(local_size_name) if local_size_name in os.environ else max(1, local_rank + 1)
             if not 0 <= rank < size:
                 raise UsageError(
                     f"`launcher={launcher}`", expected=f"{rank_name} below {size_name}", found=f"{rank} and {size}"
@@ -87,8 +83,8 @@ def read_share(launcher: Launcher, environ: Mapping[str, str] | None = None) -> 
     )
 
 
-def _number(environ: Mapping[str, str], name: str) -> int:
+def _number(name: str) -> int:
     try:
-        return int(environ[name])
+        return int(os.environ[name])
     except ValueError:
-        raise UsageError(name, expected="an integer", found=repr(environ[name])) from None
+        raise UsageError(name, expected="an integer", found=repr(os.environ[name])) from None

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task
 from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoFailed, VideoPlanned
-from vidfeat.engine.tasks import Task
 from vidfeat.errors import VideoError
 from vidfeat.features import VideoFeatures
 from vidfeat.inference.backends import Pixels
-from vidfeat.inference.batches import Batcher
-from vidfeat.inference.computation import VideoComputation
+from vidfeat.inference.computation import Batcher, VideoComputation
 from vidfeat.inference.runner import Batch, InferenceRunner
 from vidfeat.preprocessing.clips import ClipBatch, PreprocessSpec, group_clips
 from vidfeat.recipe import ModelSpec
@@ -202,7 +200,7 @@ def _fewest_clips(clips: ClipBatch, model: ModelSpec) -> ClipBatch:
 def _batches(runner: InferenceRunner, clips: ClipBatch) -> list[Pixels]:
     """A few full batches of the samples of some clips, over and over."""
     samples = clips.samples(runner.recipe.model)
-    shape = (len(samples[0].frames), *clips.pixels.shape[2:])
+    shape = (len(samples[0]), *clips.pixels.shape[2:])
     batches = [runner.new_batch(shape).pixels for _ in range(_DISTINCT_BATCHES)]
     for place, sample in zip(itertools.chain.from_iterable(batches), itertools.cycle(samples), strict=False):
         clips.gather(sample, place)

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions, processes_for
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, processes_for
 from vidfeat.engine.events import Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
-from vidfeat.engine.tasks import Task
 from vidfeat.errors import VideoError
 from vidfeat.hardware import usable_cores
 from vidfeat.video import VideoInfo

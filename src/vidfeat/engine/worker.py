@@ -19,18 +19,16 @@ from typing import Any, NoReturn
 import torch
 
 from vidfeat.encoders import Encoder
-from vidfeat.engine.decode_pool import DecodePool, PoolOptions
+from vidfeat.engine.decode_pool import DecodePool, PoolOptions, Task, TaskStream
 from vidfeat.engine.decode_worker import Assignment, size_of
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
-from vidfeat.engine.tasks import Task, TaskStream
 from vidfeat.engine.worker_handle import Workers
 from vidfeat.errors import ConfigError, DeviceError, UsageError, VideoError
 from vidfeat.features import Outcome, VideoFailure
+from vidfeat.inference import Precision
 from vidfeat.inference.backends import Backend, PinBackend
-from vidfeat.inference.batches import Batcher
-from vidfeat.inference.computation import VideoComputation
-from vidfeat.inference.precision import Precision
+from vidfeat.inference.computation import Batcher, VideoComputation
 from vidfeat.inference.runner import InferenceRunner
 from vidfeat.video import Nvdec, VideoInfo
 from vidfeat.video.info import OnCorrupt
@@ -77,6 +75,21 @@ class Footage:
     key: str
     seconds: float
     of_seconds: float
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What came of a video for one encoder.
+
+    Attributes:
+        encoder: its position.
+        outcome: features or failure.
+        session: how features are computed where this was: device and numerics, as JSON data.
+    """
+
+    encoder: int
+    outcome: Outcome
+    session: dict[str, Any]
 
 
 class Worker:
@@ -175,7 +188,7 @@ class Worker:
 
     def run(
         self, tasks: Sequence[Task] | TaskStream, *, in_order: bool = False, on_corrupt: OnCorrupt | None = None
-    ) -> Iterator[tuple[Task, int, Outcome]]:
+    ) -> Iterator[Computed]:
         """Compute the features of videos. Runs of several threads take place one after the other.
 
         Args:
@@ -186,7 +199,7 @@ class Worker:
             on_corrupt: in place of that of the options.
 
         Yields:
-            Task, encoder and outcome, one for each encoder of each task.
+            What comes of each task, for each of its encoders.
 
         Raises:
             DeviceError: the first batch shows that the network's precision or backend does not work; or a GPU does not
@@ -230,9 +243,7 @@ class Worker:
             say=self._say,
         )
 
-    def _outcomes(
-        self, tasks: TaskStream, pool: DecodePool, inbox: _Inbox
-    ) -> Generator[tuple[Task, int, Outcome], None, None]:
+    def _outcomes(self, tasks: TaskStream, pool: DecodePool, inbox: _Inbox) -> Generator[Computed, None, None]:
         runners = self.runners
         dispatcher = _Dispatcher(self.encoders, runners, tasks, pool, inbox, self._videos_ahead or len(tasks))
         self._dispatcher = dispatcher
@@ -242,8 +253,8 @@ class Worker:
             while not dispatcher.done:
                 self.tick()
                 outcomes = dispatcher.take_next()
-                for index, encoder, outcome in outcomes:
-                    yield tasks[index], encoder, outcome
+                for _, encoder, outcome in outcomes:
+                    yield Computed(encoder, outcome, self.session(encoder))
                 for index in {index for index, *_ in outcomes}:
                     tasks.forget(index)
         if dispatcher.fallbacks:
@@ -267,7 +278,7 @@ def in_order_of_work(tasks: Sequence[Task], ordered: int = ORDERED_AT_THE_END) -
 
 
 @dataclass(frozen=True)
-class _Computed:
+class _ChunkComputed:
     """A network is done with a chunk of the video of a task."""
 
     index: int
@@ -279,16 +290,16 @@ class _Inbox:
     """
 
     def __init__(self) -> None:
-        self._queue: PriorityQueue[tuple[bool, int, Event | _Computed]] = PriorityQueue()
+        self._queue: PriorityQueue[tuple[bool, int, Event | _ChunkComputed]] = PriorityQueue()
         self._arrivals = itertools.count()
         self.go_on: Callable[[], object] = lambda: None
 
-    def deliver(self, event: Event | _Computed) -> None:
-        if isinstance(event, _Computed | VideoFailed | PoolFailed):
+    def deliver(self, event: Event | _ChunkComputed) -> None:
+        if isinstance(event, _ChunkComputed | VideoFailed | PoolFailed):
             self.go_on()
-        self._queue.put((not isinstance(event, _Computed), next(self._arrivals), event))
+        self._queue.put((not isinstance(event, _ChunkComputed), next(self._arrivals), event))
 
-    def next_event(self) -> Event | _Computed:
+    def next_event(self) -> Event | _ChunkComputed:
         """The next event; raises `Empty` while there is none for a while."""
         return self._queue.get(timeout=FLUSH_AFTER_SECONDS)[-1]
 
@@ -355,7 +366,7 @@ class _Dispatcher:
             self._flush()
             return []
 
-    def _take(self, event: Event | _Computed) -> list[tuple[int, int, Outcome]]:
+    def _take(self, event: Event | _ChunkComputed) -> list[tuple[int, int, Outcome]]:
         """Act on one event; returns the outcomes of its video, once they are known."""
         if isinstance(event, PoolFailed):
             raise event.error
@@ -404,7 +415,7 @@ class _Dispatcher:
         if part.error is None:
             try:
                 under_way = part.computation.add(chunk.clips)
-                done = _Computed(chunk.index)  # and not the chunk: its pixels would stay as long as its rows
+                done = _ChunkComputed(chunk.index)  # and not the chunk: its pixels would stay as long as its rows
                 _when_all_done(under_way, lambda: self._inbox.deliver(done))
             except Exception as error:
                 part.error = self._as_video_error(chunk.index, chunk.encoder, error)  # later chunks are passed over
@@ -470,15 +481,13 @@ def _when_all_done(futures: Sequence[Future[Any]], call: Callable[[], None]) -> 
         future.add_done_callback(one_done)
 
 
-def _in_task_order(
-    outcomes: Iterable[tuple[Task, int, Outcome]], tasks: Sequence[Task]
-) -> Iterator[tuple[Task, int, Outcome]]:
+def _in_task_order(outcomes: Iterable[Computed], tasks: Sequence[Task]) -> Iterator[Computed]:
     """The same outcomes, each after those of the tasks before it."""
-    held: dict[str, list[tuple[Task, int, Outcome]]] = {}
+    held: dict[str, list[Computed]] = {}
     following = iter(tasks)
     task = next(following, None)
-    for outcome in outcomes:
-        held.setdefault(outcome[0].video.key, []).append(outcome)
+    for computed in outcomes:
+        held.setdefault(computed.outcome.key, []).append(computed)
         while task is not None and len(held.get(task.video.key, ())) == len(task.encoders):
             yield from held.pop(task.video.key)
             task = next(following, None)

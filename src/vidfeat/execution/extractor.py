@@ -10,13 +10,13 @@ from typing import Any, NoReturn, get_args
 import torch
 
 from vidfeat.encoders import Encoder, encoder
-from vidfeat.engine.tasks import Task
+from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.worker import Worker
 from vidfeat.errors import UsageError
-from vidfeat.execution.workers import encoders_of, require_hardware, worker_options
+from vidfeat.execution.workers import require_hardware, worker_options
 from vidfeat.features import VideoFailure, VideoFeatures
-from vidfeat.inference.precision import Precision
-from vidfeat.job import Job
+from vidfeat.inference import Precision
+from vidfeat.job import Job, encoders_of
 from vidfeat.mmaction import FeatureRequest
 from vidfeat.recipe import Recipe
 from vidfeat.video.info import OnCorrupt
@@ -121,10 +121,10 @@ class Extractor:
         if on_corrupt not in get_args(OnCorrupt):
             raise UsageError("on_corrupt", expected=" or ".join(get_args(OnCorrupt)), found=repr(on_corrupt))
         video = path if isinstance(path, VideoRef) else VideoRef(os.fspath(path), os.fspath(path))
-        ((_, _, outcome),) = self._worker.run([Task(video)], on_corrupt=on_corrupt)
-        if isinstance(outcome, VideoFailure):
-            raise outcome.error
-        return outcome
+        (computed,) = self._worker.run([Task(video)], on_corrupt=on_corrupt)
+        if isinstance(computed.outcome, VideoFailure):
+            raise computed.outcome.error
+        return computed.outcome
 
     def close(self) -> None:
         """End its decode process. Extracting starts another one."""

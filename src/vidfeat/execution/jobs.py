@@ -3,27 +3,93 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from vidfeat.encoders import Encoder
 from vidfeat.engine.committing import Committer
+from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.event_log import EventLog
-from vidfeat.engine.executor import Computed, Execution, Executor, LocalExecutor
 from vidfeat.engine.launch import Launcher, Share, read_share
 from vidfeat.engine.probing import probe_all
-from vidfeat.engine.progress import Progress
-from vidfeat.engine.tasks import Task
-from vidfeat.engine.worker import WorkerOptions
+from vidfeat.engine.progress import Load, Progress
+from vidfeat.engine.worker import Computed, Worker, WorkerOptions
 from vidfeat.errors import UsageError
 from vidfeat.execution.on_cluster import ClusterExecutor, open_parts, run_on_cluster
-from vidfeat.execution.workers import backend_of, encoders_of, identity_of, versions, worker_options
+from vidfeat.execution.workers import backend_of, identity_of, versions, worker_options
 from vidfeat.features import Outcome, VideoFailure
-from vidfeat.job import Job
+from vidfeat.job import Job, encoders_of
 from vidfeat.storage import is_uri
 from vidfeat.store import RunStore, Store, Summary, is_parts
 from vidfeat.videos import Segment, VideoRef
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What an executor is to execute.
+
+    Attributes:
+        encoders: what to compute, in the positions that tasks refer to.
+        options: how.
+        tasks: the videos.
+        in_order: as for `Worker.run`.
+        pin_backend: as for `Worker`.
+        progress: takes lines about decisions, and is shown where the time goes.
+    """
+
+    encoders: tuple[Encoder, ...]
+    options: WorkerOptions
+    tasks: Sequence[Task]
+    in_order: bool
+    pin_backend: Callable[[int, str | None], str | None]
+    progress: Progress
+
+
+class Executor(Protocol):
+    """Executes the tasks of a job, in this process or wherever it brings them."""
+
+    def execute(self, execution: Execution) -> Generator[Computed, None, None]:
+        """Yield what comes of each task, for each of its encoders, as it is done."""
+
+
+class LocalExecutor:
+    """One `Worker` in this process.
+
+    Args:
+        worker: one that is ready, with the encoders and options of what is executed. It is used, and not closed. None
+            makes one for each execution.
+    """
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self._worker = worker
+
+    def execute(self, execution: Execution) -> Generator[Computed, None, None]:
+        """Yield what comes of each task, for each of its encoders, as it is done.
+
+        Raises:
+            UsageError: the worker that was given has other encoders or options, or a backend other than the run's.
+            VidfeatError: as `Worker.run` does.
+        """
+        with self._worker_for(execution) as worker:
+            execution.progress.load, worker.tick = Load(worker), execution.progress.tick
+            yield from worker.run(execution.tasks, in_order=execution.in_order)
+
+    def _worker_for(self, execution: Execution) -> contextlib.AbstractContextManager[Worker]:
+        if self._worker is None:
+            return Worker(
+                execution.encoders, execution.options, pin_backend=execution.pin_backend, say=execution.progress.note
+            )
+        if (self._worker.encoders, self._worker.options) != (execution.encoders, execution.options):
+            raise UsageError(
+                "executor",
+                expected="a worker with the encoders and options of the job",
+                found="one with different ones",
+            )
+        self._worker.pin(execution.pin_backend)
+        return contextlib.nullcontext(self._worker)
 
 
 def run(
@@ -64,13 +130,17 @@ def run(
     """
     share = read_share(launcher)
     notes: list[str] = []
-    if isinstance(executor, ClusterExecutor):
-        on_cluster: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed, "log_json": log_json}
-        return run_on_cluster(job, executor, quiet=quiet, verbose=verbose, wording=wording, **on_cluster)
-    videos = job.refs(notes.append)
-    options = worker_options(job, share)
     choices: dict[str, Any] = {"restart": restart, "retry_failed": retry_failed}
     with contextlib.ExitStack() as stack:
+
+        def shown(total: int, already: int) -> Progress:
+            log = None if log_json is None else stack.enter_context(EventLog(log_json, share.rank))
+            return Progress(total, already=already, quiet=quiet, verbose=verbose, log=log, wording=wording)
+
+        if isinstance(executor, ClusterExecutor):
+            return run_on_cluster(job, executor, choices, shown)
+        videos = job.refs(notes.append)
+        options = worker_options(job, share)
         stores: list[Store] = [
             stack.enter_context(_open_store(job, position, out, videos, share, choices))
             for position, out in enumerate(job.outputs())
@@ -81,9 +151,7 @@ def run(
         _require_segments([task.video for task in tasks], options)
         total = len(stores) * len(range(share.rank, len(videos), share.world_size))
         already = total - sum(len(task.encoders) for task in tasks)
-        log = None if log_json is None else stack.enter_context(EventLog(log_json, share.rank))
-        shown = Progress(total, already=already, quiet=quiet, verbose=verbose, log=log, wording=wording)
-        with shown as progress:
+        with shown(total, already) as progress:
             if share.rank == 0:
                 for note in [*notes, *(f"{store.out}: {note}" for store in stores for note in store.notes)]:
                     progress.note(note)
@@ -104,15 +172,14 @@ def _open_store(
 ) -> Store:
     """What takes the features of one encoder: parts for a URI, and otherwise a file or folder on this machine."""
     encoder = encoders_of(job)[position]
-    identity, description = identity_of(encoder, job), encoder.description()
-    if not is_parts(out):
-        choices = {**choices, "rank": share.rank, "world_size": share.world_size}
-        return RunStore.open(job.sinks()[position], identity, videos, description=description, **choices)
-    if share.world_size > 1:
-        raise UsageError(
-            "`launcher`", expected="none with an output in object storage", found=f"{share.world_size} processes"
-        )
-    return open_parts(job, encoder, out, videos, choices)
+    if is_parts(out):
+        if share.world_size > 1:
+            found = f"{share.world_size} processes"
+            raise UsageError("`launcher`", expected="none with an output in object storage", found=found)
+        return open_parts(job, encoder, out, videos, choices)
+    choices = {**choices, "rank": share.rank, "world_size": share.world_size}
+    sink, identity, description = job.sinks()[position], identity_of(encoder, job), encoder.description()
+    return RunStore.open(sink, identity, videos, description=description, **choices)
 
 
 def stream(job: Job, *, executor: Executor | None = None) -> Iterator[Outcome]:
@@ -194,8 +261,9 @@ def _compute(
     def commit(results: Sequence[Computed]) -> list[Computed]:
         failures: dict[tuple[int, str], VideoFailure] = {}
         for position, store in enumerate(stores):
-            for session, outcomes in _by_session([result for result in results if result.encoder == position]):
-                for failure in store.commit(outcomes, {**session, **provenance}):
+            own = (result for result in results if result.encoder == position)
+            for session, alike in itertools.groupby(own, key=lambda result: result.session):
+                for failure in store.commit([result.outcome for result in alike], {**session, **provenance}):
                     failures[position, failure.key] = failure
         return [
             replace(result, outcome=failures.get((result.encoder, result.outcome.key), result.outcome))
@@ -240,12 +308,3 @@ def _require_backend(job: Job, stores: Sequence[Store]) -> None:
                 hint="Leave `compiled` out to go on, or start over with `restart=True`. "
                 "Backends differ in the last bits of a feature.",
             )
-
-
-def _by_session(results: Sequence[Computed]) -> Iterator[tuple[dict[str, Any], list[Outcome]]]:
-    """The results in runs that were computed alike, in their order."""
-    for n, result in enumerate(results):
-        if n == 0 or result.session != results[n - 1].session:
-            start = n
-        if n + 1 == len(results) or results[n + 1].session != result.session:
-            yield result.session, [one.outcome for one in results[start : n + 1]]

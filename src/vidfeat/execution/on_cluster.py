@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from vidfeat.encoders import Encoder
-from vidfeat.engine.event_log import EventLog
+from vidfeat.engine.decode_pool import Task
 from vidfeat.engine.progress import Progress
-from vidfeat.engine.tasks import Task
-from vidfeat.execution.workers import backend_of, encoders_of, identity_of
-from vidfeat.job import Job
+from vidfeat.execution.workers import backend_of, identity_of
+from vidfeat.job import Job, encoders_of
 from vidfeat.store import PartsStore, Summary
 from vidfeat.store.part_files import Committed, PartWriter
 from vidfeat.videos import VideoRef
@@ -60,26 +58,15 @@ class ClusterExecutor(Protocol):
 
 
 def run_on_cluster(
-    job: Job,
-    executor: ClusterExecutor,
-    *,
-    restart: bool,
-    retry_failed: bool,
-    quiet: bool,
-    verbose: bool,
-    log_json: str | os.PathLike[str] | None,
-    wording: Callable[[str], str],
+    job: Job, executor: ClusterExecutor, choices: Mapping[str, Any], shown: Callable[[int, int], Progress]
 ) -> Summary:
     with contextlib.ExitStack() as stack:
-        choices = {"restart": restart, "retry_failed": retry_failed}
         stores = [
             stack.enter_context(open_parts(job, encoder, out, job.iterate_refs(), choices))
             for out, encoder in zip(job.outputs(), encoders_of(job), strict=True)
         ]
         total, pending = sum(map(len, stores)), sum(store.count_pending() for store in stores)
-        log = None if log_json is None else stack.enter_context(EventLog(log_json, 0))
-        shown = Progress(total, already=total - pending, quiet=quiet, verbose=verbose, log=log, wording=wording)
-        with shown as progress:
+        with shown(total, total - pending) as progress:
             for store in stores:
                 for note in store.notes:
                     progress.note(f"{store.out}: {note}")

@@ -13,7 +13,7 @@ from vidfeat.engine.launch import Share
 from vidfeat.engine.worker import Worker, WorkerOptions
 from vidfeat.inference.backends import Backend
 from vidfeat.inference.devices import choose_decoder, choose_devices
-from vidfeat.job import Job
+from vidfeat.job import Job, encoders_of
 from vidfeat.store import WorkIdentity
 from vidfeat.video.nvdec import Decoder
 
@@ -73,11 +73,6 @@ def worker_for(
         DeviceError: the machine lacks what the job asks for.
     """
     return Worker(encoders_of(job), worker_options(job, cores=cores), say=say, videos_ahead=videos_ahead)
-
-
-def encoders_of(job: Job) -> tuple[Encoder, ...]:
-    assert isinstance(job.encoders, tuple)  # as a job normalises them
-    return job.encoders
 
 
 def worker_options(

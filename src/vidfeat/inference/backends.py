@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 from vidfeat.errors import DeviceError
+from vidfeat.inference import Precision
 from vidfeat.inference.network import FeatureNetwork
 from vidfeat.inference.out_of_memory import first_line, is_out_of_memory
-from vidfeat.inference.precision import Precision
 from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.models import pack
 
@@ -95,7 +95,7 @@ class BackendSelection:
         if self.backend is None and not worth_measuring:
             self.backend = _as_backend(self.pin_backend("eager"))
         if plain and self.backend == "eager":
-            return self._packed()
+            return self._packed(self.network)
         if self._reference is None:
             self._reference = self._in_plain_fp32(pixels)
         # In place, so that the network is not in memory twice.
@@ -121,11 +121,11 @@ class BackendSelection:
             self.backend = _as_backend(self.pin_backend(proposal)) or proposal
         if line:
             self.say(line)
-        return self._packed() if self.backend == "eager" else compiled or self._compiled(pixels)
+        return self._packed(self.network) if self.backend == "eager" else compiled or self._compiled(pixels)
 
     def _compiled_if_faster(self, pixels: Pixels, rounds_ahead: float) -> tuple[ComputeRows | None, str]:
         """Compiled code, if it is faster and pays; a line about it where it was tried."""
-        eager = self._seconds(self._packed_copy(), pixels)
+        eager = self._seconds(self._packed(copy.deepcopy(self.network)), pixels)
         if eager * rounds_ahead < COMPILE_PAYS_AFTER_SECONDS:
             return None, ""
         began = time.perf_counter()
@@ -139,19 +139,11 @@ class BackendSelection:
         line = f"torch.compile took {took:.0f} s and makes the network {gain:.2f} times as fast"
         return (compiled, f"compiled: {line}") if gain >= MIN_COMPILE_GAIN else (None, f"not compiled: {line}")
 
-    def _packed(self) -> FeatureNetwork:
-        """The network for PyTorch to run layer by layer; it is in memory once, and cannot be compiled any more."""
-        self._pack(self.network)
-        return self.network
-
-    def _packed_copy(self) -> FeatureNetwork:
-        network = copy.deepcopy(self.network)
-        self._pack(network)
-        return network
-
-    def _pack(self, network: FeatureNetwork) -> None:
+    def _packed(self, network: FeatureNetwork) -> FeatureNetwork:
+        """A network for PyTorch to run layer by layer, changed in place; it cannot be compiled any more."""
         if self.device.type == "cpu":
             pack(network, _DTYPES[self.precision], one_shape=network.recipe.frames_are_alike)
+        return network
 
     def _compiled(self, pixels: Pixels, gain: str = "as `compiled=True` asks for") -> ComputeRows:
         self.say(f"compiling the network, which takes about 10 to 60 s {gain}")

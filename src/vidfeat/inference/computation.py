@@ -1,4 +1,7 @@
-"""The features of one video: its clips through the network, and its rows pooled."""
+"""The features of one video: its clips in batches through the network, and its rows pooled.
+
+Batches are of one fixed shape, and are filled with the samples of many videos.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ import torch
 
 from vidfeat.errors import UsageError, VideoError
 from vidfeat.features import Seconds, VideoFeatures
-from vidfeat.inference.batches import Batcher, BatchSlice
 from vidfeat.inference.pooling import pool_video
+from vidfeat.inference.runner import Batch, InferenceRunner
 from vidfeat.inference.window_rows import WindowRows
-from vidfeat.preprocessing.clips import ClipBatch
+from vidfeat.preprocessing.clips import ClipBatch, samples_per_video
 from vidfeat.preprocessing.grid import ClipPlan
 from vidfeat.recipe import Recipe
 from vidfeat.video import VideoInfo
+
+MAX_OPEN_BATCHES = 4
+"""Batches that are being filled at once, one for each shape of sample: without a crop, videos differ in theirs."""
 
 _BLOCK_BYTES = 1 << 20
 
@@ -160,6 +166,103 @@ class VideoComputation:
             found=f"none, {error}" if str(error) else "none",
             hint="Use a device with more memory, or a config with a smaller crop or shorter clips.",
         )
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+class Batcher:
+    """Fills batches with the samples of one video after the other. Not for use by several threads.
+
+    Args:
+        runner: computes them.
+        videos: how many are to come, roughly; it decides whether compiling pays.
+    """
+
+    def __init__(self, runner: InferenceRunner, videos: int = 0) -> None:
+        self.runner = runner
+        # Of videos whose length decides, nothing is known yet: a sample at least.
+        self._samples_ahead = videos * (samples_per_video(runner.recipe) or 1)
+        self._open: dict[tuple[int, ...], Batch] = {}  # by the shape of a sample
+
+    def add(self, clips: ClipBatch) -> list[BatchSlice]:
+        """Put the samples of some clips into batches, and submit every full one; this may wait for a slot.
+
+        The pixels are copied: the caller may reuse their memory.
+        """
+        slices: list[BatchSlice] = []
+        last: Batch | None = None
+        for sample in clips.samples(self.runner.recipe.model):
+            batch = self._batch((len(sample), *clips.pixels.shape[2:]))
+            clips.gather(sample, batch.pixels[batch.samples])
+            if batch is last:
+                slices[-1].extend()
+            else:
+                slices.append(BatchSlice(batch))
+            batch.samples += 1
+            last = batch
+            if batch.samples == len(batch.pixels):
+                self._submit(batch)
+        return slices
+
+    def flush(self) -> None:
+        """Submit the batches that are not full, padded."""
+        for batch in list(self._open.values()):
+            self._submit(batch)
+
+    def _batch(self, shape: tuple[int, ...]) -> Batch:
+        if shape not in self._open:
+            if len(self._open) == MAX_OPEN_BATCHES:
+                self._submit(next(iter(self._open.values())))
+            self._open[shape] = self.runner.new_batch(shape)
+        return self._open[shape]
+
+    def _submit(self, batch: Batch) -> None:
+        del self._open[batch.pixels.shape[1:]]
+        batch.pixels[batch.samples :] = 0  # so that the batch is the same in every run
+        self.runner.submit(batch, samples_ahead=self._samples_ahead)
+
+
+class BatchSlice:
+    """The rows of neighbouring samples of one video, out of a batch that other videos may share.
+
+    It copies its rows once they are computed, and keeps neither the batch nor the rows of others in memory.
+
+    Args:
+        batch: not submitted yet; the first of the samples is the next that it gets.
+
+    Attributes:
+        rows: to come: float32 `[samples * rows per sample, C]`, plus the axes that are kept. Its exception is what
+            kept the network from computing them.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._start, self._stop, self._samples = batch.samples, batch.samples + 1, len(batch.pixels)
+        self.rows: Future[torch.Tensor] = Future()
+        batch.rows.add_done_callback(self._copy)
+
+    def extend(self) -> None:
+        """Add the batch's next sample."""
+        self._stop += 1
+
+    @property
+    def available(self) -> bool:
+        """Whether its rows are there, and not an exception."""
+        return self.rows.done() and not self.rows.cancelled() and self.rows.exception() is None
+
+    def _copy(self, batch_rows: Future[torch.Tensor]) -> None:
+        if batch_rows.cancelled():
+            self.rows.cancel()
+            return
+        try:
+            rows = batch_rows.result()
+            per_sample = len(rows) // self._samples
+            self.rows.set_result(rows[self._start * per_sample : self._stop * per_sample].clone())
+        except BaseException as error:
+            self.rows.set_exception(error)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

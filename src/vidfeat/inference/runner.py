@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,15 +20,13 @@ import torch
 
 from vidfeat.errors import ConfigError, VidfeatError
 from vidfeat.hardware import usable_cores
+from vidfeat.inference import Precision
 from vidfeat.inference.backends import Backend, BackendSelection, ComputeRows, PinBackend, Pixels
 from vidfeat.inference.network import FeatureNetwork
 from vidfeat.inference.out_of_memory import first_line, is_out_of_memory
-from vidfeat.inference.precision import Precision
 from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import samples_per_video
 from vidfeat.recipe import Recipe
-
-__all__ = ["FRAMES_PER_BATCH", "Backend", "Batch", "InferenceRunner", "Numerics", "PinBackend", "Precision"]
 
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 256}
 """Frames that pass through the network at once, by device: at most, but for a single sample that has more. On a CPU few
@@ -75,10 +74,12 @@ class Batch:
     Attributes:
         pixels: `[samples, frames, H, W, 3]`, of `Recipe.pixel_dtype`; past the samples that were filled in, padding.
             Emptied as soon as the rows are computed, so that what waits for the rows does not keep pixels in memory.
+        samples: how many were filled in so far.
         rows: to come: float32 `[samples * rows per sample, C]`, plus the axes that are kept, on the host.
     """
 
     pixels: Pixels
+    samples: int = 0
     rows: Future[torch.Tensor] = field(default_factory=lambda: Future[torch.Tensor]())
 
     def release(self) -> None:
@@ -117,8 +118,8 @@ class InferenceRunner:
     ) -> None:
         self.network, self.recipe, self.device = network.to(device), network.recipe, device
         self._precision, self._say = precision, say
-        if device.type == "cuda":
-            _make_cudnn_deterministic()
+        if device.type == "cuda":  # cuDNN takes, in this process, only what sums in the same order at every call
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._selection = BackendSelection(
             self.network,
             device,
@@ -134,12 +135,11 @@ class InferenceRunner:
         self._selecting = threading.Lock()
         self._batch_sizes = [initial_samples_per_batch(self.recipe, device)]
         self.busy = Stopwatch()
-        self.slots = slots_of(device, threads)
+        self.slots = _CUDA_STREAMS if device.type == "cuda" else threads or len(usable_cores())
         # One batch on all cores would be the other way. But convolutions split their sums by the number of threads, and
         # the last bits of a row would depend on how many cores a machine, or a process of several, happens to have.
-        self._pool = ThreadPoolExecutor(
-            self.slots, "inference", initializer=_begin_inference_thread, initargs=(device.type,)
-        )
+        begin = partial(torch.set_num_threads, 1) if device.type == "cpu" else None
+        self._pool = ThreadPoolExecutor(self.slots, "inference", initializer=begin)
         # Each slot has one more batch waiting, so that it does not stand idle; more would only take memory.
         self._queue_slots = threading.BoundedSemaphore(2 * self.slots)
         self._in_flight: set[Future[torch.Tensor]] = set()
@@ -344,18 +344,3 @@ def initial_samples_per_batch(recipe: Recipe, device: torch.device) -> int:
     if device.type != "cpu" or in_video is None:
         return most
     return next((samples for samples in range(most, most // 2, -1) if in_video % samples == 0), most)
-
-
-def _make_cudnn_deterministic() -> None:
-    """Have cuDNN choose, in this process, only what sums in the same order at every call, and not by a race."""
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-
-
-def _begin_inference_thread(device_type: str) -> None:
-    if device_type == "cpu":
-        torch.set_num_threads(1)
-
-
-def slots_of(device: torch.device, threads: int | None) -> int:
-    """How many batches are computed at once."""
-    return _CUDA_STREAMS if device.type == "cuda" else threads or len(usable_cores())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
 
 
 class Stopwatch:
@@ -35,9 +34,7 @@ class Stopwatch:
     def __enter__(self) -> None:
         self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _step(self, threads: int) -> None:

@@ -7,7 +7,6 @@ or an error that names it. A misspelt option is therefore always an error.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -23,9 +22,9 @@ from vidfeat.mmaction.necks import compile_neck
 from vidfeat.mmaction.pipeline import LAYOUT, V0, V1, Pipeline, compile_pipeline, deviation
 from vidfeat.models.tpn import TPNConfig
 from vidfeat.models.tsm import TSMConfig
-from vidfeat.preprocessing.clips import samples_per_video
+from vidfeat.preprocessing.clips import PreprocessSpec, samples_per_video
 from vidfeat.preprocessing.sampling import DenseSampling, SegmentSampling
-from vidfeat.recipe import ModelSpec, Normalize, Pooling, Recipe, TenCrop, ThreeCrop
+from vidfeat.recipe import ModelSpec, Normalize, Pooling, Recipe
 
 
 def compile_file(
@@ -48,16 +47,17 @@ def compile_file(
     return recipe if request is None else apply_request(recipe, request)
 
 
-def compile_model(
+def compile_recipe(
     model: str | os.PathLike[str],
-    overrides: Mapping[str, Any] | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
     request: FeatureRequest | None = None,
 ) -> tuple[Recipe, str | None]:
     """Compile a config file, or the config of a released model.
 
     Args:
         model: a path, or a name such as `tsn_r50_320p_1x1x3_100e_kinetics400_rgb`; see `vidfeat models`.
-        overrides, request: as for `compile_file`.
+        cfg_options: overrides, as for `compile_file`.
+        request: as there.
 
     Returns:
         The recipe, and the URL of the released checkpoint; None for a config file.
@@ -68,11 +68,11 @@ def compile_model(
     """
     name = os.fspath(model)
     if not is_name(name):
-        return compile_file(name, overrides, request), None
+        return compile_file(name, cfg_options, request), None
     from vidfeat.mmaction.zoo import find_model  # it imports this module
 
     entry = find_model(name)
-    recipe = entry.recipe(overrides, scores=request is not None and request.scores)
+    recipe = entry.recipe(cfg_options, scores=request is not None and request.scores)
     return (recipe if request is None else apply_request(recipe, request)), entry.checkpoint
 
 
@@ -253,8 +253,7 @@ def _frames(pipeline: Pipeline) -> int:
         clips = sampling.num_clips * sampling.num_sample_positions
     else:
         clips = sampling.num_clips * (2 if sampling.twice_sample else 1)
-    crops = math.prod({ThreeCrop: 3, TenCrop: 10}.get(type(step), 1) for step in pipeline.transforms)
-    return clips * sampling.clip_len * crops
+    return clips * sampling.clip_len * PreprocessSpec(sampling, pipeline.transforms).crops
 
 
 # --- MMAction2 1.x ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,17 @@ from vidfeat.preprocessing.grid import PADDING, ClipPlan, FrameIndex
 from vidfeat.preprocessing.transforms import FrameTransformer, Image
 from vidfeat.preprocessing.windows import Windows
 from vidfeat.recipe import CenterCrop, FrameTransform, ModelSpec, Recipe, ResizeTo, TenCrop, ThreeCrop, TimeGrid
-from vidfeat.video import FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
+from vidfeat.video import Frame, FrameCountError, Nvdec, VideoInfo, decode, probe, recount, salvage
 from vidfeat.video.info import OnCorrupt
 from vidfeat.videos import Cut, VideoRef, has_rows, ranges_of
 
 FRAMES_PER_CHUNK = 128
 """Distinct frames of a `ClipBatch`. A low number bounds the memory, a high one lets clips share frames."""
+
+
+Sample: TypeAlias = Sequence[tuple[int, int]]
+"""The smallest input of a network, a clip or the frames that an image network processes together: crop and position in
+`ClipBatch.pixels` of each frame, in order."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +98,6 @@ class PreprocessSpec:
         )
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How videos are read, whatever is made of them. It can be pickled, and unpickled without torch.
-
-    Attributes:
-        on_corrupt: what to do with a video that is truncated or corrupt: raise, or plan over the frames that decode.
-        nvdec: decodes the videos that it supports; None decodes all with PyAV.
-    """
-
-    on_corrupt: OnCorrupt = "fail"
-    nvdec: Nvdec | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class ClipBatch:
     """The pixels of a run of a video's clips.
@@ -137,9 +129,9 @@ class ClipBatch:
             model: for 3 dimensions a sample is a clip; for 2, `segments` frames; everything where `neck_joins_video`.
         """
         if model.neck_joins_video:
-            return [Sample([(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat])]
+            return [[(crop, int(frame)) for crop in range(self.crops) for frame in self.clips.flat]]
         together = self.clips if model.dims == 3 else self.clips.reshape(-1, model.segments)
-        return [Sample([(crop, int(frame)) for frame in frames]) for crop in range(self.crops) for frames in together]
+        return [[(crop, int(frame)) for frame in frames] for crop in range(self.crops) for frames in together]
 
     def gather(self, sample: Sample, into: npt.NDArray[Any]) -> None:
         """Copy the pixels of a sample.
@@ -148,19 +140,8 @@ class ClipBatch:
             sample: one of `samples`.
             into: `[frames, H, W, 3]`, as many frames as the sample has.
         """
-        for target, (crop, frame) in zip(into, sample.frames, strict=True):
+        for target, (crop, frame) in zip(into, sample, strict=True):
             target[...] = self.pixels[frame, crop]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The smallest input of a network: a clip, or the frames that an image network processes together.
-
-    Attributes:
-        frames: crop and position in `ClipBatch.pixels` of each frame, in order.
-    """
-
-    frames: Sequence[tuple[int, int]]
 
 
 _CROPS: dict[type, int] = {ThreeCrop: 3, TenCrop: 10}
@@ -179,15 +160,13 @@ def samples_per_video(recipe: Recipe) -> int | None:
     )
 
 
-def read_whole(
-    spec: PreprocessSpec, video: VideoRef, *, options: ReadOptions = ReadOptions(), info: VideoInfo | None = None
-) -> ClipBatch:
+def read_whole(spec: PreprocessSpec, video: VideoRef, *, info: VideoInfo | None = None) -> ClipBatch:
     """All clips of a video in one batch, with all their frames in memory: `read_clips` without its bound.
 
     Raises:
         VideoError, DeviceError: as `read_clips` does.
     """
-    *_, (_, batch) = read_clips([spec], video, sys.maxsize, options=options, info=info)
+    *_, (_, batch) = read_clips([spec], video, sys.maxsize, info=info)
     return batch
 
 
@@ -196,7 +175,8 @@ def read_clips(
     video: VideoRef,
     max_frames: int = FRAMES_PER_CHUNK,
     *,
-    options: ReadOptions = ReadOptions(),
+    on_corrupt: OnCorrupt = "fail",
+    nvdec: Nvdec | None = None,
     info: VideoInfo | None = None,
     on_info: Callable[[VideoInfo], object] = lambda info: None,
     on_plan: Callable[[VideoInfo, Sequence[ClipPlan]], object] = lambda info, plans: None,
@@ -207,7 +187,8 @@ def read_clips(
         specs: what to make of the video, at least one. Specs with equal transforms share the transformed frames.
         video: the video; with a `segment`, clips are made of its frames only.
         max_frames: distinct frames of a batch; more only where a single clip, or group of segments, has more.
-        options: how to read it.
+        on_corrupt: what to do where it is truncated or corrupt: raise, or plan over the frames that decode.
+        nvdec: decodes what it supports; None decodes all with PyAV.
         info: the result of `probe`; probed where None. Without its packets, all frames up to the last wanted are
             decoded.
         on_info: called with the result of the probe, before the video is decoded.
@@ -225,7 +206,8 @@ def read_clips(
             specs. Batches before it are void.
         DeviceError: see `Nvdec.decode`.
     """
-    clips_of = partial(_clips_of, specs, video.cut, max_frames, options, on_plan)
+    decode_frames = decode if nvdec is None else nvdec.decode
+    clips_of = partial(_clips_of, specs, video.cut, max_frames, decode_frames, on_plan)
     try:
         info = info or probe(video.uri)
         on_info(info)
@@ -234,7 +216,7 @@ def read_clips(
         except FrameCountError as error:  # the packets or an estimate gave a wrong number of frames, or wrong times
             yield from clips_of(recount(info, error.timeline))
     except VideoError as error:
-        if options.on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
+        if on_corrupt == "fail" or error.kind not in ("truncated", "corrupt"):
             raise
         try:
             info = salvage(video.uri)
@@ -247,7 +229,7 @@ def _clips_of(
     specs: Sequence[PreprocessSpec],
     segment: Cut | None,
     max_frames: int,
-    options: ReadOptions,
+    decode_frames: Callable[..., Iterator[Frame]],
     on_plan: Callable[[VideoInfo, Sequence[ClipPlan]], object],
     info: VideoInfo,
 ) -> Iterator[tuple[int, ClipBatch]]:
@@ -259,7 +241,6 @@ def _clips_of(
     transformers = {spec.transforms: FrameTransformer(spec.transforms) for spec in specs}
     transformer_of = [transformers[spec.transforms] for spec in specs]
     wanted = np.unique(np.concatenate([builder.wanted for builder in builders]))
-    decode_frames = decode if options.nvdec is None else options.nvdec.decode
     for frame in decode_frames(info.path, wanted, info, to_end=not info.frames_exact):
         transformed: dict[FrameTransformer, Image] = {}
         for position, builder in enumerate(builders):

@@ -1,6 +1,6 @@
 """From a decoded frame to its crops: with OpenCV on uint8, exactly as MMAction2 does, or as torchvision does.
 
-On the device `vidfeat.inference.normalize` then makes floats of them. Crops are a quarter of the bytes, so they are
+On the device `vidfeat.inference.network` then makes floats of them. Crops are a quarter of the bytes, so they are
 what is kept and moved.
 """
 
@@ -65,9 +65,6 @@ class FrameTransformer:
 
     def __init__(self, transforms: tuple[FrameTransform, ...]) -> None:
         self._steps = [_step(transform) for transform in transforms]
-        self.crops = 1
-        for transform in transforms:
-            self.crops *= {ThreeCrop: 3, TenCrop: 10}.get(type(transform), 1)
 
     def __call__(self, frame: Image, *, where: str) -> Image:
         """All crops of a frame.
@@ -148,22 +145,28 @@ _SIZES: dict[type, Callable[[Any, int, int], Size]] = {
 }
 
 
-def _crop(image: Image, left: int, top: int, width: int, height: int) -> Image:
-    return image[top : top + height, left : left + width]
+Corners = Callable[[int, int], list[tuple[int, int]]]
+"""From the margins of a crop to the left and right of it together, and above and below, to the left upper corners."""
+
+
+def _crops_at(transform: CenterCrop | ThreeCrop | TenCrop, corners: Corners) -> Apply:
+    width, height = transform.width, transform.height
+
+    def apply(image: Image) -> list[Image]:
+        across, down = image.shape[1] - width, image.shape[0] - height
+        if min(across, down) < 0:
+            raise CropDoesNotFitError(f"crop {width}x{height} of a frame of {image.shape[1]}x{image.shape[0]}")
+        return [image[top : top + height, left : left + width] for left, top in corners(across, down)]
+
+    return apply
 
 
 def _center_crop(transform: CenterCrop) -> Apply:
-    width, height = transform.width, transform.height
     half = _HALF[transform.rounding]
-
-    def apply(image: Image) -> list[Image]:
-        if transform.smaller == "pad":
-            image = _padded(image, width, height)
-        image_height, image_width = image.shape[:2]
-        _check_fits(width, height, image)
-        return [_crop(image, half(image_width - width), half(image_height - height), width, height)]
-
-    return apply
+    crop = _crops_at(transform, lambda across, down: [(half(across), half(down))])
+    if transform.smaller != "pad":
+        return crop
+    return lambda image: crop(_padded(image, transform.width, transform.height))
 
 
 _HALF: dict[str, Callable[[int], int]] = {"down": lambda margin: margin // 2, "half_even": lambda m: round(m / 2)}
@@ -178,42 +181,25 @@ def _padded(image: Image, width: int, height: int) -> Image:
 def _three_crop(transform: ThreeCrop) -> Apply:
     width, height = transform.width, transform.height
 
-    def apply(image: Image) -> list[Image]:
-        image_height, image_width = image.shape[:2]
-        _check_fits(width, height, image)
-        across, down = (image_width - width) // 2, (image_height - height) // 2
-        if image_height == height:
-            corners = [(0, 0), (2 * across, 0), (across, 0)]
-        elif image_width == width:
-            corners = [(0, 0), (0, 2 * down), (0, down)]
-        else:
-            raise CropDoesNotFitError(
-                f"ThreeCrop {width}x{height} needs one edge of the frame to match; it is {image_width}x{image_height}"
-            )
-        return [_crop(image, left, top, width, height) for left, top in corners]
+    def corners(across: int, down: int) -> list[tuple[int, int]]:
+        if down == 0:
+            return [(0, 0), (2 * (across // 2), 0), (across // 2, 0)]
+        if across == 0:
+            return [(0, 0), (0, 2 * (down // 2)), (0, down // 2)]
+        found = f"{width + across}x{height + down}"
+        raise CropDoesNotFitError(f"ThreeCrop {width}x{height} needs one edge of the frame to match; it is {found}")
 
-    return apply
+    return _crops_at(transform, corners)
 
 
 def _ten_crop(transform: TenCrop) -> Apply:
-    width, height = transform.width, transform.height
-
-    def apply(image: Image) -> list[Image]:
-        image_height, image_width = image.shape[:2]
-        _check_fits(width, height, image)
+    def corners(across: int, down: int) -> list[tuple[int, int]]:
         # Steps of a quarter: the far corners lie at 4 steps, which is up to 3 pixels short of the edge.
-        across, down = (image_width - width) // 4, (image_height - height) // 4
-        corners = [(0, 0), (4 * across, 0), (0, 4 * down), (4 * across, 4 * down), (2 * across, 2 * down)]
-        plain = [_crop(image, left, top, width, height) for left, top in corners]
-        return [out for crop in plain for out in (crop, crop[:, ::-1])]
+        x, y = across // 4, down // 4
+        return [(0, 0), (4 * x, 0), (0, 4 * y), (4 * x, 4 * y), (2 * x, 2 * y)]
 
-    return apply
-
-
-def _check_fits(width: int, height: int, image: Image) -> None:
-    image_height, image_width = image.shape[:2]
-    if width > image_width or height > image_height:
-        raise CropDoesNotFitError(f"crop {width}x{height} of a frame of {image_width}x{image_height}")
+    crop = _crops_at(transform, corners)
+    return lambda image: [out for plain in crop(image) for out in (plain, plain[:, ::-1])]
 
 
 def _flip(transform: Flip) -> Apply:

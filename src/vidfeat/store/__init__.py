@@ -2,11 +2,10 @@
 
 from vidfeat.store.convert import Conversion, convert
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.loading import load
 from vidfeat.store.parts import PartsStore, is_parts
 from vidfeat.store.protocol import Store
 from vidfeat.store.run import RunStore
-from vidfeat.store.stored import StoredFeatures
+from vidfeat.store.stored import StoredFeatures, load
 from vidfeat.store.summary import Summary
 from vidfeat.store.verify import verify
 

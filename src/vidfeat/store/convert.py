@@ -16,10 +16,9 @@ from vidfeat.formats import Sink, Unreadable, open_sink
 from vidfeat.formats.layouts import Rows, open_layout, require_layout
 from vidfeat.store.files import RunFiles
 from vidfeat.store.identity import WorkIdentity
-from vidfeat.store.loading import load
 from vidfeat.store.rows import Row, to_kept
 from vidfeat.store.run import RunStore
-from vidfeat.store.stored import StoredFeatures
+from vidfeat.store.stored import StoredFeatures, load
 from vidfeat.videos import VideoRef
 
 if TYPE_CHECKING:

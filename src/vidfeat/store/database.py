@@ -22,7 +22,7 @@ import numpy as np
 from vidfeat.errors import OutputError, WriteError, quote, shorten
 from vidfeat.features import Values
 from vidfeat.formats.atomic import sync_folder
-from vidfeat.store.files import KEPT
+from vidfeat.store.files import KEPT, remove_if_possible
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.rows import (
     UNKNOWN_SIZE,
@@ -265,9 +265,7 @@ class Writer:
     def remove(self) -> None:
         """Remove the database; the next commit begins another."""
         self.close()
-        for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_if_possible(self.path, self.path.with_name(f"{self.path.name}-journal"))
 
     def close(self) -> None:
         """Release the file."""

@@ -71,13 +71,8 @@ class RunFiles:
     def remove_folder(self) -> None:
         """Remove the databases, and the folder if no process holds a lock in it. What cannot be removed stays."""
         others = (self.earlier_manifest, self.pins, self.pins.with_name(f"{self.pins.name}-journal"))
-        for path in (*self.folder.glob("rank-*.sqlite*"), *others):
-            with contextlib.suppress(OSError):
-                path.unlink()
-        for path in self.folder.glob("rank-*.lock"):
-            if not is_locked(path):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        remove_if_possible(*self.folder.glob("rank-*.sqlite*"), *others)
+        remove_if_possible(*(path for path in self.folder.glob("rank-*.lock") if not is_locked(path)))
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -99,12 +94,16 @@ class RunFiles:
     def remove_version_1_journals(self) -> None:
         """Remove what version 1 left. What cannot be removed stays."""
         for path in self.version_1_journals():
-            with contextlib.suppress(OSError):
-                path.unlink()
-            with contextlib.suppress(OSError):
-                path.with_name("kernels").unlink()
+            remove_if_possible(path, path.with_name("kernels"))
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+
+
+def remove_if_possible(*paths: Path) -> None:
+    """Remove files, apart from those that are not there or cannot be removed."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def file_signature(path: Path) -> tuple[int, int, int] | None:
@@ -150,8 +149,7 @@ class RankLock:
             remove: whether to remove the file, too.
         """
         if remove:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+            remove_if_possible(self._path)
         with contextlib.suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_UN)  # also on behalf of forked children, which share it
         os.close(self._file)

@@ -48,25 +48,15 @@ class WorkIdentity:
         return cls(**{name: data[name] for name in names})
 
 
-_NAMES = {
-    "recipe_digest": "recipe",
-    "checkpoint_sha256": "checkpoint",
-    "precision": "precision",
-    "decoder": "decoder",
-    "dtype": "dtype",
-    "layout": "layout",
-}
-
-
 def describe_difference(there: WorkIdentity, now: WorkIdentity) -> str:
     """What differs between two identities, for people.
 
     Example: `"another checkpoint (ab12… there, cd34… now) and another precision (bf16 there, fp32 now)"`.
     """
     return " and ".join(
-        f"another {meaning} ({_short(getattr(there, name))} there, {_short(getattr(now, name))} now)"
-        for name, meaning in _NAMES.items()
-        if getattr(there, name) != getattr(now, name)
+        f"another {name.removesuffix('_digest').removesuffix('_sha256')} ({_short(old)} there, {_short(new)} now)"
+        for (name, old), new in zip(vars(there).items(), vars(now).values(), strict=True)
+        if old != new
     )
 
 

@@ -9,7 +9,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -92,7 +91,7 @@ class Index:
         self._sources: dict[Path, int] = {}
         self._last: dict[str, int] = {}
         self._readers: dict[int, Reader] = {}
-        self._candidates = _Candidates()
+        self._candidates = array("q")  # numbers only: there may be very many rows
         self._absent: dict[str, None] = {}
         self.manifest: Manifest | None = None
         self.start_over: dict[str, int] = {}
@@ -330,12 +329,15 @@ class Index:
         elif valid and not entry.is_of(self.videos[position]):
             valid = False
             self._reason[position] = _CHANGED
-        self._candidates.append(position, source, entry, self._session_of(entry.session), valid)
+        session, state = self._session_of(entry.session), _STATES[entry.status]
+        self._candidates.extend((position, source, entry.number, entry.committed, session, state, valid))
 
     def _choose(self) -> None:
         """Of all rows of each video, the one that stands for it."""
-        position, source, number, committed, session, state, valid = self._candidates.take()
-        voids = state == NONE
+        columns = np.frombuffer(self._candidates, np.int64).reshape(-1, 7).T
+        position, source, number, committed, session, state, valid = (column.copy() for column in columns)
+        self._candidates = array("q")
+        valid, voids = valid.astype(np.bool_), state == NONE
         spoils = (voids | ~valid) if self._sink.in_place else voids
         spoiled = np.full(len(self.videos), -1, np.int64)
         np.maximum.at(spoiled, position[spoils], committed[spoils])
@@ -431,24 +433,6 @@ class Index:
 
     def _session_of(self, session: str) -> int:
         return self._sessions.setdefault(session, len(self._sessions))
-
-
-class _Candidates:
-    """Rows of the list's videos, a column each, as numbers only: there may be very many."""
-
-    def __init__(self) -> None:
-        self._columns = [array(kind) for kind in "qiqqiBB"]
-
-    def append(self, position: int, source: int, entry: IndexEntry, session: int, valid: bool) -> None:
-        row = (position, source, entry.number, entry.committed, session, _STATES[entry.status], valid)
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
-
-    def take(self) -> Iterator[np.ndarray[tuple[int], Any]]:
-        """The columns as arrays, in the order of `append`."""
-        columns, self._columns = self._columns, []
-        *others, valid = (np.frombuffer(column, column.typecode) for column in columns)
-        return iter((*others, valid.astype(np.bool_)))
 
 
 _SENTENCES = {

@@ -384,8 +384,8 @@ def _read_table(file: BinaryIO, columns: list[str]) -> Any:
     return arrow.Table.from_batches(batches)
 
 
-def parts_of(folder: PartFolder, *, values: bool = False) -> Iterator[Part]:
-    """All parts, the newest first."""
+def parts_of(folder: PartFolder) -> Iterator[Part]:
+    """All parts without their values, the newest first."""
     for name in reversed(folder.names()):
         if name.endswith(".parquet"):
-            yield read_part(folder, name, values=values)
+            yield read_part(folder, name, values=False)

@@ -32,6 +32,7 @@ PARTS_VERSION = 1
 RUN, MANIFEST = "run.json", "manifest.json"
 
 _NONE, _FAILED, _DONE = range(3)
+_IS_PENDING, _HAS_FAILED, _IS_DONE = (f"state = {state}" for state in (_NONE, _FAILED, _DONE))
 _PAGE = 4096
 _SCHEMA = """
 CREATE TABLE videos (
@@ -123,12 +124,12 @@ class PartsStore:
     @property
     def has_features(self) -> bool:
         """Whether any video of the list has features already."""
-        return bool(self._count(_DONE))
+        return bool(self._count(_IS_DONE))
 
     @property
     def finished(self) -> bool:
         """Whether every video has features or a failure, and the manifest says so."""
-        return not self._count(_NONE) and read_json(self._folder, MANIFEST) == self._manifest()
+        return not self._count(_IS_PENDING) and read_json(self._folder, MANIFEST) == self._manifest()
 
     def pending(self) -> Iterator[VideoRef]:
         """The videos that are not finished, the largest first, then in the order of the list."""
@@ -145,11 +146,11 @@ class PartsStore:
 
     def count_pending(self) -> int:
         """How many they are."""
-        return self._count(_NONE)
+        return self._count(_IS_PENDING)
 
     def __len__(self) -> int:
         """How many videos the list has."""
-        return int(self._videos.execute("SELECT count(*) FROM videos").fetchone()[0])
+        return self._count("1")
 
     def pin_backend(self, proposal: str | None) -> str | None:
         """What computes the features in all processes, whatever is proposed."""
@@ -192,18 +193,16 @@ class PartsStore:
             raise OutputError(
                 str(self.out),
                 expected="features or a failure of every video",
-                found=f"none of {self._count(_NONE)} videos, such as {', '.join(quote(key) for (key,) in missing)}",
+                found=f"none of {self.count_pending()} videos, such as {', '.join(quote(key) for (key,) in missing)}",
                 hint="Run the same command again: finished videos are kept.",
             )
         manifest = self._manifest()
         if read_json(self._folder, MANIFEST) != manifest:
             self._folder.put(MANIFEST, json.dumps(manifest, allow_nan=False, indent=1).encode())
         self._folder.remove([f"{PARTS}/{name}" for name in self._superseded])
-        computed, kept, failed = (
-            int(self._videos.execute(f"SELECT count(*) FROM videos WHERE {which}").fetchone()[0])
-            for which in (f"state = {_DONE} AND fresh", f"state = {_DONE} AND NOT fresh", f"state = {_FAILED}")
-        )
-        return Summary(len(self), computed, kept, failed, self.out, f"{self.out.rstrip('/')}/{MANIFEST}")
+        computed, kept = self._count(f"{_IS_DONE} AND fresh"), self._count(f"{_IS_DONE} AND NOT fresh")
+        name = f"{self.out.rstrip('/')}/{MANIFEST}"
+        return Summary(len(self), computed, kept, self._count(_HAS_FAILED), self.out, name)
 
     def close(self) -> None:
         """Release the list; harmless when repeated."""
@@ -223,11 +222,11 @@ class PartsStore:
             **self._run,
             "list_digest": digest.hexdigest(),
             "videos": len(self),
-            "failed": self._count(_FAILED),
+            "failed": self._count(_HAS_FAILED),
         }
 
-    def _count(self, state: int) -> int:
-        return int(self._videos.execute("SELECT count(*) FROM videos WHERE state = ?", (state,)).fetchone()[0])
+    def _count(self, which: str) -> int:
+        return int(self._videos.execute(f"SELECT count(*) FROM videos WHERE {which}").fetchone()[0])
 
     def _ref_of(self, key: str) -> VideoRef:
         found = self._videos.execute("SELECT key, uri, segment, label, bytes FROM videos WHERE key = ?", (key,))

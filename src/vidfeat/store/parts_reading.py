@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import weakref
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Any
 
 from vidfeat.errors import OutputError, UsageError, VidfeatError
-from vidfeat.features import Outcome, VideoFailure
+from vidfeat.features import Outcome, Values
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.part_files import PARTS, Part, PartFolder, PartWriter, part_folder, read_part
 from vidfeat.store.parts import MANIFEST, RUN, read_json
 from vidfeat.store.rows import Row, segment_from_json, to_text
-from vidfeat.store.stored import StoredFeatures
 from vidfeat.videos import VideoRef
 
 VIDEOS_PER_PART = 4096
@@ -26,105 +22,83 @@ BYTES_PER_PART = 256 << 20
 """Bytes of values in one, roughly, at most."""
 
 
-class PartsFeatures(StoredFeatures):
-    """The features of an output of parts by key; from `load`. Values are read when they are asked for, part by part.
+class PartsSource:
+    """The rows of an output of parts, numbered in the order of the parts. Values are read part by part.
 
     Attributes:
-        out: the folder.
-        state: `finished`: there is a manifest. `unfinished`: a run is under way or was interrupted.
-        header: what all features were computed with, with the keys of a manifest's first line.
-        videos: the keys of all videos, with and without features, in the order of the parts.
+        run: what all features were computed with: `manifest.json`, or `run.json` where the run is not finished.
+        finished: whether it is.
+        failed: for the key of each row, in their order, whether it is that of a video without features.
         notes: what is noteworthy of the output as a whole, a sentence each.
+
+    Raises:
+        UsageError, OutputError: there is no such output, or it cannot be read.
     """
 
     def __init__(self, out: str) -> None:
-        """Use `load`."""
-        self.out, self._folder = Path(out), part_folder(out)
+        self._folder = part_folder(out)
         run = read_json(self._folder, MANIFEST) or read_json(self._folder, RUN)
         if run is None:
             raise UsageError(out, expected="an output of vidfeat extract", found=f"no {RUN} there")
-        finished = "list_digest" in run
-        self.state = "finished" if finished else "unfinished"
-        self.header: Mapping[str, Any] = MappingProxyType(_header(run))
-        self._places: dict[str, tuple[str, int]] = {}
-        announced = run["videos"] if finished else 0
+        self.run, self.finished = run, "list_digest" in run
+        announced = run["videos"] if self.finished else 0
+        places: dict[str, tuple[str, int]] = {}
         failed: set[str] = set()
-        for name in self._folder.names_until(lambda: len(self._places) >= announced):
+        for name in self._folder.names_until(lambda: len(places) >= announced):
             if not name.endswith(".parquet"):
                 continue
             part = read_part(self._folder, name, values=False)
             for number, key in enumerate(part.keys):
-                if key not in self._places or self._places[key][0] < name:
-                    self._places[key] = (name, number)
+                if key not in places or places[key][0] < name:
+                    places[key] = (name, number)
                     (failed.add if part.about[number]["status"] == "failed" else failed.discard)(key)
-        self.notes = () if finished else ("The run is not finished: this is what is committed.",)
-        if len(self._places) < announced:
-            self.notes = (_incomplete(announced, len(self._places)),)
-        self.videos = sorted(self._places, key=lambda key: self._places[key])
-        self._failed = failed
-        self._keys = [key for key in self.videos if key not in failed]
+        self.notes = [] if self.finished else ["The run is not finished: this is what is committed."]
+        if len(places) < announced:
+            self.notes = [_incomplete(announced, len(places))]
+        keys = sorted(places, key=lambda key: places[key])
+        self.failed = {key: key in failed for key in keys}
+        self._places = [places[key] for key in keys]
         self._part: Part | None = None
-        self.close = weakref.finalize(self, int)
 
-    @property
-    def failures(self) -> Mapping[str, VideoFailure]:
-        """The videos without features."""
-        encoder = str(self.header.get("encoder", ""))
-        return {key: self.row(key).to_failure(encoder) for key in self.videos if key in self._failed}
-
-    def row(self, key: str) -> Row:
+    def row(self, number: int) -> Row:
         """What was kept of a video, with or without features."""
-        name, number = self._places[key]
-        return self._read(name).row(number)
+        name, there = self._places[number]
+        return self._read(name).row(there)
 
-    def __iter__(self) -> Iterator[str]:
-        """The keys of the videos with features, in the order of the parts."""
-        return iter(self._keys)
+    def values(self, number: int, row: Row) -> Values:
+        """The values of a row."""
+        name, there = self._places[number]
+        return self._read(name).values(there, row)
 
-    def __len__(self) -> int:
-        """How many videos have features."""
-        return len(self._keys)
-
-    def __contains__(self, key: object) -> bool:
-        """Whether a video has features."""
-        return key in self._places and key not in self._failed
-
-    def line(self, key: str) -> dict[str, Any]:
-        """What is known of a video, with or without features: the keys of a line of the manifest."""
-        return self.row(key).to_line(self.videos.index(key), 0)
-
-    @property
-    def positional(self) -> bool:
-        """Whether rows have positions and no names; they have names."""
-        return False
-
-    def _values(self, key: str) -> Any:
-        if key in self._failed:
-            raise KeyError(key)
-        name, number = self._places[key]
-        return self._read(name).values(number, self.row(key))
+    def close(self) -> None:
+        """Nothing is open between reads."""
 
     def _read(self, name: str) -> Part:
         if self._part is None or self._part.name != name:
             self._part = read_part(self._folder, name)
         return self._part
 
+    def header(self) -> dict[str, Any]:
+        """What all features were computed with, with the keys of a manifest's first line.
 
-def _header(run: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        identity = WorkIdentity.from_json(run["identity"]).to_json()
-        checkpoint = {**run["description"]["checkpoint"], "sha256": identity.pop("checkpoint_sha256")}
-        counts = {name: run[name] for name in ("list_digest", "videos", "failed") if name in run}
-        return {
-            **identity,
-            **run["description"],
-            "checkpoint": checkpoint,
-            "backend": run["backend"],
-            "format": PARTS,
-            **counts,
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise OutputError(RUN, expected="what vidfeat wrote", found=f"{type(error).__name__}: {error}") from error
+        Raises:
+            OutputError: something else is there.
+        """
+        run = self.run
+        try:
+            identity = WorkIdentity.from_json(run["identity"]).to_json()
+            checkpoint = {**run["description"]["checkpoint"], "sha256": identity.pop("checkpoint_sha256")}
+            counts = {name: run[name] for name in ("list_digest", "videos", "failed") if name in run}
+            return {
+                **identity,
+                **run["description"],
+                "checkpoint": checkpoint,
+                "backend": run["backend"],
+                "format": PARTS,
+                **counts,
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(RUN, expected="what vidfeat wrote", found=f"{type(error).__name__}: {error}") from error
 
 
 def verify_parts(out: str) -> Iterator[str]:

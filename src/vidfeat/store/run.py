@@ -125,7 +125,7 @@ class RunStore:
                 return cls(sink, identity, text, index)
             if not restart:
                 _require_ours(files, index, sink)
-            created = _missing_folders(sink.out)
+            created = [path for path in (sink.out, *sink.out.parents) if not path.exists()]  # the innermost first
             undo.callback(_remove_unused, files, created)
             sink.prepare()
             lock = RankLock(files.database(rank), index.own_last if restart else 0)
@@ -193,21 +193,12 @@ class RunStore:
         new = [outcome for outcome in outcomes if self._index.state[positions[outcome.key]] != DONE]
         wanted = {outcome.key: to_kept(outcome, self._identity.dtype) for outcome in new}
         failures = [kept for kept in wanted.values() if isinstance(kept, VideoFailure) and kept.key not in failed]
-        text = to_text(session)
-        if self._sink.in_place:
-            refused = self._put_in_place(wanted, text)
-            wanted.update((failure.key, failure) for failure in refused)
-            failures += refused
-        self._put(
-            [
-                (
-                    Row.of(outcome, self._index.videos[positions[key]], text),
-                    self._payload(outcome.values if isinstance(outcome, VideoFeatures) else None),
-                )
-                for key, outcome in wanted.items()
-            ]
-        )
-        return failures
+        text, videos = to_text(session), self._index.videos
+        rows = [
+            (Row.of(one, videos[positions[key]], text), one.values if isinstance(one, VideoFeatures) else None)
+            for key, one in wanted.items()
+        ]
+        return failures + self._keep(rows, wanted)
 
     def adopt(self, rows: Iterable[tuple[Row, Values | None]]) -> None:
         """Keep rows of another output, with all that is known of them, as if they had been computed for this one.
@@ -220,22 +211,10 @@ class RunStore:
         """
         self._require_open()
         for batch in _batches(rows):
-            if self._sink.in_place:
-                batch = self._adopt_in_place(batch)
-            self._put([(row, self._payload(values)) for row, values in batch])
-
-    def _adopt_in_place(self, batch: list[tuple[Row, Values | None]]) -> list[tuple[Row, Values | None]]:
-        outcomes: dict[str, Outcome] = {}
-        for row, values in batch:
-            outcomes[row.key] = row.to_failure("") if values is None else row.to_features(values, "")
-        refused = {failure.key: failure for failure in self._put_in_place(outcomes, batch[0][0].session)}
-        videos = self._index.videos
-        return [
-            (Row.of(refused[row.key], videos[self._position_of(row.key)], row.session), None)
-            if row.key in refused
-            else (row, values)
-            for row, values in batch
-        ]
+            outcomes: dict[str, Outcome] = {}
+            for row, values in batch:
+                outcomes[row.key] = row.to_failure("") if values is None else row.to_features(values, "")
+            self._keep(batch, outcomes)
 
     def finalize(self, *, timeout: float = 600.0, poll: float = 0.2) -> Summary | None:
         """Merge what all ranks committed into the output and its manifest, and remove the databases.
@@ -286,6 +265,22 @@ class RunStore:
         self.close()
 
     # --- commits --------------------------------------------------------------------------------------------------
+
+    def _keep(self, rows: Sequence[tuple[Row, Values | None]], outcomes: Mapping[str, Outcome]) -> list[VideoFailure]:
+        """Commit rows; returns the failures that are in the place of rows whose files the file system does not take."""
+        refused: dict[str, VideoFailure] = {}
+        if self._sink.in_place and rows:
+            refused = {failure.key: failure for failure in self._put_in_place(outcomes, rows[0][0].session)}
+        videos = self._index.videos
+        self._put(
+            [
+                (Row.of(refused[row.key], videos[self._position_of(row.key)], row.session), None)
+                if row.key in refused
+                else (row, self._payload(values))
+                for row, values in rows
+            ]
+        )
+        return list(refused.values())
 
     def _put(self, rows: Sequence[tuple[Row, bytes | None]], *, fresh: bool = True) -> None:
         """Commit rows and take them into account. The first of them supersede what is there, after `restart`."""
@@ -527,11 +522,6 @@ def _require_ours(files: RunFiles, index: Index, sink: Sink) -> None:
             found="a file that vidfeat did not write",
             hint="Choose another output, or give `restart=True` to replace it.",
         )
-
-
-def _missing_folders(out: Path) -> list[Path]:
-    """The folders that are missing for an output, the innermost first."""
-    return [path for path in (out, *out.parents) if not path.exists()]
 
 
 def _remove_unused(files: RunFiles, created: Sequence[Path]) -> None:

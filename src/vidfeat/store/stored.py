@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,8 @@ from vidfeat.store.database import Reader
 from vidfeat.store.files import RunFiles
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.manifest import Manifest, fingerprint
+from vidfeat.store.parts import is_parts
+from vidfeat.store.parts_reading import PartsSource
 from vidfeat.store.rows import IndexEntry, Row, Status
 
 State = Literal["finished", "unfinished", "foreign"]
@@ -51,7 +53,7 @@ class _Contents:
     state: State
     sink: Sink
     header: Mapping[str, Any]
-    sources: list[Manifest | Reader]
+    sources: Sequence[Manifest | Reader | PartsSource]
     done: dict[str, _Place]
     failed: dict[str, _Place]
     notes: list[str]
@@ -184,7 +186,7 @@ class StoredFeatures(Mapping[str, VideoFeatures]):
         values = None
         if self._contents.sources:
             source = self._contents.sources[place.source]
-            if isinstance(source, Reader):
+            if not isinstance(source, Manifest):
                 row = source.row(place.number)
                 values = source.values(place.number, row)
         return self._in_output(key, place.position) if values is None else values
@@ -254,12 +256,14 @@ def load(out: Path | str | Sink) -> StoredFeatures:
     Nothing is written, but that a commit of a killed process may be rolled back; no code from the files is run.
 
     Args:
-        out: the path that was the output of the run, or its sink.
+        out: the path or URI that was the output of the run, or its sink.
 
     Raises:
         UsageError: there is nothing of that name, or its suffix is no output's.
         OutputError: it cannot be read at all.
     """
+    if not isinstance(out, Sink) and is_parts(out):
+        return StoredFeatures(_parts(str(out)))
     sink = sink_of(out)
     files = RunFiles(sink.out)
     notes: list[str] = []
@@ -399,6 +403,15 @@ def _header(readers: list[Reader], identity: str, sink: Sink) -> dict[str, Any]:
         if description is not None:
             return {**header, **description, "checkpoint": {**description["checkpoint"], **checkpoint}}
     return header
+
+
+def _parts(out: str) -> _Contents:
+    source = PartsSource(out)
+    places: tuple[dict[str, _Place], dict[str, _Place]] = {}, {}
+    for number, (key, failed) in enumerate(source.failed.items()):
+        places[failed][key] = _Place(0, number, number)
+    state: State = "finished" if source.finished else "unfinished"
+    return _Contents(state, FolderSink(Path(out)), source.header(), [source], *places, source.notes)
 
 
 def _foreign(sink: Sink, notes: list[str]) -> _Contents:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from vidfeat.models import build
+from vidfeat.preprocessing.clips import PreprocessSpec
 from vidfeat.preprocessing.sampling import (
     DenseSampling,
     Sampling,
@@ -14,7 +15,6 @@ from vidfeat.preprocessing.sampling import (
     UniformSampling,
     WindowSampling,
 )
-from vidfeat.preprocessing.transforms import FrameTransformer
 from vidfeat.recipe import (
     CenterCrop,
     Flip,
@@ -32,7 +32,7 @@ from vidfeat.recipe import (
 
 def describe(recipe: Recipe) -> str:
     """What a recipe does to a video: a few aligned lines."""
-    crops = FrameTransformer(recipe.transforms).crops
+    crops = PreprocessSpec.of(recipe).crops
     dims = recipe.model.dims
     layout = "[N, C, H, W], a row per frame" if dims == 2 else "[N, C, T, H, W], a row per clip"
     parameters = sum(parameter.numel() for parameter in build(recipe.model).parameters())

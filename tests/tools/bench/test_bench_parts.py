@@ -20,7 +20,7 @@ from tools.bench import measured_work
 from video.video_files import write_video
 from vidfeat import Extractor
 from vidfeat.errors import UsageError, VideoError, VidfeatError
-from vidfeat.mmaction import compile_model
+from vidfeat.mmaction import compile_recipe
 from vidfeat.models import build
 from vidfeat.models.random_weights import write_random_weights
 from vidfeat.preprocessing.clips import PreprocessSpec
@@ -135,12 +135,12 @@ class TestRows:
 
 class TestDefaults:
     def test_default_model_is_one_crop_of_25_frames(self) -> None:
-        recipe, _ = compile_model(DEFAULT_MODEL, DEFAULT_CFG_OPTIONS)
+        recipe, _ = compile_recipe(DEFAULT_MODEL, DEFAULT_CFG_OPTIONS)
         assert recipe.sampling == SegmentSampling(clip_len=1, num_clips=25)
         assert "CenterCrop" in str(recipe.transforms)
 
     def test_scaling_model_takes_8_frames(self) -> None:
-        recipe, _ = compile_model(scaling.SCALING_MODEL, scaling.SCALING_CFG_OPTIONS)
+        recipe, _ = compile_recipe(scaling.SCALING_MODEL, scaling.SCALING_CFG_OPTIONS)
         assert recipe.sampling == SegmentSampling(clip_len=1, num_clips=8)
 
 
@@ -165,7 +165,7 @@ MODELS = {
 def test_baseline_does_the_same_work(model: str, tmp_path: Path) -> None:
     paths = [write_video(tmp_path / f"{n}.mp4", frames=20 + n, size=(96, 72)) for n in range(2)]
     weights = tmp_path / "weights.safetensors"
-    recipe, _ = compile_model(model, MODELS[model])
+    recipe, _ = compile_recipe(model, MODELS[model])
     write_random_weights(recipe.model, weights)
     network = build(recipe.model)
     network.load_state_dict(load_file(weights))
@@ -193,7 +193,7 @@ def test_the_baseline_writes_attention_out() -> None:
 
 
 def test_a_video_that_cannot_be_read_is_named(repository: Path, tmp_path: Path) -> None:
-    recipe, _ = compile_model(repository / "examples" / "tiny_slowonly.py")
+    recipe, _ = compile_recipe(repository / "examples" / "tiny_slowonly.py")
     good = write_video(tmp_path / "good.mp4", size=(96, 72))
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")

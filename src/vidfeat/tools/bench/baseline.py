@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vidfeat.checkpoint import find, load_into, load_state
 from vidfeat.inference.devices import choose_devices
-from vidfeat.inference.normalize import Normalizer
+from vidfeat.inference.network import Normalizer
 from vidfeat.inference.pooling import pool_video, pool_views
 from vidfeat.models import Recognizer, build
 from vidfeat.models.uniformerv2 import UniFormerV2Config
@@ -61,7 +61,7 @@ class VideoInputs(Dataset[torch.Tensor]):
         without_packets = dataclasses.replace(probe(path), packets=None)
         clips = read_whole(PreprocessSpec.of(self._recipe), VideoRef(f"{index}", str(path)), info=without_packets)
         samples = clips.samples(self._recipe.model)
-        pixels = np.empty((len(samples), len(samples[0].frames), *clips.pixels.shape[2:]), clips.pixels.dtype)
+        pixels = np.empty((len(samples), len(samples[0]), *clips.pixels.shape[2:]), clips.pixels.dtype)
         for sample, place in zip(samples, pixels, strict=True):
             clips.gather(sample, place)
         frames = pixels.reshape(-1, *pixels.shape[2:]) if self._recipe.model.dims == 2 else pixels

@@ -18,8 +18,8 @@ from vidfeat.tools.bench.upper_bounds import decode_rate, limit
 from vidfeat.tools.bench.workload import Facts, Workload
 
 if TYPE_CHECKING:
+    from vidfeat.inference import Precision
     from vidfeat.inference.backends import Backend
-    from vidfeat.inference.precision import Precision
 
 AS_SHIPPED_WORKERS = 2
 """`workers_per_gpu` of MMAction2's feature extraction configs."""

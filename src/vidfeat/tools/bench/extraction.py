@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import vidfeat
-from vidfeat.engine.executor import LocalExecutor
 from vidfeat.engine.measure import time_inference
 from vidfeat.errors import VidfeatError
-from vidfeat.execution import worker_for
+from vidfeat.execution import LocalExecutor, worker_for
 from vidfeat.features import Values
 from vidfeat.inference.runner import InferenceRunner
 from vidfeat.preprocessing.clips import PreprocessSpec, read_clips
