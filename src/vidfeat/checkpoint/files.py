@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from vidfeat.checkpoint.download import download
-from vidfeat.errors import CheckpointError
+from vidfeat.errors import CheckpointError, system_errors
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def find(ref: str, *, progress: bool = True) -> CheckpointFile:
     except (OSError, ValueError) as error:  # a name that is too long, a URL that cannot be parsed
         reason = error.strerror if isinstance(error, OSError) else None
         raise CheckpointError(
-            _shortened(ref), expected="a path, or a file://, http:// or https:// URL", found=f"{reason or error}"
+            ref, expected="a path, or a file://, http:// or https:// URL", found=f"{reason or error}"
         ) from error
     raise CheckpointError(
         ref, expected="a path, or a file://, http:// or https:// URL", found=f"a URL of type {scheme}://"
@@ -80,10 +80,6 @@ def _expanded(ref: str) -> Path:
         return Path(ref).expanduser()
     except RuntimeError as error:  # no such user, or no home folder
         raise ValueError(f"{error}") from error
-
-
-def _shortened(ref: str) -> str:
-    return ref if len(ref) <= 300 else f"{ref[:300]}..."
 
 
 def _scheme(ref: str) -> str:
@@ -178,10 +174,7 @@ def name_hash(name: str) -> str:
 
 def _sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise CheckpointError(str(path), expected="a readable file", found=str(error.strerror or error)) from error
+    with system_errors(CheckpointError, path, expected="a readable file"), path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
     return digest.hexdigest()

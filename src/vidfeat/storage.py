@@ -1,4 +1,7 @@
-"""Locating, listing and describing objects. Libraries are imported when the first URI is met."""
+"""Objects behind URIs, such as `s3://bucket/a.mp4`, through fsspec: locating, listing, describing and reading them.
+
+Knows nothing of videos. Libraries are imported when the first URI is met.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vidfeat.errors import UsageError, shorten
@@ -213,6 +217,15 @@ def stamp(uri: str, *, listed: bool = False) -> tuple[int, int]:
             return _stamp(retried(filesystem.info, path))
     filesystem.invalidate_cache(path)
     return _stamp(retried(filesystem.info, path))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a local folder survive a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def bytes_on_disk(status: os.stat_result) -> int:
