@@ -27,7 +27,7 @@ from encodings.aliases import aliases
 from typing import Any, BinaryIO
 
 from vidfeat.checkpoint.pickle_cost import PickleCost
-from vidfeat.errors import CheckpointError
+from vidfeat.errors import CheckpointError, quote, shorten
 
 ONLY_TENSORS = "only tensors and inert metadata"
 
@@ -113,8 +113,6 @@ STAND_INS: dict[str, Any] = {
 }
 """Names of inert metadata, as Python 3 writes them, and their stand-ins."""
 
-_LONGEST_NAME = 120  # in a message
-
 # Only for the wording of the error: names that exploits use. Every name in no table is refused.
 _RUNS_CODE = re.compile(
     r"(os|posix|nt|subprocess|sys|shutil|socket|pty|commands|runpy|importlib|ctypes|webbrowser|asyncio|timeit)\..*"
@@ -176,7 +174,7 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
         raise CheckpointError(
             where,
             expected=ONLY_TENSORS,
-            found=f"_codecs.encode together with the codec {short(min(codecs))!r}, "
+            found=f"_codecs.encode together with the codec {quote(min(codecs))}, "
             "which let a small file fill the memory",
             hint="Get the checkpoint from its publisher.",
         )
@@ -200,7 +198,7 @@ def _check_name(argument: str, where: str) -> str:
     raise CheckpointError(
         where,
         expected=ONLY_TENSORS,
-        found=f"the name {short(dotted)}, which is not on the list of harmless names: the file may contain code",
+        found=f"the name {shorten(dotted)}, which is not on the list of harmless names: the file may contain code",
         hint="If you trust the file, load it in the program that wrote it and save only the weights: "
         "torch.save({'state_dict': model.state_dict()}, path).",
     )
@@ -211,14 +209,9 @@ def _refuse_if_it_runs_code(dotted: str, where: str) -> None:
         raise CheckpointError(
             where,
             expected=ONLY_TENSORS,
-            found=f"a call of {short(dotted)}: loading the file would run commands on this machine",
+            found=f"a call of {shorten(dotted)}: loading the file would run commands on this machine",
             hint="Do not load it with any program. Delete it, and get the checkpoint from its publisher.",
         )
-
-
-def short(name: str) -> str:
-    """A name from the file, shortened for a message."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _is_bytes_codec(text: str) -> bool:

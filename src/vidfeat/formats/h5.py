@@ -33,6 +33,7 @@ class Hdf5Sink(Sink):
     """
 
     name: ClassVar[str] = "h5"
+    library: ClassVar[tuple[str, str]] = ("h5py", "hdf5")
 
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that HDF5 cannot hold, and one that would be a dataset and the group of another."""
@@ -59,11 +60,6 @@ class Hdf5Sink(Sink):
                         hint="Rename one, or write another format, such as features.pkl.",
                     )
 
-    def prepare(self) -> None:
-        """See that h5py is there, and create the folder that the file goes into."""
-        import_extra("h5py", "hdf5", self.out, "this format")
-        super().prepare()
-
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one row in memory at a time."""
         with self.writing() as add:
@@ -74,7 +70,7 @@ class Hdf5Sink(Sink):
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[str, VideoFeatures], None]]:
         """Replace the file; yields what adds the features of a video."""
-        h5py = import_extra("h5py", "hdf5", self.out, "this format")
+        h5py = import_extra(*self.library, self.out, "this format")
         with replacing(self.out) as file:
             target = _Target(file)
             try:
@@ -115,13 +111,13 @@ class Hdf5Sink(Sink):
         return (None if isinstance(times, Unreadable) else times for times in found)
 
     def _opened(self) -> Any:
-        h5py = import_extra("h5py", "hdf5", self.out, "this format")
+        h5py = import_extra(*self.library, self.out, "this format")
         with reading(self.out):
             return h5py.File(_Source(self.out), "r")
 
     def keys(self) -> Iterator[str]:
         """The names of the datasets."""
-        h5py = import_extra("h5py", "hdf5", self.out, "this format")
+        h5py = import_extra(*self.library, self.out, "this format")
         names: list[str] = []
         with reading(self.out), self._opened() as file:
             # Follows no links to other files.

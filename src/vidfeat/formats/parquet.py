@@ -40,6 +40,7 @@ class ParquetSink(Sink):
     """
 
     name: ClassVar[str] = "parquet"
+    library: ClassVar[tuple[str, str]] = ("pyarrow", "parquet")
     one_shape: ClassVar[bool] = True
 
     def check_keys(self, keys: Sequence[str]) -> None:
@@ -52,11 +53,6 @@ class ParquetSink(Sink):
                     found=quote(key),
                     hint="Rename it, or write another format, such as features.pkl.",
                 )
-
-    def prepare(self) -> None:
-        """Create the folder that the file goes into, and see that pyarrow is installed."""
-        import_extra("pyarrow", "parquet", self.out, "this format")
-        super().prepare()
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one video and one row group in memory at a time."""
@@ -89,7 +85,7 @@ class ParquetSink(Sink):
         return (key for table in self._opened() for key in table.places)
 
     def _opened(self) -> list[_Table]:
-        import_extra("pyarrow", "parquet", self.out, "this format")
+        import_extra(*self.library, self.out, "this format")
         with reading(self.out):
             return [_Table(self.out)]
 

@@ -14,6 +14,7 @@ import numpy as np
 from vidfeat.errors import VideoError
 from vidfeat.features import Outcome, Seconds, VideoFeatures
 from vidfeat.formats.atomic import require_writable
+from vidfeat.lazy_import import import_extra
 
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """What a name of a file can have and a string of other programs cannot."""
@@ -56,6 +57,9 @@ class Sink(ABC):
     one_shape: ClassVar[bool] = False
     """Whether the rows of all videos have to be of one shape; their number may differ."""
 
+    library: ClassVar[tuple[str, str] | None] = None
+    """The module that the format needs, and the extra of vidfeat that has it."""
+
     @property
     @abstractmethod
     def name(self) -> str:
@@ -95,6 +99,8 @@ class Sink(ABC):
             OutputError: the output could not be written at the end.
             UsageError: a library is missing.
         """
+        if self.library is not None:
+            import_extra(*self.library, self.out, "this format")
         require_writable(self.out.parent)
 
     def write(self, rows: Sequence[VideoFeatures]) -> dict[str, VideoError]:

@@ -26,7 +26,7 @@ from vidfeat.video.packets import FeedPlan, plan_feed
 from vidfeat.video.probe import codec_name, frame_clock, gives_frame, probe, to_upright, upright
 from vidfeat.video.remote import RemoteFile
 from vidfeat.video.salvage import decodable_frames
-from vidfeat.video.source import OpenVideo, check_frame_size, open_video
+from vidfeat.video.source import OpenVideo, broken, check_frame_size, open_video
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -247,8 +247,8 @@ def _check_end(path: str, target: int, times: npt.NDArray[np.float64], info: Vid
         timeline = dataclasses.replace(info.timeline, pts_seconds=times)
         if wrong_count:
             raise FrameCountError(path, kind="truncated", expected=expected, found=found, timeline=timeline)
-        if (np.abs(times - planned) > _SAME_TIME_SECONDS).any():
-            at = int(np.argmax(np.abs(times - planned) > _SAME_TIME_SECONDS))
+        if len(wrong := np.flatnonzero(np.abs(times - planned) > _SAME_TIME_SECONDS)):
+            at = wrong[0]
             raise FrameCountError(
                 path,
                 kind="corrupt",
@@ -281,14 +281,8 @@ def _all_frames(video: OpenVideo, path: str, order: _PacketOrder | None = None) 
             order.feed(packet)
         for frame in packet.decode():
             if frame.is_corrupt:
-                raise VideoError(
-                    path,
-                    stage="decode",
-                    kind="corrupt",
-                    expected="a stream that decodes without errors",
-                    found=f"frame {index}, of which the decoder concealed a part",
-                    hint="Check that it plays, or encode it again.",
-                )
+                found = f"frame {index}, of which the decoder concealed a part"
+                raise broken(path, "decode", "corrupt", "a stream that decodes without errors", found)
             if order is not None:
                 order.check(frame, index)
             yield frame

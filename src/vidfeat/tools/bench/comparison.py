@@ -219,15 +219,11 @@ class _Series:
     def features(self) -> npt.NDArray[np.float32]:
         return self.runs[0].result.features
 
-    @property
-    def model_bound(self) -> float:
-        return median(run.result.model_videos_per_second for run in self.runs)
-
 
 def _conclude(
     series: Sequence[_Series], facts: Facts, decode: float, videos: int, notes: tuple[str, ...]
 ) -> Comparison:
-    bounds = {one.name: one.model_bound for one in series}
+    bounds = {one.name: median(run.result.model_videos_per_second for run in one.runs) for one in series}
     limits = {name: limit(decode, bound, shares_cores=facts.shares_cores) for name, bound in bounds.items()}
     rates = {one.name: tuple(videos / run.seconds for run in one.runs) for one in series}
     shipped = next((one.features for one in series if one.name == "shipped"), None)
