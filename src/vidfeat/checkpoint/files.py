@@ -57,6 +57,7 @@ def find(ref: str, *, progress: bool = True) -> CheckpointFile:
     Raises:
         CheckpointError: there is no such file, the download failed, or the content does not match the hash in the name.
     """
+    expected = "a path, or a file://, http:// or https:// URL"
     try:
         scheme = _scheme(ref)
         if scheme in ("http", "https"):
@@ -66,13 +67,9 @@ def find(ref: str, *, progress: bool = True) -> CheckpointFile:
         if not scheme:
             return _find_local(_expanded(ref), ref)
     except (OSError, ValueError) as error:  # a name that is too long, a URL that cannot be parsed
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise CheckpointError(
-            ref, expected="a path, or a file://, http:// or https:// URL", found=f"{reason or error}"
-        ) from error
-    raise CheckpointError(
-        ref, expected="a path, or a file://, http:// or https:// URL", found=f"a URL of type {scheme}://"
-    )
+        found = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(ref, expected=expected, found=found) from error
+    raise CheckpointError(ref, expected=expected, found=f"a URL of type {scheme}://")
 
 
 def _expanded(ref: str) -> Path:

@@ -29,8 +29,6 @@ from typing import Any, BinaryIO
 from vidfeat.checkpoint.pickle_cost import PickleCost
 from vidfeat.errors import CheckpointError, quote, shorten
 
-ONLY_TENSORS = "only tensors and inert metadata"
-
 _DTYPES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 
 TENSOR_NAMES = frozenset(
@@ -171,13 +169,8 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
                     codecs.add(argument)
             cost.add(opcode.name, argument)
     if codecs and "_codecs.encode" in names:
-        raise CheckpointError(
-            where,
-            expected=ONLY_TENSORS,
-            found=f"_codecs.encode together with the codec {quote(min(codecs))}, "
-            "which let a small file fill the memory",
-            hint="Get the checkpoint from its publisher.",
-        )
+        codec = quote(min(codecs))
+        raise refused(where, f"_codecs.encode together with the codec {codec}, which let a small file fill the memory")
     if protocol != 2:
         raise CheckpointError(
             where,
@@ -195,23 +188,26 @@ def _check_name(argument: str, where: str) -> str:
     if dotted in STAND_INS or dotted in TENSOR_NAMES:
         return dotted
     _refuse_if_it_runs_code(dotted, where)
-    raise CheckpointError(
+    raise refused(
         where,
-        expected=ONLY_TENSORS,
-        found=f"the name {shorten(dotted)}, which is not on the list of harmless names: the file may contain code",
-        hint="If you trust the file, load it in the program that wrote it and save only the weights: "
+        f"the name {shorten(dotted)}, which is not on the list of harmless names: the file may contain code",
+        "If you trust the file, load it in the program that wrote it and save only the weights: "
         "torch.save({'state_dict': model.state_dict()}, path).",
     )
 
 
 def _refuse_if_it_runs_code(dotted: str, where: str) -> None:
     if _RUNS_CODE.fullmatch(dotted):
-        raise CheckpointError(
+        raise refused(
             where,
-            expected=ONLY_TENSORS,
-            found=f"a call of {shorten(dotted)}: loading the file would run commands on this machine",
-            hint="Do not load it with any program. Delete it, and get the checkpoint from its publisher.",
+            f"a call of {shorten(dotted)}: loading the file would run commands on this machine",
+            "Do not load it with any program. Delete it, and get the checkpoint from its publisher.",
         )
+
+
+def refused(where: str, found: str, hint: str = "Get the checkpoint from its publisher.") -> CheckpointError:
+    """The error of a file whose pickle is more than weights."""
+    return CheckpointError(where, expected="only tensors and inert metadata", found=found, hint=hint)
 
 
 def _is_bytes_codec(text: str) -> bool:

@@ -129,12 +129,9 @@ def _torch_load(path: Path, *, mmap: bool) -> Any:
     except pickle.UnpicklingError as error:
         # PyTorch adds the advice to load the file with code execution allowed, which must not be passed on.
         reason = re.search(r"WeightsUnpickler error:\s*(.+?)(?: Please use .*)?$", str(error), re.MULTILINE)
-        raise CheckpointError(
-            str(path),
-            expected=pickles.ONLY_TENSORS,
-            found=(reason.group(1)[:200] if reason else "something else"),
-            hint="The file is damaged, or contains more than weights: get it from its publisher.",
-        ) from None
+        found = reason.group(1)[:200] if reason else "something else"
+        hint = "The file is damaged, or contains more than weights: get it from its publisher."
+        raise pickles.refused(str(path), found, hint) from None
 
 
 # --- the kind of file ------------------------------------------------------------------------------------------------

@@ -202,7 +202,6 @@ class _Packets:
 
 def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | None]:
     codec = codec_name(video.stream)
-    video.stream.codec_context.thread_count = 1
     reader = picture_reader(codec, video.stream.codec_context.extradata)
     index = _index_of(video) if reader is not None else None
     packets = _Packets(TableBuilder(reader if index is None else None), index)

@@ -200,6 +200,8 @@ def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoSt
     if context is None:
         raise _refused(where, stage, "corrupt", "a video codec that FFmpeg decodes", "an unknown codec")
     check_frame_size(context.width, context.height, where, stage)
+    # Many videos are decoded at once; and several threads would delay decodable frames, and lose them with an error.
+    context.thread_count = 1
     context.options = {"max_pixels": str(MAX_PIXELS)}
     if context.codec.canonical_name == "mjpeg":
         # Of a damaged picture FFmpeg returns the part that decodes, over uninitialised memory: the result varies. Other

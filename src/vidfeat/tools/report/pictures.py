@@ -151,7 +151,6 @@ def _decoded(wanted: Wanted, seeking: bool) -> tuple[list[Picture], bool]:
     complete = True
     try:
         with open_video(wanted.path, "open") as video:
-            video.stream.codec_context.thread_count = 1
             spans = _spans(video, wanted)
             frames: Iterator[VideoFrame] = islice(video.container.decode(video.stream), _MOST_FROM_START)
             for start, end in spans:
