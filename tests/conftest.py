@@ -59,16 +59,16 @@ def s3() -> Iterator[Any]:
     s3fs = pytest.importorskip("s3fs")
     pytest.importorskip("moto")
     from storage.s3_server import s3_server
-    from vidfeat.storage import filesystem
+    from vidfeat import storage
 
     with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        filesystem._filesystem.cache_clear()
+        storage._filesystem.cache_clear()
         store = s3fs.S3FileSystem()
         store.mkdir("videos")
         yield store
-        filesystem._filesystem.cache_clear()
+        storage._filesystem.cache_clear()
 
 
 @pytest.fixture
@@ -77,16 +77,16 @@ def faulty(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import s3fs
 
     from storage.faulty_s3 import faulty_s3
-    from vidfeat.storage import filesystem
+    from vidfeat import storage
 
     def forget() -> None:
         s3fs.S3FileSystem.clear_instance_cache()
-        filesystem._filesystem.cache_clear()
+        storage._filesystem.cache_clear()
 
     with faulty_s3(os.environ["AWS_ENDPOINT_URL"]) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        monkeypatch.setattr(filesystem, "TIMEOUT_SECONDS", 1)
-        monkeypatch.setattr(filesystem, "_FIRST_WAIT_SECONDS", 0.02)
+        monkeypatch.setattr(storage, "TIMEOUT_SECONDS", 1)
+        monkeypatch.setattr(storage, "_FIRST_WAIT_SECONDS", 0.02)
         forget()
         yield proxy
         forget()

@@ -24,6 +24,9 @@ The tree is small, so that callers can catch one thing:
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Literal
 
 Stage = Literal["open", "decode", "sample", "model", "write"]
@@ -98,6 +101,17 @@ def quote(name: str) -> str:
 def printable(text: str) -> str:
     """The text on one line, with escapes for what a terminal would obey: names in it may come from strangers."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+@contextlib.contextmanager
+def system_errors(
+    kind: type[VidfeatError], where: str | os.PathLike[str], *, expected: str, hint: str = ""
+) -> Iterator[None]:
+    """Turn an `OSError` of the block into an error of this kind; what was found is what the system says."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(os.fspath(where), expected=expected, found=error.strerror or str(error), hint=hint) from error
 
 
 class UsageError(VidfeatError):

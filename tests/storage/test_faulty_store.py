@@ -12,7 +12,6 @@ import pytest
 from storage.faulty_s3 import ALWAYS, Fault
 from video.video_files import write_video
 from vidfeat import UsageError, VideoError, storage
-from vidfeat.storage import filesystem
 from vidfeat.video import decode, probe, remote
 from vidfeat.videos import expand
 
@@ -143,5 +142,5 @@ def test_a_list_that_cannot_be_read_is_one_error(s3: Any, faulty: Any, video: Pa
 
 def test_a_video_that_is_listed_late_is_found(faulty: Any, video: Path) -> None:
     faulty.faults = [Fault("hide", path="list-type=2", times=1, keys="a.mp4")]
-    assert filesystem.stamp("s3://videos/faulty/a.mp4", listed=True)[0] == video.stat().st_size
+    assert storage.stamp("s3://videos/faulty/a.mp4", listed=True)[0] == video.stat().st_size
     assert faulty.left == 0

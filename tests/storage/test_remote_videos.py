@@ -18,9 +18,8 @@ import pytest
 
 import vidfeat
 from video.video_files import write_video
-from vidfeat import Job, UsageError, VideoError, VideoRef, run, stream
+from vidfeat import Job, UsageError, VideoError, VideoRef, run, storage, stream
 from vidfeat.cli.main import main
-from vidfeat.storage import filesystem
 from vidfeat.video import decode, probe, remote, source
 from vidfeat.video.packets import plan_feed
 from vidfeat.videos import expand
@@ -92,7 +91,7 @@ def test_few_frames_of_a_long_video_cost_few_bytes(
     path = write_video(tmp_path / "long.mp4", frames=2500, options={"g": "10", "crf": "5", "bf": "0"}, audio=True)
     content = path.read_bytes()
     assert content.index(b"mdat") < content.index(b"moov")
-    uri, size = put(filesystem._filesystem("s3"), path), len(content)
+    uri, size = put(storage._filesystem("s3"), path), len(content)
     wanted = np.linspace(0, 2499, 25).astype(int)
     info = probe(uri)
     probed = faulty.sent
@@ -134,7 +133,7 @@ def test_features_equal_those_of_files(s3: Any, repository: Path, tmp_path: Path
         assert found.failures["missing.mp4"].error.kind == "missing"
     # A replaced object is noticed, once the listing of its folder is.
     put(s3, write_video(tmp_path / "other.mp4", frames=33), "job/0.mp4")
-    filesystem._filesystem("s3").invalidate_cache()
+    storage._filesystem("s3").invalidate_cache()
     summary = run(job, quiet=True)
     assert (summary.computed, summary.kept) == (1, 1)
 
@@ -294,20 +293,20 @@ def test_a_list_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.
                     self.wfile.write(b"a.mp4\n")
                     time.sleep(0.05)
 
-    monkeypatch.setattr(filesystem, "EXCHANGE_SECONDS", 0.5)
-    monkeypatch.setattr(filesystem, "ATTEMPTS", 1)
-    filesystem._filesystem.cache_clear()
+    monkeypatch.setattr(storage, "EXCHANGE_SECONDS", 0.5)
+    monkeypatch.setattr(storage, "ATTEMPTS", 1)
+    storage._filesystem.cache_clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with pytest.raises(UsageError, match=r"list\.txt"):
             expand(f"http://127.0.0.1:{server.server_address[1]}/list.txt")
         server.shutdown()
-    filesystem._filesystem.cache_clear()
+    storage._filesystem.cache_clear()
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("aiohttp")
-    monkeypatch.setattr(filesystem, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(storage, "_FIRST_WAIT_SECONDS", 0.01)
     write_video(tmp_path / "a.mp4", frames=10)
     answers = iter([503] * 4)
 

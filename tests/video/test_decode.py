@@ -106,12 +106,10 @@ def test_indices_of_numpy_and_no_info(clip: tuple[Path, list[np.ndarray]]) -> No
     assert np.array_equal(decoded[29], truth[29])
 
 
-def test_more_threads_give_the_same_frames(clip: tuple[Path, list[np.ndarray]]) -> None:
+def test_all_frames_are_decoded_and_counted(clip: tuple[Path, list[np.ndarray]]) -> None:
     path, truth = clip
-    assert all(
-        np.array_equal(frame, truth[index]) for index, frame in pixels_of(decode(path, range(30), threads=3)).items()
-    )
-    assert count_frames(path, threads=3) == 30
+    assert all(np.array_equal(frame, truth[index]) for index, frame in pixels_of(decode(path, range(30))).items())
+    assert count_frames(path) == 30
 
 
 def test_frames_are_the_caller_s_own(clip: tuple[Path, list[np.ndarray]]) -> None:
@@ -245,10 +243,9 @@ def test_any_wanted_frames_equal_a_plain_linear_decode(tmp_path: Path, name: str
     assert (info.packets is None) == (name in ALL_FED)
     rng = np.random.default_rng(0)
     for wanted in ([0], [59], range(0, 60, 7), [30, 31], rng.integers(0, 60, 5), rng.integers(0, 60, 2), range(60)):
-        for threads in (1, 3):
-            decoded = pixels_of(decode(path, wanted, info, threads=threads))
-            assert list(decoded) == sorted(set(wanted))
-            assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
+        decoded = pixels_of(decode(path, wanted, info))
+        assert list(decoded) == sorted(set(wanted))
+        assert all(np.array_equal(frame, truth[index]) for index, frame in decoded.items())
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from typing import IO, Any, BinaryIO
 from urllib import request
 
 from vidfeat.errors import CheckpointError
+from vidfeat.storage import sync_folder
 
 _CHUNK_BYTES = 1 << 20
 _DEFAULT_LIMIT_BYTES = 20 << 30
@@ -64,7 +65,7 @@ def download(url: str, target: Path, *, sha256_prefix: str = "", progress: bool 
             out.flush()
             os.fsync(out.fileno())
             part.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except _RefusedError as error:
         raise _failed(url, target, expected=error.expected, found=error.found) from None
     except urllib.error.HTTPError as error:
@@ -331,12 +332,3 @@ def _opener(deadline: _Deadline) -> request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

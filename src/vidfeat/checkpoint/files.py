@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from vidfeat.checkpoint.download import download
-from vidfeat.errors import CheckpointError
+from vidfeat.errors import CheckpointError, system_errors
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ def find(ref: str, *, sha256: str = "", progress: bool = True) -> CheckpointFile
     Raises:
         CheckpointError: there is no such file, the download failed, or the content does not match the hash in the name.
     """
+    expected = "a path, or a file://, http:// or https:// URL"
     try:
         scheme = _scheme(ref)
         if scheme in ("http", "https"):
@@ -67,13 +68,9 @@ def find(ref: str, *, sha256: str = "", progress: bool = True) -> CheckpointFile
         if not scheme:
             return _find_local(_expanded(ref), ref)
     except (OSError, ValueError) as error:  # a name that is too long, a URL that cannot be parsed
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise CheckpointError(
-            _shortened(ref), expected="a path, or a file://, http:// or https:// URL", found=f"{reason or error}"
-        ) from error
-    raise CheckpointError(
-        ref, expected="a path, or a file://, http:// or https:// URL", found=f"a URL of type {scheme}://"
-    )
+        found = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(ref, expected=expected, found=found) from error
+    raise CheckpointError(ref, expected=expected, found=f"a URL of type {scheme}://")
 
 
 def _expanded(ref: str) -> Path:
@@ -81,10 +78,6 @@ def _expanded(ref: str) -> Path:
         return Path(ref).expanduser()
     except RuntimeError as error:  # no such user, or no home folder
         raise ValueError(f"{error}") from error
-
-
-def _shortened(ref: str) -> str:
-    return ref if len(ref) <= 300 else f"{ref[:300]}..."
 
 
 def _scheme(ref: str) -> str:
@@ -179,10 +172,7 @@ def name_hash(name: str) -> str:
 
 def _sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise CheckpointError(str(path), expected="a readable file", found=str(error.strerror or error)) from error
+    with system_errors(CheckpointError, path, expected="a readable file"), path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
     return digest.hexdigest()

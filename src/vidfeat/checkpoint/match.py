@@ -48,11 +48,12 @@ class Mismatch:
             "unexpected": self.unexpected,
             "of another shape or kind": self.misfits,
         }
-        return "; ".join(
-            f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
-            for what, names in lists.items()
-            if names
-        )
+        return "; ".join(f"{len(names)} {what}: {first_of(names)}" for what, names in lists.items() if names)
+
+
+def first_of(names: list[str]) -> str:
+    """The names as a message can hold them: the first few."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def load_into(

@@ -135,7 +135,8 @@ class PickleCost:
         return items
 
     def _tuple(self, items: list[_Size]) -> _Container:
-        made = _Container(tuple_depth=1 + max((_depth(item) for item in items), default=0))
+        depths = (item.tuple_depth for item in items if isinstance(item, _Container))
+        made = _Container(tuple_depth=1 + max(depths, default=0))
         if made.tuple_depth > _MAX_TUPLE_DEPTH:
             raise self._refusal(f"tuples nested more than {_MAX_TUPLE_DEPTH} deep")
         _put(made, *items)
@@ -173,7 +174,3 @@ def _put(target: _Size, *items: _Size) -> None:
     if isinstance(target, _Container):
         target.scalars += sum(item for item in items if isinstance(item, int))
         target.containers += [item for item in items if isinstance(item, _Container)]
-
-
-def _depth(item: _Size) -> int:
-    return item.tuple_depth if isinstance(item, _Container) else 0

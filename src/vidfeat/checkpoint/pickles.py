@@ -27,9 +27,7 @@ from encodings.aliases import aliases
 from typing import Any, BinaryIO
 
 from vidfeat.checkpoint.pickle_cost import PickleCost
-from vidfeat.errors import CheckpointError
-
-ONLY_TENSORS = "only tensors and inert metadata"
+from vidfeat.errors import CheckpointError, quote, shorten
 
 _DTYPES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 
@@ -113,8 +111,6 @@ STAND_INS: dict[str, Any] = {
 }
 """Names of inert metadata, as Python 3 writes them, and their stand-ins."""
 
-_LONGEST_NAME = 120  # in a message
-
 # Only for the wording of the error: names that exploits use. Every name in no table is refused.
 _RUNS_CODE = re.compile(
     r"(os|posix|nt|subprocess|sys|shutil|socket|pty|commands|runpy|importlib|ctypes|webbrowser|asyncio|timeit)\..*"
@@ -173,13 +169,8 @@ def check(stream: BinaryIO, *, where: str, pickles: int = 1) -> None:
                     codecs.add(argument)
             cost.add(opcode.name, argument)
     if codecs and "_codecs.encode" in names:
-        raise CheckpointError(
-            where,
-            expected=ONLY_TENSORS,
-            found=f"_codecs.encode together with the codec {short(min(codecs))!r}, "
-            "which let a small file fill the memory",
-            hint="Get the checkpoint from its publisher.",
-        )
+        codec = quote(min(codecs))
+        raise refused(where, f"_codecs.encode together with the codec {codec}, which let a small file fill the memory")
     if protocol != 2:
         raise CheckpointError(
             where,
@@ -197,28 +188,26 @@ def _check_name(argument: str, where: str) -> str:
     if dotted in STAND_INS or dotted in TENSOR_NAMES:
         return dotted
     _refuse_if_it_runs_code(dotted, where)
-    raise CheckpointError(
+    raise refused(
         where,
-        expected=ONLY_TENSORS,
-        found=f"the name {short(dotted)}, which is not on the list of harmless names: the file may contain code",
-        hint="If you trust the file, load it in the program that wrote it and save only the weights: "
+        f"the name {shorten(dotted)}, which is not on the list of harmless names: the file may contain code",
+        "If you trust the file, load it in the program that wrote it and save only the weights: "
         "torch.save({'state_dict': model.state_dict()}, path).",
     )
 
 
 def _refuse_if_it_runs_code(dotted: str, where: str) -> None:
     if _RUNS_CODE.fullmatch(dotted):
-        raise CheckpointError(
+        raise refused(
             where,
-            expected=ONLY_TENSORS,
-            found=f"a call of {short(dotted)}: loading the file would run commands on this machine",
-            hint="Do not load it with any program. Delete it, and get the checkpoint from its publisher.",
+            f"a call of {shorten(dotted)}: loading the file would run commands on this machine",
+            "Do not load it with any program. Delete it, and get the checkpoint from its publisher.",
         )
 
 
-def short(name: str) -> str:
-    """A name from the file, shortened for a message."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+def refused(where: str, found: str, hint: str = "Get the checkpoint from its publisher.") -> CheckpointError:
+    """The error of a file whose pickle is more than weights."""
+    return CheckpointError(where, expected="only tensors and inert metadata", found=found, hint=hint)
 
 
 def _is_bytes_codec(text: str) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from vidfeat.checkpoint import pickles
 from vidfeat.checkpoint.files import CheckpointFile
-from vidfeat.errors import CheckpointError
+from vidfeat.checkpoint.match import first_of
+from vidfeat.errors import CheckpointError, quote, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +108,7 @@ def _content_of(path: Path) -> Any:
     if head.startswith(_ZIP_START):
         _check_archive(path)
         return _torch_load(path, mmap=True)
-    if _is_safetensors(head):
+    if int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER_LIMIT and head[8:9] == b"{":
         from safetensors.torch import load_file
 
         return load_file(path)
@@ -128,19 +129,12 @@ def _torch_load(path: Path, *, mmap: bool) -> Any:
     except pickle.UnpicklingError as error:
         # PyTorch adds the advice to load the file with code execution allowed, which must not be passed on.
         reason = re.search(r"WeightsUnpickler error:\s*(.+?)(?: Please use .*)?$", str(error), re.MULTILINE)
-        raise CheckpointError(
-            str(path),
-            expected=pickles.ONLY_TENSORS,
-            found=(reason.group(1)[:200] if reason else "something else"),
-            hint="The file is damaged, or contains more than weights: get it from its publisher.",
-        ) from None
+        found = reason.group(1)[:200] if reason else "something else"
+        hint = "The file is damaged, or contains more than weights: get it from its publisher."
+        raise pickles.refused(str(path), found, hint) from None
 
 
 # --- the kind of file ------------------------------------------------------------------------------------------------
-
-
-def _is_safetensors(head: bytes) -> bool:
-    return int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER_LIMIT and head[8:9] == b"{"
 
 
 def _check_archive(path: Path) -> None:
@@ -166,18 +160,18 @@ def _check_archive(path: Path) -> None:
             raise _not_a_checkpoint(where, "a zip file with parts that lie over one another")
         damaged = archive.testzip()  # PyTorch's reader does not verify check sums
         if damaged is not None:
-            part = pickles.short(damaged)
-            raise _not_a_checkpoint(where, f"a damaged PyTorch file: the check sum of its part {part} is wrong")
+            found = f"a damaged PyTorch file: the check sum of its part {shorten(damaged)} is wrong"
+            raise _not_a_checkpoint(where, found)
         pickles.check(io.BytesIO(archive.read(f"{roots[0]}/data.pkl")), where=where)
 
 
 def _check_entry(entry: zipfile.ZipInfo, root: str, where: str) -> None:
     name = entry.orig_filename
-    shown = pickles.short(name)
+    shown = quote(name)
     if not name.startswith(f"{root}/") or ".." in name.split("/") or "\\" in name or "\x00" in name:
-        raise _not_a_checkpoint(where, f"a zip file with a part named {shown!r}, outside the folder that holds them")
+        raise _not_a_checkpoint(where, f"a zip file with a part named {shown}, outside the folder that holds them")
     if entry.compress_type != zipfile.ZIP_STORED:
-        raise _not_a_checkpoint(where, f"a zip file whose part {shown!r} is compressed, which torch.save never does")
+        raise _not_a_checkpoint(where, f"a zip file whose part {shown} is compressed, which torch.save never does")
 
 
 def _check_legacy(path: Path, head: bytes) -> None:
@@ -234,9 +228,9 @@ def _weights_of(content: object, where: str) -> dict[str, torch.Tensor]:
     _check_weights(weights, where)
     renamed = {name.removeprefix("module."): tensor.detach() for name, tensor in weights.items()}
     if len(renamed) != len(weights):
-        doubled = sorted(pickles.short(name) for name in weights if f"module.{name}" in weights)
+        doubled = sorted(shorten(name) for name in weights if f"module.{name}" in weights)
         raise CheckpointError(
-            where, expected="each weight once", found=f"weights with and without `module.`: {_first(doubled)}"
+            where, expected="each weight once", found=f"weights with and without `module.`: {first_of(doubled)}"
         )
     return renamed
 
@@ -276,9 +270,5 @@ def _check_weights(weights: dict[Any, Any], where: str) -> None:
         raise CheckpointError(
             where,
             expected=f"tensors only, or a dict of them under one of {', '.join(_KEYS)}",
-            found=f"{len(others)} of {len(weights)} entries that are not named tensors: {_first(others)}",
+            found=f"{len(others)} of {len(weights)} entries that are not named tensors: {first_of(others)}",
         )
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

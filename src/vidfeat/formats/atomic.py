@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from vidfeat.errors import OutputError, WriteError
+from vidfeat.errors import OutputError, WriteError, system_errors
+from vidfeat.storage import sync_folder
 
 FILES_AT_ONCE = 8
 """Files that are written and synchronized at once; disks and network file systems do that in parallel."""
@@ -115,28 +116,18 @@ def _naming(path: Path) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _as_write_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(
-            str(path),
-            expected="to write the file",
-            found=error.strerror or str(error),
-            hint="Free space or correct the permissions, then run the same command again: finished videos are kept.",
-        ) from error
+def _as_write_error(path: Path) -> contextlib.AbstractContextManager[None]:
+    hint = "Free space or correct the permissions, then run the same command again: finished videos are kept."
+    return system_errors(WriteError, path, expected="to write the file", hint=hint)
 
 
 def _create_folder(folder: Path) -> None:
-    try:
+    with _as_folder_error(WriteError, folder):
         with _naming(folder):
             missing = list(itertools.takewhile(lambda path: not path.exists(), [folder, *folder.parents]))
             folder.mkdir(parents=True, exist_ok=True)
         for path in missing:
             sync_folder(path.parent)
-    except OSError as error:
-        raise _folder_refused(WriteError, folder, error) from error
 
 
 def require_writable(folder: Path) -> None:
@@ -145,21 +136,15 @@ def require_writable(folder: Path) -> None:
     Raises:
         OutputError: the system refused.
     """
-    try:
+    with _as_folder_error(OutputError, folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise _folder_refused(OutputError, folder, error) from error
 
 
-def _folder_refused(error_class: type[OutputError], folder: Path, error: OSError) -> OutputError:
-    return error_class(
-        str(folder),
-        expected="a folder to write to, or to create",
-        found=error.strerror or str(error),
-        hint="Choose another output or correct the permissions.",
-    )
+def _as_folder_error(kind: type[OutputError], folder: Path) -> contextlib.AbstractContextManager[None]:
+    hint = "Choose another output or correct the permissions."
+    return system_errors(kind, folder, expected="a folder to write to, or to create", hint=hint)
 
 
 def remove(path: Path) -> None:
@@ -168,24 +153,11 @@ def remove(path: Path) -> None:
     Raises:
         WriteError: the system refused.
     """
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        # With such a name, or with a file where its folder would be, it is not there either.
-        if error.errno in {errno.ENOTDIR, *_NAME_ERRORS}:
-            return
-        raise WriteError(
-            str(path),
-            expected="to remove what is to be replaced",
-            found=error.strerror or str(error),
-            hint="Correct the permissions, then run the same command again: finished videos are kept.",
-        ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in a folder survive a crash of the machine."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    hint = "Correct the permissions, then run the same command again: finished videos are kept."
+    with system_errors(WriteError, path, expected="to remove what is to be replaced", hint=hint):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            # With such a name, or with a file where its folder would be, it is not there either.
+            if error.errno not in {errno.ENOTDIR, *_NAME_ERRORS}:
+                raise

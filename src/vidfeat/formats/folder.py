@@ -16,7 +16,7 @@ from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_w
 from vidfeat.formats.reading import require_dense
 from vidfeat.formats.sink import Sink, Times, Unreadable
 from vidfeat.formats.video_file import NPY, FileFormat
-from vidfeat.videos import VIDEO_SUFFIXES
+from vidfeat.videos.folders import VIDEO_SUFFIXES, path_is
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class FolderSink(Sink):
 
     def holds(self, key: str) -> bool:
         """Whether the file of one video is there."""
-        return _is_file(self.out / self.file_name(key))
+        return path_is(Path.is_file, self.out / self.file_name(key))
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Nothing to do: every file is where it belongs."""
@@ -160,7 +160,7 @@ class FolderSink(Sink):
     def _read(self, key: str) -> tuple[Any, Times | None]:
         try:
             path = self.path_of(key)
-            if not _is_file(path):
+            if not path_is(Path.is_file, path):
                 return None, None
             require_dense(path.stat())
             return self.file_format.read(path)
@@ -203,11 +203,6 @@ def _is_encodable(key: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_file(path: Path) -> bool:
-    # Unlike Path.is_file, this says no where the name is too long for the system.
-    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _failure(row: VideoFeatures, error: FileNameError) -> VideoError:

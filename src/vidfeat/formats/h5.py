@@ -17,7 +17,7 @@ from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing
 from vidfeat.formats.npy_array import MOST_BYTES
 from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable, times_of
+from vidfeat.formats.sink import NO_TEXT, TIME_NAMES, Sink, Times, Unreadable, refused_name, times_by_name, times_of
 from vidfeat.lazy_import import import_extra
 
 _MOST_READS = 16
@@ -33,6 +33,7 @@ class Hdf5Sink(Sink):
     """
 
     name: ClassVar[str] = "h5"
+    library: ClassVar[tuple[str, str]] = ("h5py", "hdf5")
 
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that HDF5 cannot hold, and one that would be a dataset and the group of another."""
@@ -40,14 +41,8 @@ class Hdf5Sink(Sink):
         for position, key in enumerate(keys, start=1):
             name = _name(key)
             if name in origin or not name or NO_TEXT.search(name):
-                raise UsageError(
-                    f"video {position}",
-                    expected="a unique name that HDF5 can hold",
-                    found=f"{quote(key)} and {quote(origin[name])}, which are the same there"
-                    if name in origin
-                    else quote(key),
-                    hint="Rename it, or write another format, such as features.pkl.",
-                )
+                same = f" and {quote(origin[name])}, which are the same there" if name in origin else ""
+                raise refused_name(position, "a unique name that HDF5 can hold", f"{quote(key)}{same}")
             origin[name] = key
         for name, key in origin.items():
             for group in map(str, PurePosixPath(name).parents):
@@ -59,11 +54,6 @@ class Hdf5Sink(Sink):
                         hint="Rename one, or write another format, such as features.pkl.",
                     )
 
-    def prepare(self) -> None:
-        """See that h5py is there, and create the folder that the file goes into."""
-        import_extra("h5py", "hdf5", self.out, "this format")
-        super().prepare()
-
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one row in memory at a time."""
         with self.writing() as add:
@@ -74,7 +64,7 @@ class Hdf5Sink(Sink):
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[str, VideoFeatures], None]]:
         """Replace the file; yields what adds the features of a video."""
-        h5py = import_extra("h5py", "hdf5", self.out, "this format")
+        h5py = import_extra(*self.library, self.out, "this format")
         with replacing(self.out) as file:
             target = _Target(file)
             try:
@@ -82,7 +72,10 @@ class Hdf5Sink(Sink):
                 with h5py.File(target, "w", libver=("v108", "v108")) as output:
 
                     def add(key: str, features: VideoFeatures) -> None:
-                        _add(output, features, _name(key))
+                        dtype = features.values.dtype.newbyteorder("<")
+                        dataset = output.create_dataset(_name(key), data=features.values, dtype=dtype)
+                        for name, seconds in times_by_name(features).items():
+                            dataset.attrs[name] = np.asarray(seconds, "<f8")
                         target.check()
 
                     yield add
@@ -109,19 +102,19 @@ class Hdf5Sink(Sink):
         """The seconds of each key, as far as the file has them."""
 
         def read(dataset: Any) -> Times | None:
-            return times_of(*(dataset.attrs.get(name) for name in ("start_seconds", "end_seconds")))
+            return times_of(*(dataset.attrs.get(name) for name in TIME_NAMES))
 
         found = _read(self._opened(), keys, read)
         return (None if isinstance(times, Unreadable) else times for times in found)
 
     def _opened(self) -> Any:
-        h5py = import_extra("h5py", "hdf5", self.out, "this format")
+        h5py = import_extra(*self.library, self.out, "this format")
         with reading(self.out):
             return h5py.File(_Source(self.out), "r")
 
     def keys(self) -> Iterator[str]:
         """The names of the datasets."""
-        h5py = import_extra("h5py", "hdf5", self.out, "this format")
+        h5py = import_extra(*self.library, self.out, "this format")
         names: list[str] = []
         with reading(self.out), self._opened() as file:
             # Follows no links to other files.
@@ -218,13 +211,6 @@ def _name(key: str) -> str:
     return "/".join(part for part in key.split("/") if part not in ("", "."))
 
 
-def _add(output: Any, features: VideoFeatures, name: str) -> None:
-    dataset = output.create_dataset(name, data=features.values, dtype=features.values.dtype.newbyteorder("<"))
-    if features.start_seconds is not None and features.end_seconds is not None:
-        dataset.attrs["start_seconds"] = np.asarray(features.start_seconds, "<f8")
-        dataset.attrs["end_seconds"] = np.asarray(features.end_seconds, "<f8")
-
-
 def _read(file: Any, keys: Iterable[str], read: Callable[[Any], Any]) -> Iterator[Any]:
     with file:
         for key in keys:
@@ -245,9 +231,7 @@ def _dataset(file: Any, name: str) -> Any:
         if not isinstance(link, h5py.HardLink):
             raise ValueError("a link")
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        return None
-    return dataset
+    return dataset if isinstance(dataset, h5py.Dataset) else None
 
 
 def _array(dataset: Any, size: int) -> npt.NDArray[Any]:

@@ -7,15 +7,15 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, final
 
-from vidfeat.errors import UsageError, quote
+from vidfeat.errors import quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import replacing
 from vidfeat.formats.npy_array import read_entry, write_entry
 from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable, times_of
+from vidfeat.formats.sink import NO_TEXT, TIME_NAMES, Sink, Times, Unreadable, refused_name, times_by_name, times_of
 
 _LONGEST_NAME = 65_535
-_TIMES = ("start_seconds/", "end_seconds/")
+_TIMES = tuple(f"{name}/" for name in TIME_NAMES)
 
 
 @final
@@ -34,26 +34,14 @@ class NpzSink(Sink):
         positions = {key: position for position, key in enumerate(keys, start=1)}
         for key, position in positions.items():
             if key.startswith(_TIMES):
-                raise UsageError(
-                    f"video {position}",
-                    expected=f"a name that starts with none of {', '.join(_TIMES)}, which hold the times of rows",
-                    found=quote(key),
-                    hint="Rename the folder, or write another format, such as features.pkl.",
-                )
+                expected = f"a name that starts with none of {', '.join(_TIMES)}, which hold the times of rows"
+                raise refused_name(position, expected, quote(key), "the folder")
             if NO_TEXT.search(key) or len(f"{key}.npy".encode()) > _LONGEST_NAME:
-                raise UsageError(
-                    f"video {position}",
-                    expected=f"a name that a zip file can hold: Unicode text of at most {_LONGEST_NAME} bytes",
-                    found=quote(key),
-                    hint="Rename it, or write another format, such as features.pkl.",
-                )
+                expected = f"a name that a zip file can hold: Unicode text of at most {_LONGEST_NAME} bytes"
+                raise refused_name(position, expected, quote(key))
             if (other := f"{key}.npy") in positions:
-                raise UsageError(
-                    f"video {positions[other]}",
-                    expected="names that differ by more than .npy, which numpy.load may leave out",
-                    found=f"{quote(other)} and {quote(key)}",
-                    hint="Rename one, or write another format, such as features.pkl.",
-                )
+                expected = "names that differ by more than .npy, which numpy.load may leave out"
+                raise refused_name(positions[other], expected, f"{quote(other)} and {quote(key)}", "one")
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file."""
@@ -61,9 +49,8 @@ class NpzSink(Sink):
             for key, features in rows:
                 if features is not None:
                     write_entry(archive, key, features.values)
-                    for folder, seconds in zip(_TIMES, (features.start_seconds, features.end_seconds), strict=True):
-                        if seconds is not None:
-                            write_entry(archive, f"{folder}{key}", seconds)
+                    for name, seconds in times_by_name(features).items():
+                        write_entry(archive, f"{name}/{key}", seconds)
 
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The array of each key. Holds one in memory at a time."""

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.errors import OutputError, UsageError, quote
+from vidfeat.errors import OutputError, quote
 from vidfeat.features import Seconds, VideoFeatures
 from vidfeat.formats.atomic import replacing
 from vidfeat.formats.reading import reading
-from vidfeat.formats.sink import NO_TEXT, Sink, Times, Unreadable
+from vidfeat.formats.sink import NO_TEXT, TIME_NAMES, Sink, Times, Unreadable, refused_name
 from vidfeat.lazy_import import import_extra
 
 _GROUP_BYTES = 4 << 20
@@ -40,23 +40,14 @@ class ParquetSink(Sink):
     """
 
     name: ClassVar[str] = "parquet"
+    library: ClassVar[tuple[str, str]] = ("pyarrow", "parquet")
     one_shape: ClassVar[bool] = True
 
     def check_keys(self, keys: Sequence[str]) -> None:
         """Refuse a key that is no text."""
         for position, key in enumerate(keys, start=1):
             if NO_TEXT.search(key):
-                raise UsageError(
-                    f"video {position}",
-                    expected="a name that is Unicode text",
-                    found=quote(key),
-                    hint="Rename it, or write another format, such as features.pkl.",
-                )
-
-    def prepare(self) -> None:
-        """Create the folder that the file goes into, and see that pyarrow is installed."""
-        import_extra("pyarrow", "parquet", self.out, "this format")
-        super().prepare()
+                raise refused_name(position, "a name that is Unicode text", quote(key))
 
     def finalize(self, rows: Iterable[tuple[str, VideoFeatures | None]]) -> None:
         """Write the file. Holds one video and one row group in memory at a time."""
@@ -89,7 +80,7 @@ class ParquetSink(Sink):
         return (key for table in self._opened() for key in table.places)
 
     def _opened(self) -> list[_Table]:
-        import_extra("pyarrow", "parquet", self.out, "this format")
+        import_extra(*self.library, self.out, "this format")
         with reading(self.out):
             return [_Table(self.out)]
 
@@ -129,7 +120,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._columns: dict[str, list[Any]] = {name: [] for name in ("key", "row", "start_seconds", "end_seconds")}
+        self._columns: dict[str, list[Any]] = {name: [] for name in ("key", "row", *TIME_NAMES)}
         self._values: list[npt.NDArray[Any]] = []
 
     def add(self, key: str, features: VideoFeatures, first: int, last: int) -> None:
@@ -139,7 +130,7 @@ class _Batch:
         self.rows += count
         self._columns["key"] += [key] * count
         self._columns["row"] += [None] if vector else range(first, last)
-        for name in ("start_seconds", "end_seconds"):
+        for name in TIME_NAMES:
             seconds: Seconds | None = getattr(features, name)
             self._columns[name] += [None] * count if seconds is None else seconds[first:last].tolist()
         values = features.values
@@ -231,11 +222,11 @@ class _Table:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _read_group(self, group: int) -> dict[str, npt.NDArray[Any]]:
-        table = self._file.read_row_group(group, ["row", "start_seconds", "end_seconds", "values"], use_threads=False)
+        table = self._file.read_row_group(group, ["row", *TIME_NAMES, "values"], use_threads=False)
         values = table["values"].combine_chunks()
         if values.null_count:
             raise ValueError("rows without values")
-        seconds = {name: table[name].to_numpy().astype(np.float64) for name in ("start_seconds", "end_seconds")}
+        seconds = {name: table[name].to_numpy().astype(np.float64) for name in TIME_NAMES}
         numbers = table["row"].fill_null(_NO_ROW).to_numpy()
         return {**seconds, "row": numbers, "values": values.flatten().to_numpy().reshape(-1, *self.axes)}
 

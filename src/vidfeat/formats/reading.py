@@ -49,8 +49,6 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OutputError:
         raise
-    except FileNotFoundError as error:
-        raise OutputError(str(path), expected="an output that can be read", found="no such file") from error
     except Exception as error:  # readers of damaged bytes raise nearly anything
-        found = shorten(f"{type(error).__name__}: {error}")
+        found = "no such file" if isinstance(error, FileNotFoundError) else shorten(f"{type(error).__name__}: {error}")
         raise OutputError(str(path), expected="an output that can be read", found=found) from error

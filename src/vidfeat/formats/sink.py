@@ -11,9 +11,10 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from vidfeat.errors import VideoError
+from vidfeat.errors import UsageError, VideoError
 from vidfeat.features import Outcome, Seconds, VideoFeatures
 from vidfeat.formats.atomic import require_writable
+from vidfeat.lazy_import import import_extra
 
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """What a name of a file can have and a string of other programs cannot."""
@@ -22,10 +23,25 @@ Times: TypeAlias = tuple[Seconds, Seconds]
 """`start_seconds` and `end_seconds`, float64 `[T]` each."""
 
 
+TIME_NAMES = ("start_seconds", "end_seconds")
+
+
+def times_by_name(features: VideoFeatures) -> dict[str, Seconds]:
+    """The times of the rows of features by `TIME_NAMES`; empty where a row stands for the whole video."""
+    found = {name: getattr(features, name) for name in TIME_NAMES}
+    return {name: seconds for name, seconds in found.items() if seconds is not None}
+
+
 def times_of(start: Any, end: Any) -> Times | None:
     """What was read of a video as its times; None where either is no array of float64."""
     pair = start, end
     return pair if all(isinstance(seconds, np.ndarray) and seconds.dtype == np.float64 for seconds in pair) else None
+
+
+def refused_name(position: int, expected: str, found: str, what: str = "it") -> UsageError:
+    """The error for a video, counted from 1, whose name the format cannot hold; `what` is to be renamed."""
+    hint = f"Rename {what}, or write another format, such as features.pkl."
+    return UsageError(f"video {position}", expected=expected, found=found, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,9 @@ class Sink(ABC):
 
     one_shape: ClassVar[bool] = False
     """Whether the rows of all videos have to be of one shape; their number may differ."""
+
+    library: ClassVar[tuple[str, str] | None] = None
+    """The module that the format needs, and the extra of vidfeat that has it."""
 
     @property
     @abstractmethod
@@ -95,6 +114,8 @@ class Sink(ABC):
             OutputError: the output could not be written at the end.
             UsageError: a library is missing.
         """
+        if self.library is not None:
+            import_extra(*self.library, self.out, "this format")
         require_writable(self.out.parent)
 
     def write(self, rows: Sequence[VideoFeatures]) -> dict[str, VideoError]:

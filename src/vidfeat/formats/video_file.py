@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.npy_array import read_entry, read_npy, write_entry, write_npy
-from vidfeat.formats.sink import Times, times_of
+from vidfeat.formats.sink import TIME_NAMES, Times, times_by_name, times_of
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,12 @@ def npz_file(values: str = "features") -> FileFormat:
     def write(file: BinaryIO, features: VideoFeatures) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             write_entry(archive, values, features.values)
-            for name in ("start_seconds", "end_seconds"):
-                seconds = getattr(features, name)
-                if seconds is not None:
-                    write_entry(archive, name, seconds)
+            for name, seconds in times_by_name(features).items():
+                write_entry(archive, name, seconds)
 
     def read(path: Path) -> tuple[npt.NDArray[Any], Times | None]:
         with zipfile.ZipFile(path) as archive:
-            arrays = [read_entry(archive, name) for name in (values, "start_seconds", "end_seconds")]
+            arrays = [read_entry(archive, name) for name in (values, *TIME_NAMES)]
         if arrays[0] is None:
             raise ValueError(f"no array {values!r}")
         return arrays[0], times_of(arrays[1], arrays[2])
@@ -86,12 +84,9 @@ def _write_pt(file: BinaryIO, features: VideoFeatures) -> None:
 
     # In memory first: torch's own writer turns the errors of a full disk into others.
     buffer = io.BytesIO()
-    torch.save(torch.from_numpy(_native(features.values)), buffer)
+    native = np.array(features.values, features.values.dtype.newbyteorder("="), order="C")
+    torch.save(torch.from_numpy(native), buffer)
     file.write(buffer.getbuffer())
-
-
-def _native(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.array(values, values.dtype.newbyteorder("="), order="C")
 
 
 def _read_pt(path: Path) -> tuple[npt.NDArray[Any], None]:
@@ -112,9 +107,9 @@ def _write_csv(file: BinaryIO, features: VideoFeatures) -> None:
     axes = values.shape[1:] if has_rows else values.shape
     header = ["row"] * has_rows
     columns: list[list[str]] = [[str(row) for row in range(len(values))]] * has_rows
-    if features.start_seconds is not None and features.end_seconds is not None:
-        header += ["start_seconds", "end_seconds"]
-        columns += [list(map(repr, seconds.tolist())) for seconds in (features.start_seconds, features.end_seconds)]
+    for name, seconds in times_by_name(features).items():
+        header.append(name)
+        columns.append(list(map(repr, seconds.tolist())))
     header += ["/".join(map(str, index)) for index in np.ndindex(axes)]
     file.write(",".join(header).encode() + b"\n")
     for row, numbers in enumerate(values.reshape(len(values), math.prod(axes)) if has_rows else [values]):
@@ -127,12 +122,14 @@ def _read_csv(path: Path) -> tuple[list[Any], Times | None]:
     with path.open(encoding="ascii") as file:
         header = file.readline().rstrip("\r\n").split(",")
         cells = np.array([_numbers(line, len(header)) for line in file], np.float64).reshape(-1, len(header))
-    named = [column for column in ("row", "start_seconds", "end_seconds") if column in header]
+    named = [column for column in ("row", *TIME_NAMES) if column in header]
     first = len(named)
     if header[:first] != named or first == len(header):
         raise ValueError(f"columns {header[: first + 1]}")
     axes = tuple(int(part) + 1 for part in header[-1].split("/"))
-    if header[first:] != ["/".join(map(str, index)) for index in _indices(axes, len(header) - first)]:
+    if any(size < 1 for size in axes) or math.prod(axes) != len(header) - first:
+        raise ValueError(f"{len(header) - first} columns for an array of shape {list(axes)}")
+    if header[first:] != ["/".join(map(str, index)) for index in np.ndindex(axes)]:
         raise ValueError(f"columns {header[first]} to {header[-1]}, which are not those of an array")
     values = cells[:, first:]
     if "row" not in named:
@@ -147,12 +144,6 @@ def _numbers(line: str, count: int) -> list[float]:
     if len(numbers) != count:
         raise ValueError(f"a line of {len(numbers)} cells under a header of {count}")
     return numbers
-
-
-def _indices(axes: tuple[int, ...], count: int) -> np.ndindex:
-    if any(size < 1 for size in axes) or math.prod(axes) != count:
-        raise ValueError(f"{count} columns for an array of shape {list(axes)}")
-    return np.ndindex(axes)
 
 
 CSV = FileFormat(".csv", _write_csv, _read_csv)

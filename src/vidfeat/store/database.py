@@ -21,7 +21,7 @@ import numpy as np
 
 from vidfeat.errors import OutputError, WriteError, quote, shorten
 from vidfeat.features import Values
-from vidfeat.formats.atomic import sync_folder
+from vidfeat.storage import sync_folder
 from vidfeat.store.files import KEPT, remove_if_possible
 from vidfeat.store.identity import WorkIdentity
 from vidfeat.store.rows import (

@@ -16,8 +16,9 @@ import numpy as np
 from vidfeat.errors import OutputError, UsageError, WriteError
 from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
 from vidfeat.formats import as_little_endian
-from vidfeat.formats.atomic import remove, sync_folder
+from vidfeat.formats.atomic import remove
 from vidfeat.formats.sink import Sink, Unreadable
+from vidfeat.storage import sync_folder
 from vidfeat.store.database import Writer, finished_meanwhile, forget_pin, pin
 from vidfeat.store.files import RankLock, RunFiles, file_signature, is_locked
 from vidfeat.store.identity import WorkIdentity

@@ -51,17 +51,13 @@ def describe(recipe: Recipe) -> str:
     return "\n".join(f"{name:<13} {text}" for name, text in lines.items())
 
 
-def _clips(grid: TimeGrid) -> int | None:
-    """Clips per video; None where their number depends on the video's length."""
-    return None if grid.dense else len(grid.frame_index(1000))
-
-
 def _views_in_words(recipe: Recipe, crops: int) -> str:
-    clips, clip_len = _clips(recipe.sampling), recipe.sampling.clip_len
-    frames = max(1, clip_len) if recipe.model.dims == 2 else 1
+    grid = recipe.sampling
+    frames = max(1, grid.clip_len) if recipe.model.dims == 2 else 1
     factors = f"{crops} crops" + (f" x {frames} frames" if frames > 1 else "")
-    if clips is None:
+    if grid.dense:  # the number of clips depends on the length of the video
         return f"{crops * frames} a window: {factors}"
+    clips = len(grid.frame_index(1000))
     return f"{clips * crops * frames} a video: {clips} clips x {factors}"
 
 

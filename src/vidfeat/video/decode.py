@@ -12,7 +12,6 @@ import heapq
 import os
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from vidfeat.video.packets import FeedPlan, plan_feed
 from vidfeat.video.probe import codec_name, frame_clock, gives_frame, probe, to_upright, upright
 from vidfeat.video.remote import RemoteFile
 from vidfeat.video.salvage import decodable_frames
-from vidfeat.video.source import OpenVideo, check_frame_size, open_video
+from vidfeat.video.source import OpenVideo, broken, check_frame_size, open_video
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -83,7 +82,6 @@ def decode(
     frame_index: Iterable[int] | npt.NDArray[np.integer],
     info: VideoInfo | None = None,
     *,
-    threads: int = 1,
     to_end: bool = False,
 ) -> Iterator[Frame]:
     """Decode the wanted frames of a video, and of the others only those that they depend on.
@@ -92,7 +90,6 @@ def decode(
         path: the file.
         frame_index: the wanted frames, counted from 0, in any order, shape and with repetitions.
         info: the result of `probe`; probed again where it is None.
-        threads: decoder threads; 1 is best where many videos are decoded at once. The frames are the same.
         to_end: decode everything, also after the last wanted frame, to check `info.frames` and `info.timeline`. With
             it, a plan may rest on an estimate.
 
@@ -108,7 +105,7 @@ def decode(
             `probe`. With the `info` of `salvage`, errors are skipped, and the frames are those that it counted.
     """
     wanted = sorted_indices(frame_index)
-    return _decode(os.fspath(path), wanted, info, threads, to_end) if len(wanted) else iter(())
+    return _decode(os.fspath(path), wanted, info, to_end) if len(wanted) else iter(())
 
 
 def decode_strictly(path: str, wanted: FrameIndices, info: VideoInfo) -> Iterator[Frame]:
@@ -125,16 +122,16 @@ def decode_strictly(path: str, wanted: FrameIndices, info: VideoInfo) -> Iterato
     """
     if info.packets is None:
         raise NeedsLinearDecodeError
-    return _sparse(path, wanted, info, plan_feed(info.packets, wanted), threads=1)
+    return _sparse(path, wanted, info, plan_feed(info.packets, wanted))
 
 
-def count_frames(path: str | os.PathLike[str], *, threads: int = 1) -> int:
+def count_frames(path: str | os.PathLike[str]) -> int:
     """Number of frames that the video gives when all of it is decoded.
 
     Raises:
         VideoError: of stage `decode`, as `decode` does.
     """
-    return len(_decoded_times(os.fspath(path), threads))
+    return len(_decoded_times(os.fspath(path)))
 
 
 def with_exact_frames(info: VideoInfo) -> VideoInfo:
@@ -157,7 +154,7 @@ def recount(info: VideoInfo, timeline: Timeline | None = None) -> VideoInfo:
         VideoError: of stage `decode`, as `count_frames` does.
     """
     if timeline is None:
-        timeline = dataclasses.replace(info.timeline, pts_seconds=_decoded_times(info.path, threads=1))
+        timeline = dataclasses.replace(info.timeline, pts_seconds=_decoded_times(info.path))
     return dataclasses.replace(info, frames=len(timeline), timeline=timeline, frames_from="decoding")
 
 
@@ -177,29 +174,19 @@ def sorted_indices(frame_index: Iterable[int] | npt.NDArray[np.integer]) -> Fram
     return np.unique(indices).astype(np.int64, copy=False)
 
 
-def _decode(path: str, wanted: FrameIndices, info: VideoInfo | None, threads: int, to_end: bool) -> Iterator[Frame]:
+def _decode(path: str, wanted: FrameIndices, info: VideoInfo | None, to_end: bool) -> Iterator[Frame]:
     info = info or probe(path)
     plan = None if to_end else _plan(info, wanted)
     done = 0
     if plan is not None:
         try:
-            for frame in _sparse(path, wanted, info, plan, threads):
+            for frame in _sparse(path, wanted, info, plan):
                 yield frame
                 done += 1
         except (NeedsLinearDecodeError, VideoError):
             pass  # decoding from the start raises the error, if there is one
     if done < len(wanted):
-        yield from _linear(path, wanted[done:], info, threads, to_end)
-
-
-@contextmanager
-def _open(path: str, threads: int) -> Iterator[OpenVideo]:
-    with open_video(path, "decode") as video:
-        context = video.stream.codec_context
-        context.thread_count = threads
-        if threads != 1:
-            context.thread_type = "AUTO"
-        yield video
+        yield from _linear(path, wanted[done:], info, to_end)
 
 
 class _ToRgb:
@@ -220,14 +207,16 @@ class _ToRgb:
 # --- decoding from the start ------------------------------------------------------------------------------------------
 
 
-def _linear(path: str, wanted: FrameIndices, info: VideoInfo, threads: int, to_end: bool) -> Iterator[Frame]:
+def _linear(path: str, wanted: FrameIndices, info: VideoInfo, to_end: bool) -> Iterator[Frame]:
     to_rgb = _ToRgb(path)
     remaining = map(int, wanted)
     target = next(remaining)
     times = array("d")
-    with _open(path, threads) as video:
+    with open_video(path, "decode") as video:
         clock = frame_clock(video)
-        for index, frame in enumerate(_frames_of(video, info, path)):
+        checked = info.frames_from == "packets"
+        frames = decodable_frames(video, path) if info.salvaged else _all_frames(video, path, checked=checked)
+        for index, frame in enumerate(frames):
             times.append(clock(frame.pts))
             if index == target:
                 yield Frame(index, times[-1], to_rgb(frame))
@@ -247,8 +236,8 @@ def _check_end(path: str, target: int, times: npt.NDArray[np.float64], info: Vid
         timeline = dataclasses.replace(info.timeline, pts_seconds=times)
         if wrong_count:
             raise FrameCountError(path, kind="truncated", expected=expected, found=found, timeline=timeline)
-        if (np.abs(times - planned) > _SAME_TIME_SECONDS).any():
-            at = int(np.argmax(np.abs(times - planned) > _SAME_TIME_SECONDS))
+        if len(wrong := np.flatnonzero(np.abs(times - planned) > _SAME_TIME_SECONDS)):
+            at = wrong[0]
             raise FrameCountError(
                 path,
                 kind="corrupt",
@@ -260,66 +249,36 @@ def _check_end(path: str, target: int, times: npt.NDArray[np.float64], info: Vid
         raise VideoError(path, stage="decode", kind="truncated", expected=expected, found=found)
 
 
-def _decoded_times(path: str, threads: int) -> npt.NDArray[np.float64]:
+def _decoded_times(path: str) -> npt.NDArray[np.float64]:
     """float64 `[N]`: presentation time in seconds of every frame that decoding gives."""
-    with _open(path, threads) as video:
+    with open_video(path, "decode") as video:
         clock = frame_clock(video)
         return np.fromiter((clock(frame.pts) for frame in _all_frames(video, path)), np.float64)
 
 
-def _frames_of(video: OpenVideo, info: VideoInfo, path: str) -> Iterator[VideoFrame]:
-    if info.salvaged:
-        return decodable_frames(video, path)
-    order = _PacketOrder(video, path) if info.frames_from == "packets" else None
-    return _all_frames(video, path, order)
-
-
-def _all_frames(video: OpenVideo, path: str, order: _PacketOrder | None = None) -> Iterator[VideoFrame]:
-    index = 0
-    for packet in video.container.demux(video.stream):
-        if order is not None:
-            order.feed(packet)
-        for frame in packet.decode():
-            if frame.is_corrupt:
-                raise VideoError(
-                    path,
-                    stage="decode",
-                    kind="corrupt",
-                    expected="a stream that decodes without errors",
-                    found=f"frame {index}, of which the decoder concealed a part",
-                    hint="Check that it plays, or encode it again.",
-                )
-            if order is not None:
-                order.check(frame, index)
-            yield frame
-            index += 1
-
-
-class _PacketOrder:
-    """Checks that the decoder gives one frame per packet, in the order of presentation times.
+def _all_frames(video: OpenVideo, path: str, *, checked: bool = False) -> Iterator[VideoFrame]:
+    """The frames of a stream; with `checked`, each packet has to give one, in the order of presentation times.
 
     A frame that the decoder drops, or a packet that gives none, is noticed at the next frame.
     """
-
-    def __init__(self, video: OpenVideo, path: str) -> None:
-        self._codec = codec_name(video.stream)
-        self._path = path
-        self._pending: list[int] = []
-
-    def feed(self, packet: Packet[VideoStream]) -> None:
-        if gives_frame(packet, self._codec) and packet.pts is not None:
-            heapq.heappush(self._pending, packet.pts)
-
-    def check(self, frame: VideoFrame, index: int) -> None:
-        if self._pending and heapq.heappop(self._pending) == frame.pts:
-            return
-        raise FrameCountError(
-            self._path,
-            kind="corrupt",
-            expected="one frame per packet",
-            found=f"another order at frame {index}",
-            hint="Count its frames by decoding, and plan again.",
-        )
+    index, codec, pending = 0, codec_name(video.stream), _PendingFrames()
+    for packet in video.container.demux(video.stream):
+        if checked and gives_frame(packet, codec) and packet.pts is not None:
+            pending.add(packet.pts, 0)
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                found = f"frame {index}, of which the decoder concealed a part"
+                raise broken(path, "decode", "corrupt", "a stream that decodes without errors", found)
+            if checked and pending.number_of(frame) is None:
+                raise FrameCountError(
+                    path,
+                    kind="corrupt",
+                    expected="one frame per packet",
+                    found=f"another order at frame {index}",
+                    hint="Count its frames by decoding, and plan again.",
+                )
+            yield frame
+            index += 1
 
 
 # --- decoding only what is needed -------------------------------------------------------------------------------------
@@ -333,11 +292,11 @@ def _plan(info: VideoInfo, wanted: FrameIndices) -> FeedPlan | None:
     return plan if plan.skips_any else None
 
 
-def _sparse(path: str, wanted: FrameIndices, info: VideoInfo, plan: FeedPlan, threads: int) -> Iterator[Frame]:
+def _sparse(path: str, wanted: FrameIndices, info: VideoInfo, plan: FeedPlan) -> Iterator[Frame]:
     to_rgb = _ToRgb(path)
     remaining = map(int, wanted)
     target = next(remaining)
-    with _open(path, threads) as video:
+    with open_video(path, "decode") as video:
         if video.stamp != info.stamp:
             raise NeedsLinearDecodeError
         for index, frame in _needed_frames(video, plan):
@@ -384,7 +343,7 @@ def _needed_frames(video: OpenVideo, plan: FeedPlan) -> Iterator[tuple[int, Vide
             if plan.places is not None and not (reader and _is_random_access(reader, packet)):
                 raise NeedsLinearDecodeError
         if fed:
-            pending.add(int(number), int(pts))
+            pending.add(int(pts), int(number))
             yield from pending.match(context.decode(packet))
     yield from pending.match(context.decode(None))
     pending.require_none()
@@ -398,20 +357,23 @@ def _is_random_access(reader: PictureReader, packet: Packet[VideoStream]) -> boo
 
 
 class _PendingFrames:
-    """The frames of the packets that were fed and whose frame the decoder has not put out."""
+    """The packets that were fed and whose frames the decoder has not put out: in the order of presentation times."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[int, int]] = []
 
-    def add(self, number: int, pts: int) -> None:
-        heapq.heappush(self._pending, (number, pts))
+    def add(self, pts: int, number: int) -> None:
+        heapq.heappush(self._pending, (pts, number))
+
+    def number_of(self, frame: VideoFrame) -> int | None:
+        """The number of the frame that comes next; None where this is another one."""
+        pts, number = heapq.heappop(self._pending) if self._pending else (None, None)
+        return number if frame.pts == pts else None
 
     def match(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
-            if frame.is_corrupt or not self._pending:
-                raise NeedsLinearDecodeError
-            number, pts = heapq.heappop(self._pending)
-            if frame.pts != pts:
+            number = None if frame.is_corrupt else self.number_of(frame)
+            if number is None:
                 raise NeedsLinearDecodeError
             yield number, frame
 

@@ -97,7 +97,8 @@ class FrameClock:
             >>> [clock(pts) for pts in (3, 4, None, 2, 8)]
             [0.3, 0.4, 0.5, 0.6, 0.8]
         """
-        seconds = self._seconds(pts)
+        base = self._time_base
+        seconds = -math.inf if pts is None or base is None else pts * base.numerator / base.denominator
         if seconds > self._last:
             self._anchor, self._frames_since = seconds, 0
         else:
@@ -113,11 +114,6 @@ class FrameClock:
             if (np.diff(seconds) > 0).all():
                 return seconds
         return np.fromiter(map(self, pts.tolist()), np.float64, len(pts))
-
-    def _seconds(self, pts: int | None) -> float:
-        if pts is None or self._time_base is None:
-            return -math.inf
-        return pts * self._time_base.numerator / self._time_base.denominator
 
 
 @dataclass(frozen=True)

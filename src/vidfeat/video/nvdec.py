@@ -129,8 +129,9 @@ class Nvdec:
             yield from decode(path, wanted[done:], info, to_end=to_end)
 
     def _checked_frames(self, path: str, wanted: FrameIndices, info: VideoInfo) -> Iterator[Frame]:
-        table = _table(info)
-        with _open(path, info, self.device) as decoder:
+        table = info.packets
+        assert table is not None  # as the video is supported
+        with _open(path, info, table, self.device) as decoder:
             key = np.array([_key_frame(table, wanted)])
             (actual,), (expected,) = _frames_at(decoder, key, info), decode_strictly(path, key, info)
             if not alike(actual.pixels, expected.pixels):
@@ -228,12 +229,6 @@ def _unsupported(info: VideoInfo) -> str:
     return ""
 
 
-def _table(info: VideoInfo) -> PacketTable:
-    if info.packets is None:
-        raise NeedsLinearDecodeError("no table of its packets")
-    return info.packets
-
-
 def _key_frame(table: PacketTable, wanted: FrameIndices) -> int:
     """The last random access point up to the middle of the wanted frames: the first ones are often black."""
     ranks = table.ranks[table.random_access]
@@ -241,14 +236,14 @@ def _key_frame(table: PacketTable, wanted: FrameIndices) -> int:
 
 
 @contextmanager
-def _open(path: str, info: VideoInfo, device: str) -> Iterator[Any]:
+def _open(path: str, info: VideoInfo, table: PacketTable, device: str) -> Iterator[Any]:
     """A torchcodec decoder with the table of `probe`, on the open file: without a name, FFmpeg cannot open another."""
     from torchcodec.decoders import VideoDecoder
 
     with open_file(path, "decode") as file:
         if (file.bytes, file.modified_ns) != info.stamp:
             raise NeedsLinearDecodeError("it is not the file that was probed")
-        mappings = _mappings(_table(info))
+        mappings = _mappings(table)
         with _torchcodec_errors():
             decoder = VideoDecoder(file, device=device, dimension_order="NHWC", custom_frame_mappings=mappings)
             on_cpu = bool(decoder.cpu_fallback)

@@ -157,7 +157,8 @@ class TableBuilder:
         pts = np.array(self._pts, np.int64)
         if self._read is None or not len(pts) or not self._random_access[0] or len(np.unique(pts)) < len(pts):
             return None
-        if self._display_order and not _same_order(np.array(self._display_order), pts):
+        order = np.array(self._display_order, np.int64)
+        if len(order) and (len(order) != len(pts) or (np.diff(order[np.argsort(pts)]) <= 0).any()):
             return None
         layer = np.frombuffer(self._layer, np.uint8)
         disposable = np.frombuffer(self._disposable, np.bool_) & (layer == layer.max())
@@ -190,7 +191,3 @@ def _splits_time(pts: npt.NDArray[np.int64]) -> Flags:
     latest_before = np.maximum.accumulate(pts)[:-1]
     earliest_from = np.minimum.accumulate(pts[::-1])[::-1][1:]
     return np.concatenate([[True], latest_before < earliest_from])
-
-
-def _same_order(display_order: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> bool:
-    return len(display_order) == len(pts) and bool((np.diff(display_order[np.argsort(pts)]) > 0).all())

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from vidfeat.errors import Kind, VideoError
 from vidfeat.video.bitstream import picture_reader
 from vidfeat.video.info import FrameClock, FramesFrom, Timeline, VideoInfo
 from vidfeat.video.packets import PacketIndex, PacketTable, TableBuilder
 from vidfeat.video.remote import RemoteFile
-from vidfeat.video.source import OpenVideo, check_frame_size, open_file, open_video
+from vidfeat.video.source import OpenVideo, broken, check_frame_size, open_file, open_video
 from vidfeat.video.truncation import End, find_truncation
 
 if TYPE_CHECKING:
@@ -57,12 +56,12 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     with open_file(path, "open") as file:
         missing, end = find_truncation(cast("BinaryIO", file), file.bytes)
     if missing is not None:
-        raise _broken(where, "truncated", "all that the container declares", missing)
+        raise broken(where, "open", "truncated", "all that the container declares", missing)
     with open_video(path, "open") as video:
         listed = _check_index(video, where)
         packets, first = _read_packets(video, where)
         if packets.count == 0 or first is None:
-            raise _broken(where, "corrupt", "at least one frame", "none that decodes")
+            raise broken(where, "open", "corrupt", "at least one frame", "none that decodes")
         verified = _check_length(video, packets, listed, end, where)
         exact = (_family(video), codec_name(video.stream)) in _ONE_PACKET_PER_FRAME and packets.each_gives_a_frame
         seconds = packets.frame_seconds(frame_clock(video))
@@ -203,7 +202,6 @@ class _Packets:
 
 def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | None]:
     codec = codec_name(video.stream)
-    video.stream.codec_context.thread_count = 1
     reader = picture_reader(codec, video.stream.codec_context.extradata)
     index = _index_of(video) if reader is not None else None
     packets = _Packets(TableBuilder(reader if index is None else None), index)
@@ -215,7 +213,7 @@ def _read_packets(video: OpenVideo, where: str) -> tuple[_Packets, VideoFrame | 
             continue
         if packet.is_corrupt and "mpegts" not in video.container.format.name:
             # FFmpeg marks a packet in which the file ends so; in transport streams also one after a gap, which decodes.
-            raise _broken(where, "truncated", "whole packets", f"one cut short after packet {packets.count}")
+            raise broken(where, "open", "truncated", "whole packets", f"one cut short after packet {packets.count}")
         packets.add(packet, codec)
         if first is None:
             first = next(iter(packet.decode()), None)
@@ -231,19 +229,21 @@ def _check_length(video: OpenVideo, packets: _Packets, listed: int, end: End, wh
     nothing is missing, only a great difference counts.
     """
     if packets.filled < listed:
-        raise _broken(where, "truncated", f"{listed} packets, as its index says", f"{packets.filled}")
+        raise broken(where, "open", "truncated", f"{listed} packets, as its index says", f"{packets.filled}")
     codec = codec_name(video.stream)
     if packets.zeros and codec not in _UNCOMPRESSED:
-        raise _broken(where, "truncated", f"packets of {codec}", f"{packets.zeros} of {packets.count} with only zeros")
+        raise broken(
+            where, "open", "truncated", f"packets of {codec}", f"{packets.zeros} of {packets.count} with only zeros"
+        )
     if _family(video) in _FRAMES_UP_TO_THE_END and packets.end_byte < video.file.bytes:
         found = f"a part of one, from byte {packets.end_byte} to {video.file.bytes}"
-        raise _broken(where, "truncated", "whole frames", found)
+        raise broken(where, "open", "truncated", "whole frames", found)
     declared = 0.0 if end == "open" else _duration_seconds(video) or 0.0
     there = packets.seconds(video.container.streams)
     if declared > 0 and there > 0:
         marked_tolerance, frames_tolerance = max(2.0, declared / 10), 3 / (_frame_rate(video.stream) or 1.0)
         if declared - there > (marked_tolerance if end == "marked" else max(0.5, frames_tolerance)):
-            raise _broken(where, "truncated", f"{declared:.3f} s, as its header says", f"{there:.3f} s")
+            raise broken(where, "open", "truncated", f"{declared:.3f} s, as its header says", f"{there:.3f} s")
     return (end == "marked" or (declared > 0 and there > 0)) and not packets.ends_in_zeros
 
 
@@ -251,7 +251,9 @@ def _check_index(video: OpenVideo, where: str) -> int:
     """Containers with an index say where each packet lies. Returns how many AVI lists; others list key frames only."""
     end = max((entry.pos + entry.size for entry in video.stream.index_entries), default=0)
     if end > video.file.bytes:
-        raise _broken(where, "truncated", f"at least {end} bytes, as its index says", f"{video.file.bytes} bytes")
+        raise broken(
+            where, "open", "truncated", f"at least {end} bytes, as its index says", f"{video.file.bytes} bytes"
+        )
     return sum(entry.size > 0 for entry in video.stream.index_entries) if _family(video) == "avi" else 0
 
 
@@ -317,8 +319,3 @@ def _duration_seconds(video: OpenVideo) -> float | None:
 
 def _seconds(stream: VideoStream, ticks: int | None) -> float | None:
     return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
-
-
-def _broken(where: str, kind: Kind, expected: str, found: str) -> VideoError:
-    hint = "Copy or download it again." if kind == "truncated" else "Check that it plays, or encode it again."
-    return VideoError(where, stage="open", kind=kind, expected=expected, found=found, hint=hint)

@@ -6,6 +6,7 @@ ones. This is only done on request: see `--on-corrupt salvage`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -63,7 +64,6 @@ def decodable_frames(video: OpenVideo, path: str) -> Iterator[VideoFrame]:
     from av.error import FFmpegError
 
     context = video.stream.codec_context
-    context.thread_count = 1  # several threads would delay decodable frames, and lose them with the error
     for packet in _readable_packets(video):
         try:
             frames = context.decode(packet)
@@ -81,17 +81,13 @@ def _readable_packets(video: OpenVideo) -> Iterator[Packet[VideoStream] | None]:
 
     gaps_are_marked = "mpegts" in video.container.format.name  # see `probe`
     packets = video.container.demux(video.stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError:
-            packet = None
-        if packet is None:
-            yield None
-            return
-        # An empty packet would end the decoder. PyAV sends one after the last, some writers one for a dropped frame.
-        if packet.size and (gaps_are_marked or not packet.is_corrupt):
-            yield packet
+    with contextlib.suppress(FFmpegError):
+        for packet in packets:
+            # An empty packet would end the decoder. PyAV sends one after the last, some writers one for a dropped
+            # frame.
+            if packet.size and (gaps_are_marked or not packet.is_corrupt):
+                yield packet
+    yield None
 
 
 def _frames_declared(video: OpenVideo) -> int | None:

@@ -40,6 +40,9 @@ CONTAINERS = (
 )
 """FFmpeg's names of the demuxers that may read a file."""
 
+_READABLE, _WHOLE = "a readable video file", "a file that holds the video itself"
+"""What is expected, in several errors."""
+
 _BUFFER_BYTES = 1 << 17
 _PLAYLIST_HEAD_BYTES = 4096
 _PLAYLISTS = {
@@ -120,22 +123,22 @@ def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile 
     try:
         file = RemoteFile(where, fresh=stage == "open") if is_uri(where) else _open_regular(Path(where))
     except UsageError as error:
-        raise _unreadable(where, stage, "io", error.found, error.hint) from error
+        raise _refused(where, stage, "io", _READABLE, error.found, error.hint) from error
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in the name
         hint = "Check the name, and the folder that the names of a list start from."
-        raise _unreadable(where, stage, "missing", "no file of that name", hint) from error
+        raise _refused(where, stage, "missing", _READABLE, "no file of that name", hint) from error
     except OSError as error:
-        raise _unreadable(where, stage, "io", _reason(error)) from error
+        raise _refused(where, stage, "io", _READABLE, _reason(error)) from error
     with file:
         if file.bytes == 0:
-            raise _unreadable(where, stage, "empty", "a file of 0 bytes")
+            raise _refused(where, stage, "empty", _READABLE, "a file of 0 bytes")
         try:
             yield file
         except Exception:
             if file.error is None:
                 raise
         if file.error is not None:  # the cause of whatever error was raised above
-            raise _unreadable(where, stage, "io", _reason(file.error)) from file.error
+            raise _refused(where, stage, "io", _READABLE, _reason(file.error)) from file.error
 
 
 def _open_regular(path: Path) -> LocalFile:
@@ -150,8 +153,14 @@ def _open_regular(path: Path) -> LocalFile:
     return file
 
 
-def _unreadable(where: str, stage: Stage, kind: Kind, found: str, hint: str = "") -> VideoError:
-    return VideoError(where, stage=stage, kind=kind, expected="a readable video file", found=found, hint=hint)
+def _refused(where: str, stage: Stage, kind: Kind, expected: str, found: str, hint: str = "") -> VideoError:
+    return VideoError(where, stage=stage, kind=kind, expected=expected, found=found, hint=hint)
+
+
+def broken(where: str, stage: Stage, kind: Kind, expected: str, found: str) -> VideoError:
+    """The error of a file that is `truncated` or `corrupt`."""
+    hint = "Copy or download it again." if kind == "truncated" else "Check that it plays, or encode it again."
+    return _refused(where, stage, kind, expected, found, hint)
 
 
 @contextmanager
@@ -182,28 +191,17 @@ def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoSt
     from av.stream import Disposition
 
     if len(container.streams) > MAX_STREAMS:
-        raise VideoError(
-            where,
-            stage=stage,
-            kind="too_large",
-            expected=f"at most {MAX_STREAMS} streams",
-            found=f"{len(container.streams)}",
-        )
+        raise _refused(where, stage, "too_large", f"at most {MAX_STREAMS} streams", f"{len(container.streams)}")
     stream: Any = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
-        raise VideoError(
-            where,
-            stage=stage,
-            kind="no_video",
-            expected="a file with a video stream",
-            found="only a cover picture" if stream is not None else "none",
-        )
+        found = "only a cover picture" if stream is not None else "none"
+        raise _refused(where, stage, "no_video", "a file with a video stream", found)
     context = stream.codec_context
     if context is None:
-        raise VideoError(
-            where, stage=stage, kind="corrupt", expected="a video codec that FFmpeg decodes", found="an unknown codec"
-        )
+        raise _refused(where, stage, "corrupt", "a video codec that FFmpeg decodes", "an unknown codec")
     check_frame_size(context.width, context.height, where, stage)
+    # Many videos are decoded at once; and several threads would delay decodable frames, and lose them with an error.
+    context.thread_count = 1
     context.options = {"max_pixels": str(MAX_PIXELS)}
     if context.codec.canonical_name == "mjpeg":
         # Of a damaged picture FFmpeg returns the part that decodes, over uninitialised memory: the result varies. Other
@@ -215,13 +213,7 @@ def _best_stream(container: InputContainer, where: str, stage: Stage) -> VideoSt
 def check_frame_size(width: int, height: int, where: str, stage: Stage) -> None:
     """Raise `VideoError` of kind `too_large` for a frame of more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
-        raise VideoError(
-            where,
-            stage=stage,
-            kind="too_large",
-            expected=f"frames of at most {MAX_PIXELS} pixels",
-            found=f"{width} x {height}",
-        )
+        raise _refused(where, stage, "too_large", f"frames of at most {MAX_PIXELS} pixels", f"{width} x {height}")
 
 
 def _refuse_playlist(file: LocalFile | RemoteFile, where: str, stage: Stage) -> None:
@@ -230,14 +222,8 @@ def _refuse_playlist(file: LocalFile | RemoteFile, where: str, stage: Stage) -> 
     file.seek(0)
     for name, pattern in _PLAYLISTS.items():
         if pattern.match(head):
-            raise VideoError(
-                where,
-                stage=stage,
-                kind="blocked_format",
-                expected="a file that holds the video itself",
-                found=f"{name}, which names other files or addresses; nothing that it names was opened",
-                hint="List the video files themselves.",
-            )
+            found = f"{name}, which names other files or addresses; nothing that it names was opened"
+            raise _refused(where, stage, "blocked_format", _WHOLE, found, "List the video files themselves.")
 
 
 def _refuse_nested_open(url: str, flags: int, options: dict[str, str]) -> NoReturn:
@@ -254,29 +240,16 @@ def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
     except VideoError:
         raise
     except _NestedOpenError as error:
-        raise VideoError(
-            where,
-            stage=stage,
-            kind="blocked_format",
-            expected="a file that holds the video itself",
-            found=f"a reference to {str(error)!r}, which was not opened",
-        ) from error
+        found = f"a reference to {str(error)!r}, which was not opened"
+        raise _refused(where, stage, "blocked_format", _WHOLE, found) from error
     except MemoryError as error:
-        raise VideoError(
-            where, stage=stage, kind="out_of_memory", expected="memory for the decoder", found="none left"
-        ) from error
+        raise _refused(where, stage, "out_of_memory", "memory for the decoder", "none left") from error
     except FFmpegError as error:
         # Above its own limit, four times `MAX_PIXELS`, FFmpeg refuses a frame before its size can be read.
         known = f"a video in a known container, with frames of at most {MAX_PIXELS} pixels"
         expected = known if stage == "open" else "a stream that decodes without errors"
-        raise VideoError(
-            where,
-            stage=stage,
-            kind="corrupt",
-            expected=expected,
-            found="damaged or unknown data" if isinstance(error, InvalidDataError) else _reason(error),
-            hint="Check that it plays, or encode it again.",
-        ) from error
+        found = "damaged or unknown data" if isinstance(error, InvalidDataError) else _reason(error)
+        raise broken(where, stage, "corrupt", expected, found) from error
 
 
 def _reason(error: Any) -> str:

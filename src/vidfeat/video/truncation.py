@@ -17,8 +17,7 @@ _MOV_BOXES = frozenset(
 _MOV_FIRST_BOXES = _MOV_BOXES | {b"uuid", b"meta"}
 _AVI_SLACK = 8  # some writers count the chunk header twice, or the padding byte that they then leave out
 _EBML_HEADER = 0x1A45DFA3
-_EBML_MAX_WALK = 1_000_000
-_FLV_MAX_WALK = 1_000_000
+_MOST_PARTS, _MOST_FRAMES = 1_000_000, 10_000_000  # that are walked over
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _LONGEST_SECONDS = 1e9
@@ -36,8 +35,6 @@ _ASF_WIDTHS = (0, 1, 2, 4)
 _MXF_PARTITION = bytes.fromhex("060e2b34020501010d010201")
 _MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
 _MIRRORED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_IVF_MAX_WALK = 10_000_000
-_OGG_MAX_WALK = 10_000_000
 _ZERO_BYTES = 128  # fewer at the end may be padding
 _SECTOR_BYTES = 2048  # MPEG program streams and elementary video may be padded up to a sector
 _MAY_FILL_A_SECTOR = (_PACK, b"\x00\x00\x01\xb3")
@@ -66,8 +63,7 @@ def find_truncation(file: BinaryIO, size: int) -> Extent:
     MP4/MOV, AVI, Matroska/WebM, ASF/WMV, FLV, Ogg, MXF, GIF, IVF, MPEG transport and program streams are recognised by
     their first bytes. Other formats declare no length. The position of the file is undefined afterwards.
     """
-    file.seek(0)
-    head = file.read(32)
+    head = _read(file, 0, 32)
     if head[4:8] in _MOV_FIRST_BOXES:
         return _mov_extent(file, size)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
@@ -88,8 +84,7 @@ def find_truncation(file: BinaryIO, size: int) -> Extent:
     if head[:4] == b"DKIF" and len(head) == 32:
         return _ivf_extent(file, size, *struct.unpack("<H16xI", head[6:28]))
     for length, offset in _TS_LAYOUTS:
-        file.seek(0)
-        first = file.read(length * _TS_PACKETS_CHECKED)[offset::length]
+        first = _read(file, 0, length * _TS_PACKETS_CHECKED)[offset::length]
         if first == _TS_SYNC * _TS_PACKETS_CHECKED:
             return Extent(_transport_stream_truncation(file, size, length, offset), "open")
     missing = _program_stream_truncation(file, size) if head[:4] == _PACK else None
@@ -100,14 +95,18 @@ def find_truncation(file: BinaryIO, size: int) -> Extent:
     return Extent(missing, "open")
 
 
+def _read(file: BinaryIO, start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(size)
+
+
 def _past_end(part: str, start: int, end: int, size: int) -> str:
     return f"{size} bytes, while the {part} that starts at byte {start} ends at byte {end}"
 
 
 def _is_zero(file: BinaryIO, start: int, least: int = _ZERO_BYTES) -> bool:
     """Whether at least `least` bytes from `start` on are there, and zero."""
-    file.seek(start)
-    data = file.read(least)
+    data = _read(file, start, least)
     return len(data) == least and not any(data)
 
 
@@ -121,8 +120,7 @@ def _mov_extent(file: BinaryIO, size: int) -> Extent:
     seen = set()
     indexed, segments_end = False, 0
     while start + 8 <= size:
-        file.seek(start)
-        header = file.read(16)
+        header = _read(file, start, 16)
         length, box = int.from_bytes(header[:4], "big"), header[4:8]
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
@@ -152,8 +150,7 @@ def _mov_extent(file: BinaryIO, size: int) -> Extent:
 
 def _sidx_end(file: BinaryIO, start: int, length: int) -> tuple[int, int]:
     """How many segments a segment index lists, and where the last of them ends."""
-    file.seek(start + 8)
-    data = file.read(min(length - 8, 1 << 20))
+    data = _read(file, start + 8, min(length - 8, 1 << 20))
     fields = ">12xQQHH" if data[:1] == b"\1" else ">12xIIHH"
     if len(data) < struct.calcsize(fields):
         return 0, 0
@@ -169,8 +166,7 @@ def _avi_extent(file: BinaryIO, size: int) -> Extent:
     start = 0
     last = b""
     while start + 12 <= size:
-        file.seek(start)
-        header = file.read(8)
+        header = _read(file, start, 8)
         length = int.from_bytes(header[4:8], "little")
         if header[:4] != b"RIFF":
             break
@@ -181,8 +177,7 @@ def _avi_extent(file: BinaryIO, size: int) -> Extent:
             return Extent(_past_end("RIFF chunk", start, end, size))
         at = start + 12
         while at + 12 <= end:
-            file.seek(at - 1)
-            header = file.read(13)
+            header = _read(file, at - 1, 13)
             if _is_chunk_name(header[1:5]):
                 header = header[1:]
             elif _is_chunk_name(header[:4]):  # after a chunk of odd length without its padding byte
@@ -207,11 +202,10 @@ def _matroska_extent(file: BinaryIO, size: int) -> Extent:
     """
     start, segment_end = 0, 0
     end: End = "marked"
-    for _ in range(_EBML_MAX_WALK):
+    for _ in range(_MOST_PARTS):
         if start >= size:
             break
-        file.seek(start)
-        header = file.read(12)
+        header = _read(file, start, 12)
         id_length = _vint_length(header[0])
         size_length = _vint_length(header[id_length]) if id_length <= 4 and id_length < len(header) else 9
         if size_length > 8 or len(header) < id_length + size_length:
@@ -243,8 +237,8 @@ def _asf_extent(file: BinaryIO, size: int) -> Extent:
     seen = set()
     packet = _ZERO_BYTES
     while start + 24 <= size:
-        file.seek(start)
-        guid, length = file.read(16), int.from_bytes(file.read(8), "little")
+        header = _read(file, start, 24)
+        guid, length = header[:16], int.from_bytes(header[16:], "little")
         if guid not in (_ASF_HEADER, _ASF_DATA, _ASF_INDEX):
             if _ASF_INDEX not in seen and _is_zero(file, start):
                 return Extent(_no_part(start, size))
@@ -270,8 +264,7 @@ def _broken_packet(file: BinaryIO, start: int, end: int, length: int) -> int | N
     """
     data, payload_end = b"", None
     for at in range(start, end - length + 1, length):
-        file.seek(at)
-        data = file.read(length)
+        data = _read(file, at, length)
         payload_end = _payload_end(data)
         if payload_end is None:
             return at
@@ -314,16 +307,14 @@ def _payload_end(packet: bytes) -> int | None:
 def _flv_extent(file: BinaryIO, size: int, start: int) -> Extent:
     """Walk the tags; each is preceded by four bytes with the length of the tag before."""
     start += 4
-    file.seek(start)
-    metadata = file.read(_PACK_SEARCH_BYTES)
+    metadata = _read(file, start, _PACK_SEARCH_BYTES)
     end: End = "announced" if 0 < _flv_number(metadata, b"duration") < _LONGEST_SECONDS else "open"
     if (declared := _flv_number(metadata, b"filesize")) > size:
         return Extent(f"{size} bytes, while its metadata say {declared:.0f}")
-    for _ in range(_FLV_MAX_WALK):
+    for _ in range(_MOST_PARTS):
         if 0 < declared <= start:
             break
-        file.seek(start)
-        header = file.read(11)
+        header = _read(file, start, 11)
         if len(header) < 11:
             return Extent(f"{size} bytes, which end inside the header of a tag" if header else None, end)
         if header[0] & 0x1F not in _FLV_TAGS:
@@ -345,9 +336,8 @@ def _ogg_extent(file: BinaryIO, size: int) -> Extent:
     """Walk the pages; each has a checksum, and each stream has one that is marked as its last."""
     start = 0
     unfinished: set[bytes] = set()
-    for _ in range(_OGG_MAX_WALK):
-        file.seek(start)
-        header = file.read(27)
+    for _ in range(_MOST_FRAMES):
+        header = _read(file, start, 27)
         if header[:4] != b"OggS" or len(header) < 27:
             break
         segments = file.read(header[26])
@@ -370,22 +360,19 @@ def _ogg_checksum(page: bytes) -> bytes:
 
 def _mxf_extent(file: BinaryIO, size: int) -> Extent:
     """Walk the elements, each a key and a length; the header names the place of the footer."""
-    file.seek(16)
-    header = file.read(64)
+    header = _read(file, 16, 64)
     value = 1 + _ber_length(header)[0]
     footer = int.from_bytes(header[value + 24 : value + 32], "big")
     start = 0
     while start < size:
-        file.seek(start)
-        element = file.read(25)
+        element = _read(file, start, 25)
         if element[:4] != _MXF_PARTITION[:4]:
             if start < footer:
                 return Extent(_no_part(start, size))
             break
         more, length = _ber_length(element[16:])
         start += 17 + more + length
-    file.seek(min(footer, size))
-    if footer and file.read(12) != _MXF_PARTITION:
+    if footer and _read(file, min(footer, size), 12) != _MXF_PARTITION:
         return Extent(f"{size} bytes, without the footer that belongs at byte {footer}")
     return Extent(None, "marked" if footer else "announced")
 
@@ -398,11 +385,9 @@ def _ber_length(data: bytes) -> tuple[int, int]:
 
 def _gif_truncation(file: BinaryIO, size: int) -> str | None:
     """Walk the blocks up to the trailer."""
-    file.seek(10)
-    at = 13 + _color_table_bytes(file.read(1))
+    at = 13 + _color_table_bytes(_read(file, 10, 1))
     while at < size:
-        file.seek(at)
-        block = file.read(10)
+        block = _read(file, at, 10)
         if block[:1] == b";":
             return None
         if block[:1] not in (b"!", b","):
@@ -417,27 +402,24 @@ def _color_table_bytes(flags: bytes) -> int:
 
 def _sub_blocks_end(file: BinaryIO, start: int) -> int:
     """Where a series of sub-blocks ends; each starts with its length, and one of length 0 is the last."""
-    file.seek(start)
-    block, origin = file.read(_PACK_SEARCH_BYTES), start
-    while block:
+    block, origin = b"", start
+    while True:
         if start >= origin + len(block):
-            file.seek(start)
-            block, origin = file.read(_PACK_SEARCH_BYTES), start
-            continue
+            block, origin = _read(file, start, _PACK_SEARCH_BYTES), start
+        if not block:
+            return start
         length = block[start - origin]
         start += 1 + length
         if length == 0:
-            break
-    return start
+            return start
 
 
 def _ivf_extent(file: BinaryIO, size: int, header: int, declared: int) -> Extent:
     """Walk the frames. The header counts them, or gives their duration in units of their presentation times."""
     frames, last = 0, 0
     start = header
-    for _ in range(_IVF_MAX_WALK):
-        file.seek(start)
-        fields = file.read(12)
+    for _ in range(_MOST_FRAMES):
+        fields = _read(file, start, 12)
         if len(fields) < 12:
             break
         length, pts = struct.unpack("<IQ", fields)
@@ -459,8 +441,7 @@ def _ivf_extent(file: BinaryIO, size: int, header: int, declared: int) -> Extent
 def _program_stream_truncation(file: BinaryIO, size: int) -> str | None:
     """Step over the packets from the last pack header on."""
     begin = max(0, size - _PACK_SEARCH_BYTES)
-    file.seek(begin)
-    tail = file.read(_PACK_SEARCH_BYTES)
+    tail = _read(file, begin, _PACK_SEARCH_BYTES)
     place = tail.rfind(_PACK)
     if place < 0 or len(tail) < place + 14:
         return None
@@ -477,8 +458,7 @@ def _program_stream_truncation(file: BinaryIO, size: int) -> str | None:
 def _transport_stream_truncation(file: BinaryIO, size: int, length: int, offset: int) -> str | None:
     """Check that the last packet, which starts with a sync byte like every packet, is complete."""
     rest = size % length
-    file.seek(size - rest + offset)
-    if rest > offset and file.read(1) == _TS_SYNC:
+    if rest > offset and _read(file, size - rest + offset, 1) == _TS_SYNC:
         return f"{size} bytes, of which the last {rest} begin a packet of {length} bytes"
-    file.seek(size - rest - length)
-    return None if any(file.read(length)) else _no_part(size - rest - length, size)
+    last = size - rest - length
+    return None if any(_read(file, last, length)) else _no_part(last, size)

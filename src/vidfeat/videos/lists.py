@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from vidfeat.errors import UsageError, quote, shorten
+from vidfeat.errors import UsageError, quote, shorten, system_errors
 from vidfeat.lazy_import import import_extra
 from vidfeat.storage import is_uri, open_object, require_scheme
 from vidfeat.videos.folders import VIDEO_SUFFIXES, is_video, path_is, real_path
@@ -273,32 +273,23 @@ def _open_list(list_file: Path | str) -> contextlib.AbstractContextManager[Any]:
 
 def _lines(list_file: Path | str) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and the lines that hold a path, stripped."""
-    try:
-        with _open_list(list_file) as file:
-            # A line of a binary file can be as long as the file.
-            for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
-                where = f"{list_file}:{number}"
-                if b"\0" in raw:
-                    raise _binary(where)
-                if len(raw) == _LONGEST_LINE:
-                    raise UsageError(where, expected="one path a line", found=f"at least {_LONGEST_LINE:,} bytes")
-                raw = raw.removeprefix(_BOM) if number == 1 else raw
-                line = raw.decode("utf-8", "surrogateescape").strip()
-                if line and not line.startswith("#"):
-                    yield number, line
-    except OSError as error:
-        raise UsageError(
-            str(list_file), expected="a readable list of videos", found=error.strerror or str(error)
-        ) from error
-
-
-def _binary(where: str) -> UsageError:
-    return UsageError(
-        where,
-        expected="text in UTF-8, one path a line",
-        found="a zero byte, as in a binary file or in UTF-16",
-        hint="Check that this is the list and not a video; save a UTF-16 list as UTF-8.",
-    )
+    with system_errors(UsageError, list_file, expected="a readable list of videos"), _open_list(list_file) as file:
+        # A line of a binary file can be as long as the file.
+        for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+            where = f"{list_file}:{number}"
+            if b"\0" in raw:
+                raise UsageError(
+                    where,
+                    expected="text in UTF-8, one path a line",
+                    found="a zero byte, as in a binary file or in UTF-16",
+                    hint="Check that this is the list and not a video; save a UTF-16 list as UTF-8.",
+                )
+            if len(raw) == _LONGEST_LINE:
+                raise UsageError(where, expected="one path a line", found=f"at least {_LONGEST_LINE:,} bytes")
+            raw = raw.removeprefix(_BOM) if number == 1 else raw
+            line = raw.decode("utf-8", "surrogateescape").strip()
+            if line and not line.startswith("#"):
+                yield number, line
 
 
 def _split_label(line: str, base: Path | None) -> tuple[str, str | None]:

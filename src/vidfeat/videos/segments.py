@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from vidfeat.errors import UsageError, quote
@@ -37,11 +38,9 @@ def read_segments(csv_file: Path, videos: Sequence[VideoRef] | None, root: Path 
             raise UsageError(where, expected="a start before the end", found=f"{start} to {end}")
     if not found:
         raise UsageError(str(csv_file), expected="at least one line video,start,end", found="none")
-    if videos is None:
-        refs = _files_of_segments({name: parts[0].where for name, parts in found.items()}, root)
-    else:
-        refs = _videos_of_segments({name: parts[0].where for name, parts in found.items()}, videos)
-    by_start: Callable[[Segment], tuple[float, float]] = lambda part: (part.start_seconds, part.end_seconds)  # noqa: E731
+    places = {name: parts[0].where for name, parts in found.items()}
+    refs = _files_of_segments(places, root) if videos is None else _videos_of_segments(places, videos)
+    by_start = attrgetter("start_seconds", "end_seconds")
     return tuple(replace(ref, segments=tuple(sorted(found[name], key=by_start))) for name, ref in refs.items())
 
 
@@ -83,8 +82,9 @@ def _seconds(text: str, where: str) -> float:
 def _files_of_segments(places: Mapping[str, str], root: Path | None) -> dict[str, VideoRef]:
     confined, base = (None, Path()) if root is None else (Confinement(root, follow_links=False), root)
     keys = {name: name if confined is None else confined.name_of(base / name, where) for name, where in places.items()}
-    distinct(VideoRef(key, str(base / name)) for name, key in keys.items())
-    return {name: VideoRef(key, str(base / name)) for name, key in keys.items()}
+    refs = {name: VideoRef(key, str(base / name)) for name, key in keys.items()}
+    distinct(refs.values())
+    return refs
 
 
 def _videos_of_segments(places: Mapping[str, str], videos: Sequence[VideoRef]) -> dict[str, VideoRef]:

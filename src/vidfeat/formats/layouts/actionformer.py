@@ -34,9 +34,8 @@ dataset: {{
 
 ACTIONFORMER = Layout("actionformer", for_each(yaml_lines))
 
-
-def _epic_lines(output: Output) -> str:
-    return yaml_lines(output, "file_prefix: ~,\n  file_ext: .npz")
-
-
-ACTIONFORMER_EPIC = Layout("actionformer-epic", for_each(_epic_lines), file=npz_file("feats"))
+ACTIONFORMER_EPIC = Layout(
+    "actionformer-epic",
+    for_each(lambda output: yaml_lines(output, "file_prefix: ~,\n  file_ext: .npz")),
+    file=npz_file("feats"),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -12,10 +12,8 @@ from typing import Any, final
 from vidfeat.errors import UsageError, quote
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.h5 import Hdf5Sink
-from vidfeat.formats.layouts.layout import Layout, Output, for_each, list_videos, name_of
+from vidfeat.formats.layouts.layout import Layout, LayoutOutput, Output, for_each, name_of
 from vidfeat.formats.layouts.ms_tcn import HINT, NEEDS, has_a_row_per_frame
-from vidfeat.formats.layouts.row_grid import RowGrid
-from vidfeat.formats.sink import Sink
 
 SPLITS = ("val", "test")
 """In the order in which G-TAD looks for them in the name of a video."""
@@ -23,22 +21,8 @@ SPLITS = ("val", "test")
 
 @final
 @dataclass(frozen=True)
-class SplitSink(Sink):
-    """A folder with an HDF5 file for each split.
-
-    Attributes:
-        layout: the consumer's.
-        grid, config_lines: as for `Layout.open`.
-    """
-
-    layout: Layout
-    grid: RowGrid | None
-    config_lines: str
-
-    @property
-    def name(self) -> str:
-        """The layout's."""
-        return self.layout.name
+class SplitSink(LayoutOutput):
+    """A folder with an HDF5 file for each split."""
 
     @property
     def replaced(self) -> tuple[Path, ...]:
@@ -75,13 +59,9 @@ class SplitSink(Sink):
                     name = name_of(self.layout, key)
                     add[_split(name)](name, features)
 
-    def list_videos(self, videos: Iterable[tuple[str, bool]]) -> None:
-        """Write the files beside the features."""
-        list_videos(self.out, self.layout, self.config_lines, videos)
-
-    def header(self) -> Mapping[str, Any]:
-        """The lines of the config."""
-        return {"config_lines": self.config_lines}
+    def file_name(self, key: str) -> str:
+        """The file of the video's split."""
+        return f"rgb_{_split(name_of(self.layout, key))}.h5"
 
     def read(self, keys: Iterable[str]) -> Iterator[Any]:
         """The array of each key. Holds one in memory at a time."""

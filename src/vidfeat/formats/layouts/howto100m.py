@@ -23,10 +23,6 @@ def _unit_rows(features: VideoFeatures, grid: RowGrid) -> VideoFeatures:
     return replace(features, values=features.values / length)
 
 
-def _fits(grid: RowGrid) -> bool:
-    return grid.stride_seconds in (_SECOND, 16 / 24) and grid.in_strides
-
-
 def _lines(output: Output) -> str:
     folder = shlex.quote(output.folder)
     if output.grid.stride_seconds == _SECOND:
@@ -51,7 +47,7 @@ HOWTO100M = Layout(
     "howto100m",
     for_each(_lines),
     "a row for every second, or for 16 frames at 24 fps, centred there",
-    _fits,
+    lambda grid: grid.stride_seconds in (_SECOND, 16 / 24) and grid.in_strides,
     "Give `grid.fps=1`, `grid.stride=1` and `grid.window=1`, or `grid.fps=24`, `grid.stride=16` and `grid.window=16`.",
     dtype="float16",
     convert=_unit_rows,

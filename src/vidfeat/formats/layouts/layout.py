@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -109,7 +110,7 @@ class Layout:
     dtype: Dtype | None = None
     convert: Callable[[VideoFeatures, RowGrid], VideoFeatures] | None = None
     listing: Listing | None = None
-    sink: Callable[[Path, Layout, RowGrid | None, str], Sink] | None = None
+    sink: type[LayoutOutput] | None = None
 
     def open(self, out: Path, grid: RowGrid | None = None, config_lines: str = "") -> Sink:
         """The output as a sink.
@@ -120,7 +121,7 @@ class Layout:
             config_lines: for the consumer's config, to be written beside the features.
         """
         if self.sink is not None:
-            return self.sink(out, self, grid, config_lines)
+            return self.sink(out, layout=self, grid=grid, config_lines=config_lines)
         return LayoutSink(out, self.file, layout=self, grid=grid, config_lines=config_lines)
 
     def root(self, out: Path) -> Path:
@@ -128,10 +129,9 @@ class Layout:
         return out.parent if self.folder and out.name == self.folder.rstrip("/") else out
 
 
-@final
 @dataclass(frozen=True)
-class LayoutSink(FolderSink):
-    """A folder as a consumer reads it.
+class LayoutOutput(Sink):
+    """An output as a consumer reads it.
 
     Beside the features are `missing_files.txt`, with the names of the videos without features, one a line,
     `config-lines.txt`, and the list of the layout.
@@ -150,13 +150,42 @@ class LayoutSink(FolderSink):
         """The layout's."""
         return self.layout.name
 
+    @abstractmethod
+    def file_name(self, key: str) -> str:
+        """The file of a video, relative to the folder."""
+
+    def list_videos(self, videos: Iterable[tuple[str, bool]]) -> None:
+        """Write the files beside the features; each replaces the one that is there."""
+        texts: dict[str, list[str]] = {MISSING_FILES: [], CONFIG_LINES: self.config_lines.splitlines()}
+        listing = self.layout.listing
+        if listing is not None:
+            texts[listing.name] = [listing.header] if listing.header else []
+        for key, done in videos:
+            if not done:
+                texts[MISSING_FILES].append(name_of(self.layout, key))
+            elif listing is not None:
+                texts[listing.name].append(listing.line(key, str((self.out / self.file_name(key)).absolute())))
+        for name, lines in texts.items():
+            with replacing(self.out / name) as file:
+                file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+
+    def header(self) -> Mapping[str, Any]:
+        """The lines of the config."""
+        return {"config_lines": self.config_lines}
+
+
+@final
+@dataclass(frozen=True)
+class LayoutSink(LayoutOutput, FolderSink):
+    """A folder as a consumer reads it, with a file for each video."""
+
     def file_name(self, key: str) -> str:
         """The file of a video, relative to the folder: named as the consumer knows the video.
 
         Raises:
             UsageError: the key leads out of the folder, or nothing is left of it.
         """
-        super().file_name(key)  # refuses what no file can be named after
+        FolderSink.file_name(self, key)  # refuses what no file can be named after
         folder = "" if self.out.name == self.layout.folder.rstrip("/") else self.layout.folder
         return f"{folder}{name_of(self.layout, key)}{self.layout.tail}{self.file_format.suffix}"
 
@@ -167,14 +196,6 @@ class LayoutSink(FolderSink):
         if self.layout.convert is None or self.grid is None:
             return features
         return self.layout.convert(features, self.grid)
-
-    def list_videos(self, videos: Iterable[tuple[str, bool]]) -> None:
-        """Write the files beside the features."""
-        list_videos(self.out, self.layout, self.config_lines, videos, self.file_name)
-
-    def header(self) -> Mapping[str, Any]:
-        """The lines of the config."""
-        return {"config_lines": self.config_lines}
 
 
 def _irregular(features: VideoFeatures, layout: str) -> VideoError | None:
@@ -212,28 +233,3 @@ def name_of(layout: Layout, key: str) -> str:
             quote(key), expected=f"a name for {layout.name}, on one line", found=quote(name), hint="Rename the video."
         )
     return name
-
-
-def list_videos(
-    out: Path,
-    layout: Layout,
-    config_lines: str,
-    videos: Iterable[tuple[str, bool]],
-    file_name: Callable[[str], str] = str,
-) -> None:
-    """Write what lies beside the features, as for `LayoutSink`; each file replaces the one that is there.
-
-    Raises:
-        WriteError: the system refused.
-    """
-    texts: dict[str, list[str]] = {MISSING_FILES: [], CONFIG_LINES: config_lines.splitlines()}
-    if layout.listing is not None:
-        texts[layout.listing.name] = [layout.listing.header] if layout.listing.header else []
-    for key, done in videos:
-        if not done:
-            texts[MISSING_FILES].append(name_of(layout, key))
-        elif layout.listing is not None:
-            texts[layout.listing.name].append(layout.listing.line(key, str((out / file_name(key)).absolute())))
-    for name, lines in texts.items():
-        with replacing(out / name) as file:
-            file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))

@@ -86,12 +86,6 @@ class AttentionWrittenOut(TorchFunctionMode):
         return (products if mask is None else products + mask).softmax(-1) @ value
 
 
-def _attention_as_in_mmaction2(recipe: Recipe) -> contextlib.AbstractContextManager[object]:
-    """Its backbones write attention out, or have PyTorch give the weights too, which does; but for this one."""
-    fused = isinstance(recipe.model.backbone, UniFormerV2Config)
-    return contextlib.nullcontext() if fused else AttentionWrittenOut()
-
-
 def run_baseline(workload: Workload, workers: int, clock: Clock) -> Run:
     """All features of a workload.
 
@@ -144,7 +138,9 @@ def baseline_features(
 
 @torch.inference_mode()
 def _feature(recipe: Recipe, model: Recognizer, inputs: torch.Tensor, device: torch.device) -> npt.NDArray[np.float32]:
-    with _attention_as_in_mmaction2(recipe):
+    # MMAction2's backbones write attention out, or have PyTorch give the weights too, which does; but for this one.
+    fused = isinstance(recipe.model.backbone, UniFormerV2Config)
+    with contextlib.nullcontext() if fused else AttentionWrittenOut():
         rows = pool_views(model.forward_features(inputs.to(device)), recipe.pooling)
     return pool_video(rows, recipe.pooling).cpu().numpy()
 

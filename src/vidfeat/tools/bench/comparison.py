@@ -176,82 +176,57 @@ def compare(
         DeviceError: the backend does not work here.
     """
     decoding: list[float] = []
-    series = {name: _Series(name) for name in names}
+    series: dict[str, list[Measured[Run]]] = {name: [] for name in names}
     notes: list[str] = []
     for number in range(1, repeat + 1):
         decoding.append(decode_rate(facts.preprocess, workload.paths, facts.cores))
         say(f"{number}/{repeat}  decoding alone: {decoding[-1]:.3g} videos/s")
-        for name in list(series):
+        for name, runs in list(series.items()):
+            contender, used = CONTENDERS[name], runs[0].result.backend if runs else backend
             try:
-                line = series[name].run(workload, facts, backend)
+                runs.append(measure(functools.partial(contender, workload, facts, used)))
+                line = f"{len(workload.paths) / runs[-1].seconds:.3g} videos/s"
             except DeviceError as error:
-                if not series[name].may_fail:
+                # Of other formats a finding and no fault: not every network fits into every one.
+                if isinstance(contender, Baseline) or contender.precision == "fp32":
                     raise
                 del series[name]
                 line = f"none: {error}"
                 notes.append(f"{name}: {line}")
             say(f"{number}/{repeat}  {name}: {line}")
-    for name, one in series.items():
-        notes += [f"{name}: {line}" for line in one.runs[0].result.said]
-    return _conclude(list(series.values()), facts, median(decoding), len(workload.paths), tuple(notes))
-
-
-class _Series:
-    """The runs of one row."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.contender = CONTENDERS[name]
-        self.runs: list[Measured[Run]] = []
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether a network that does not work here is a finding and no fault: not every one fits into every format."""
-        return isinstance(self.contender, Extraction) and self.contender.precision != "fp32"
-
-    def run(self, workload: Workload, facts: Facts, backend: Backend | None) -> str:
-        """Once more; returns a line about it."""
-        backend = self.runs[0].result.backend if self.runs else backend
-        self.runs.append(measure(functools.partial(self.contender, workload, facts, backend)))
-        return f"{len(workload.paths) / self.runs[-1].seconds:.3g} videos/s"
-
-    @property
-    def features(self) -> npt.NDArray[np.float32]:
-        return self.runs[0].result.features
-
-    @property
-    def model_bound(self) -> float:
-        return median(run.result.model_videos_per_second for run in self.runs)
+    for name, runs in series.items():
+        notes += [f"{name}: {line}" for line in runs[0].result.said]
+    return _conclude(series, facts, median(decoding), len(workload.paths), tuple(notes))
 
 
 def _conclude(
-    series: Sequence[_Series], facts: Facts, decode: float, videos: int, notes: tuple[str, ...]
+    series: Mapping[str, Sequence[Measured[Run]]], facts: Facts, decode: float, videos: int, notes: tuple[str, ...]
 ) -> Comparison:
-    bounds = {one.name: one.model_bound for one in series}
+    bounds = {name: median(run.result.model_videos_per_second for run in runs) for name, runs in series.items()}
     limits = {name: limit(decode, bound, shares_cores=facts.shares_cores) for name, bound in bounds.items()}
-    rates = {one.name: tuple(videos / run.seconds for run in one.runs) for one in series}
-    shipped = next((one.features for one in series if one.name == "shipped"), None)
+    rates = {name: tuple(videos / run.seconds for run in runs) for name, runs in series.items()}
+    shipped = series["shipped"][0].result.features if "shipped" in series else None
     rows = []
-    for one in series:
-        rate = median(rates[one.name])
-        most = limits.get("exact") if isinstance(one.contender, Baseline) else limits[one.name]
+    for name, runs in series.items():
+        rate, first = median(rates[name]), runs[0].result
+        most = limits.get("exact") if isinstance(CONTENDERS[name], Baseline) else limits[name]
         rows.append(
             Row(
-                name=one.name,
-                words=one.contender.words,
+                name=name,
+                words=CONTENDERS[name].words,
                 videos_per_second=rate,
-                runs=rates[one.name],
+                runs=rates[name],
                 ratio=rate / median(rates["shipped"]) if "shipped" in rates else None,
                 limit=most,
                 fraction_of_limit=rate / most if most else None,
                 decode_share=rate / decode,
-                model_share=rate / bounds[one.name],
-                peak_memory_bytes=_most(run.peak_bytes for run in one.runs),
-                running_peak_memory_bytes=_most(run.running_peak_bytes for run in one.runs),
-                backend=one.runs[0].result.backend,
-                compile_seconds=max(run.result.compile_seconds for run in one.runs),
-                cosine_to_fp32=one.runs[0].result.cosine,
-                difference=None if shipped is None else largest_difference(one.features, shipped),
+                model_share=rate / bounds[name],
+                peak_memory_bytes=_most(run.peak_bytes for run in runs),
+                running_peak_memory_bytes=_most(run.running_peak_bytes for run in runs),
+                backend=first.backend,
+                compile_seconds=max(run.result.compile_seconds for run in runs),
+                cosine_to_fp32=first.cosine,
+                difference=None if shipped is None else largest_difference(first.features, shipped),
             )
         )
     return Comparison(videos, decode, bounds, tuple(rows), notes)

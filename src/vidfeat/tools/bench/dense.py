@@ -7,7 +7,6 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ import numpy as np
 from vidfeat.preprocessing.windows import Windows
 from vidfeat.tools.bench import clips
 from vidfeat.tools.bench.process import Clock, apart, measure
-from vidfeat.tools.bench.scaling import WINDOW_MODEL, window_cfg_options
+from vidfeat.tools.bench.scaling import WINDOW_MODEL, extract_rows, looped, window_cfg_options, with_encoder
 from vidfeat.tools.bench.upper_bounds import limit
-from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Workload, examine
+from vidfeat.tools.bench.workload import DEFAULT_CFG_OPTIONS, DEFAULT_MODEL, Workload
 
 FRAME_SECONDS, WINDOW_SECONDS = 600, 180
 """Lengths of the videos, multiples of a rendered clip's."""
@@ -97,10 +96,8 @@ def measure_dense(
         (DEFAULT_MODEL, DEFAULT_CFG_OPTIONS, FRAMES, frame_seconds),
         (WINDOW_MODEL, WINDOW_CFG_OPTIONS, OVERLAPPING, window_seconds),
     ):
-        _, encoder = apart(functools.partial(examine, model, options, None, compared.device, compared.scratch))
-        path = apart(functools.partial(clips.loop, clip, seconds // clips.SECONDS, clip.with_name(f"{seconds}s.mp4")))
-        workload = dataclasses.replace(compared, encoder=encoder, paths=(path,))
-        run = measure(functools.partial(_extract, workload, grid, clip))
+        workload = dataclasses.replace(with_encoder(compared, model, options), paths=(looped(clip, seconds),))
+        run = measure(functools.partial(extract_rows, workload, {"compiled": False, "grid": grid}, clip))
         parts = measure(functools.partial(_parts, workload, grid)).result
         found.append((run.result, run.seconds, parts))
         say(f"dense    {run.result} rows of {seconds} s: {run.seconds:.3g} s")
@@ -128,17 +125,6 @@ class _Parts:
     decode_seconds: float
     model_seconds: float
     one_window_seconds: float
-
-
-def _extract(workload: Workload, grid: Windows, first: Path, clock: Clock) -> int:
-    """The work, in the process that is measured; returns the rows."""
-    from vidfeat.execution import worker_for
-    from vidfeat.tools.bench.extraction import extract
-
-    job = workload.job(compiled=False, grid=grid)
-    with worker_for(job) as worker:
-        (values,) = extract(workload, job, worker, clock, first)
-    return len(values)
 
 
 def _parts(workload: Workload, grid: Windows, clock: Clock) -> _Parts:

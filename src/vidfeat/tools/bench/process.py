@@ -33,12 +33,12 @@ class Clock:
 
     def start(self) -> None:
         """The work begins."""
-        self._pipe.send(_Started())
+        self._pipe.send(("started", None))
         self._started = time.perf_counter()
 
     def stop(self) -> None:
         """The work is done."""
-        self._pipe.send(_Stopped(time.perf_counter() - self._started))
+        self._pipe.send(("stopped", time.perf_counter() - self._started))
 
 
 Work = Callable[[Clock], T]
@@ -102,12 +102,12 @@ def _serve(work: Work[Any], pipe: Connection) -> None:
     unblock_sigint(signal.SIG_IGN)  # the parent decides
     die_with_parent()
     try:
-        pipe.send(_Returned(work(Clock(pipe))))
+        pipe.send(("returned", work(Clock(pipe))))
     except VidfeatError as error:
-        pipe.send(_Raised(error))
+        pipe.send(("raised", (error, None)))
     except Exception as error:
         wrapped = RuntimeError(f"in a measured process, {type(error).__name__}: {error}")
-        pipe.send(_Raised(wrapped, traceback.format_exc()))
+        pipe.send(("raised", (wrapped, RuntimeError(f"\n{traceback.format_exc()}"))))
 
 
 def _watch(process: BaseProcess, pipe: Connection) -> Measured[Any]:
@@ -117,23 +117,25 @@ def _watch(process: BaseProcess, pipe: Connection) -> Measured[Any]:
     meter: MemoryMeter | None = preparing
     seconds = 0.0
     while True:
-        message = _receive(process, pipe) if pipe.poll(LOOK_EVERY_SECONDS) else None
-        if isinstance(message, _Started):
+        event, value = _receive(process, pipe)
+        if event == "started":
             meter = running
-        elif isinstance(message, _Stopped):
-            meter, seconds = None, message.seconds
-        elif isinstance(message, _Raised):
-            raise message.error from (_RemoteError(message.trace) if message.trace else None)
-        elif isinstance(message, _Returned):
+        elif event == "stopped":
+            meter, seconds = None, value
+        elif event == "raised":
+            error, trace = value
+            raise error from trace
+        elif event == "returned":
             peak = max(preparing.peak_bytes, running.peak_bytes)
-            return Measured(message.result, seconds, peak or None, running.peak_bytes or None)
+            return Measured(value, seconds, peak or None, running.peak_bytes or None)
         if meter is not None:
             meter.look()
 
 
-def _receive(process: BaseProcess, pipe: Connection) -> Any:
+def _receive(process: BaseProcess, pipe: Connection) -> tuple[str, Any]:
+    """What happened, and what came with it; an empty word where nothing did for a moment."""
     try:
-        return pipe.recv()
+        return pipe.recv() if pipe.poll(LOOK_EVERY_SECONDS) else ("", None)
     except EOFError:
         process.join(_END_SECONDS)
     raise VidfeatError(
@@ -142,31 +144,3 @@ def _receive(process: BaseProcess, pipe: Connection) -> Any:
         found=f"one that {describe_exit(process.exitcode or 0)}",
         hint="See what it wrote above, and whether the machine has enough memory.",
     )
-
-
-@dataclass(frozen=True)
-class _Started:
-    pass
-
-
-@dataclass(frozen=True)
-class _Stopped:
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Returned:
-    result: Any
-
-
-@dataclass(frozen=True)
-class _Raised:
-    error: Exception
-    trace: str = ""
-
-
-class _RemoteError(Exception):
-    """Carries the traceback of another process."""
-
-    def __init__(self, trace: str) -> None:
-        super().__init__(f"\n{trace}")

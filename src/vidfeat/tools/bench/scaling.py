@@ -113,9 +113,8 @@ def measure_scaling(
         compiled: whether the network runs through `torch.compile`; compiling drowns small differences.
         say: takes a line about each measurement.
     """
-    with_encoder = functools.partial(_with_encoder, compared)
     work = functools.partial(_point, compiled=compiled, say=say)
-    lists = with_encoder(model, cfg_options)
+    lists = with_encoder(compared, model, cfg_options)
     given = compared.paths
     by_count = [work(lists, [given[number % len(given)] for number in range(count)]) for count in counts]
     (clip,) = apart(functools.partial(clips.render_clips, compared.scratch / "clip", 1))
@@ -123,13 +122,14 @@ def measure_scaling(
     by_windows = [
         work(workload, [path], length=length, size=size, grid=WINDOW_GRID, first=clip)
         for size in window_sizes
-        for workload in [with_encoder(WINDOW_MODEL, window_cfg_options(size))]
+        for workload in [with_encoder(compared, WINDOW_MODEL, window_cfg_options(size))]
         for length, path in _looped(clip, window_lengths)
     ]
     return Scaling(model, tuple(by_count), tuple(by_length), WINDOW_MODEL, tuple(by_windows))
 
 
-def _with_encoder(workload: Workload, model: str, cfg_options: Mapping[str, Any]) -> Workload:
+def with_encoder(workload: Workload, model: str, cfg_options: Mapping[str, Any]) -> Workload:
+    """The workload with another model, of random weights."""
     _, encoder = apart(functools.partial(examine, model, cfg_options, None, workload.device, workload.scratch))
     return dataclasses.replace(workload, encoder=encoder)
 
@@ -146,20 +146,20 @@ def _point(
     say: Callable[[str], object],
 ) -> Point:
     workload = dataclasses.replace(workload, paths=tuple(paths))
-    run = measure(functools.partial(_extract, workload, grid, first, compiled))
+    options = {"compiled": compiled, "grid": grid, "pooling": None if grid is None else Pooling(views="per_clip")}
+    run = measure(functools.partial(extract_rows, workload, options, first))
     point = Point(len(paths), length, run.result, size, run.seconds / len(paths), run.peak_bytes)
     each = "".join([f" of {length} s" if length else "", f", windows of {size}x{size}" if size else ""])
     say(f"scaling  {len(paths)} videos{each}: {point.seconds_per_video:.3g} s a video")
     return point
 
 
-def _extract(workload: Workload, grid: TimeGrid | None, first: Path | None, compiled: bool, clock: Clock) -> int:
-    """The work, in the process that is measured; returns the rows of each video."""
+def extract_rows(workload: Workload, options: Mapping[str, Any], first: Path | None, clock: Clock) -> int:
+    """The work, in the process that is measured; returns the rows of each video. `options` are those of the job."""
     from vidfeat.execution import worker_for
     from vidfeat.tools.bench.extraction import extract
 
-    pooling = None if grid is None else Pooling(views="per_clip")
-    job = workload.job(compiled=compiled, grid=grid, pooling=pooling)
+    job = workload.job(**options)
     with worker_for(job) as worker:
         values = extract(workload, job, worker, clock, first)
     return 1 if values[0].ndim == 1 else len(values[0])
@@ -168,6 +168,11 @@ def _extract(workload: Workload, grid: TimeGrid | None, first: Path | None, comp
 def _looped(clip: Path, lengths: Sequence[int]) -> Iterator[tuple[int, Path]]:
     """A video of each length, removed again when the next is asked for: an hour is a quarter of a gigabyte."""
     for length in lengths:
-        target = clip.with_name(f"{length}s.mp4")
-        yield length, apart(functools.partial(clips.loop, clip, length // clips.SECONDS, target))
-        target.unlink()
+        path = looped(clip, length)
+        yield length, path
+        path.unlink()
+
+
+def looped(clip: Path, seconds: int) -> Path:
+    """A video of so many seconds, beside the clip that it is made of."""
+    return apart(functools.partial(clips.loop, clip, seconds // clips.SECONDS, clip.with_name(f"{seconds}s.mp4")))

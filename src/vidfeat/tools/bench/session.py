@@ -109,7 +109,11 @@ def bench(request: Request, say: Callable[[str], object] = lambda line: None) ->
         comparison = None
         if request.rows:
             comparison = compare(workload, facts, request.rows, repeat=request.repeat, backend=request.backend, say=say)
-        scaling = _scaling(request, workload, say) if request.scaling else None
+        scaling = None
+        if request.scaling:
+            options = SCALING_CFG_OPTIONS if request.scaling_model is None else {}
+            model, compiled = request.scaling_model or SCALING_MODEL, request.backend == "compiled"
+            scaling = measure_scaling(workload, model, options, compiled=compiled, say=say)
         dense = measure_dense(workload, facts.cores, say=say) if request.dense else None
         return Report(facts, comparison, scaling, dense)
 
@@ -123,10 +127,3 @@ def _workload(request: Request, scratch: Path) -> tuple[Workload, Facts]:
     paths = request.paths or apart(functools.partial(render_clips, scratch / "clips", min(count, RENDERED_CLIPS)))
     listed = tuple(paths[number % len(paths)] for number in range(count))
     return Workload(encoder, facts.device, listed, scratch), facts
-
-
-def _scaling(request: Request, compared: Workload, say: Callable[[str], object]) -> Scaling:
-    """The same videos with another model."""
-    model = request.scaling_model or SCALING_MODEL
-    options = SCALING_CFG_OPTIONS if request.scaling_model is None else {}
-    return measure_scaling(compared, model, options, compiled=request.backend == "compiled", say=say)

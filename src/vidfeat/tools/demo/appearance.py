@@ -117,32 +117,23 @@ SHAPES: Mapping[Split, Sequence[Points]] = {
 # All of them make a rotation visible.
 
 
-def _bars(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(np.sin(x * rng.uniform(4, 7)))
-
-
-def _quarters(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(8 * x * y)
-
-
-def _halves(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(6 * y)
-
-
 def _dots(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
     pitch = rng.uniform(6, 8)
     return _soft(2.5 * (np.cos(pitch * x + 1) + np.cos(pitch * y + 1) - 0.9))
 
 
-def _wedge(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(5 * (np.abs(np.arctan2(y, x)) - rng.uniform(0.9, 1.6)))
-
-
-def _spot(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(9 * (rng.uniform(0.3, 0.4) - np.hypot(x - 0.25, y - 0.3)))
-
-
-TEXTURES: Mapping[Split, Sequence[Mix]] = {"train": (_bars, _quarters, _halves), "test": (_dots, _wedge, _spot)}
+TEXTURES: Mapping[Split, Sequence[Mix]] = {
+    "train": (
+        lambda rng, x, y: _soft(np.sin(x * rng.uniform(4, 7))),  # bars
+        lambda rng, x, y: _soft(8 * x * y),  # quarters
+        lambda rng, x, y: _soft(6 * y),  # halves
+    ),
+    "test": (
+        _dots,
+        lambda rng, x, y: _soft(5 * (np.abs(np.arctan2(y, x)) - rng.uniform(0.9, 1.6))),  # wedge
+        lambda rng, x, y: _soft(9 * (rng.uniform(0.3, 0.4) - np.hypot(x - 0.25, y - 0.3))),  # spot
+    ),
+}
 
 
 def _soft(x: npt.NDArray[np.floating]) -> Floats:
@@ -150,18 +141,6 @@ def _soft(x: npt.NDArray[np.floating]) -> Floats:
 
 
 # --- backgrounds ------------------------------------------------------------------------------------------------------
-
-
-def _blobs(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _upsampled(rng, 5, x.shape)
-
-
-def _slope(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(0.5 * _across(rng, x, y))
-
-
-def _waves(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _soft(0.5 * np.sin(rng.uniform(5, 10) * _across(rng, x, y)))
 
 
 def _tiles(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
@@ -174,11 +153,14 @@ def _rings(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
     return _soft(0.5 * np.sin(rng.uniform(6, 11) * np.hypot(x - centre[0], y - centre[1])))
 
 
-def _speckles(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:
-    return _upsampled(rng, 24, x.shape)
-
-
-BACKGROUNDS: Mapping[Split, Sequence[Mix]] = {"train": (_blobs, _slope, _waves), "test": (_tiles, _rings, _speckles)}
+BACKGROUNDS: Mapping[Split, Sequence[Mix]] = {
+    "train": (
+        lambda rng, x, y: _upsampled(rng, 5, x.shape),  # blobs
+        lambda rng, x, y: _soft(0.5 * _across(rng, x, y)),  # slope
+        lambda rng, x, y: _soft(0.5 * np.sin(rng.uniform(5, 10) * _across(rng, x, y))),  # waves
+    ),
+    "test": (_tiles, _rings, lambda rng, x, y: _upsampled(rng, 24, x.shape)),  # speckles
+}
 
 
 def _across(rng: RandomGenerator, x: Floats, y: Floats) -> Floats:

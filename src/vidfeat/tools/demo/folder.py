@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidfeat.errors import UsageError, WriteError
+from vidfeat.errors import UsageError, WriteError, system_errors
 from vidfeat.formats.atomic import replacing
 
 _MARK = "ABOUT.txt"
@@ -51,10 +51,8 @@ def claim(root: Path) -> DemoFolder:
         WriteError: the folder cannot be created or written.
     """
     mark = root / _MARK
-    try:
+    with system_errors(UsageError, root, expected="a folder that can be read"):
         ours = _is_ours(root, mark)
-    except OSError as error:
-        raise UsageError(str(root), expected="a folder that can be read", found=error.strerror or str(error)) from error
     if not ours:
         raise UsageError(
             str(root),
@@ -74,15 +72,9 @@ def make_folder(folder: Path) -> None:
     Raises:
         WriteError: the folder cannot be created.
     """
-    try:
+    hint = "Choose another place: vidfeat demo -o FOLDER."
+    with system_errors(WriteError, folder, expected="to create the folder", hint=hint):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            str(folder),
-            expected="to create the folder",
-            found=error.strerror or str(error),
-            hint="Choose another place: vidfeat demo -o FOLDER.",
-        ) from error
 
 
 def _is_ours(root: Path, mark: Path) -> bool:

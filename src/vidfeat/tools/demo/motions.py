@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from vidfeat.tools.demo.random_generator import RandomGenerator
 
@@ -47,43 +48,33 @@ def _pace(rng: RandomGenerator) -> Callable[[float], float]:
     return lambda time: time**exponent
 
 
-def _move(heading: float) -> Motion:
+def _move(heading: float, rng: RandomGenerator) -> Path:
     """Along a line, `heading` radians clockwise from the right."""
+    x, y = _start(rng)
+    direction = heading + rng.uniform(-0.25, 0.25)
+    # The frame is wider than it is high.
+    length = rng.uniform(0.6, 0.85) * (1 + 0.25 * abs(math.cos(heading)))
+    pace = _pace(rng)
 
-    def draw(rng: RandomGenerator) -> Path:
-        x, y = _start(rng)
-        direction = heading + rng.uniform(-0.25, 0.25)
-        # The frame is wider than it is high.
-        length = rng.uniform(0.6, 0.85) * (1 + 0.25 * abs(math.cos(heading)))
-        pace = _pace(rng)
+    def path(time: float) -> tuple[Pose, ...]:
+        gone = length * (pace(time) - 0.5)
+        return (Pose(x + gone * math.cos(direction), y + gone * math.sin(direction)),)
 
-        def path(time: float) -> tuple[Pose, ...]:
-            gone = length * (pace(time) - 0.5)
-            return (Pose(x + gone * math.cos(direction), y + gone * math.sin(direction)),)
-
-        return path
-
-    return draw
+    return path
 
 
-def _turn(sense: int) -> Motion:
-    def draw(rng: RandomGenerator) -> Path:
-        x, y = _start(rng, 0.2)
-        angle = sense * 2 * math.pi * rng.uniform(0.55, 1.05)
-        pace = _pace(rng)
-        return lambda time: (Pose(x, y, angle * pace(time), 1.25),)
-
-    return draw
+def _turn(sense: int, rng: RandomGenerator) -> Path:
+    x, y = _start(rng, 0.2)
+    angle = sense * 2 * math.pi * rng.uniform(0.55, 1.05)
+    pace = _pace(rng)
+    return lambda time: (Pose(x, y, angle * pace(time), 1.25),)
 
 
-def _resize(sense: int) -> Motion:
-    def draw(rng: RandomGenerator) -> Path:
-        x, y = _start(rng, 0.2)
-        ratio = rng.uniform(2.3, 3.6) ** sense
-        pace = _pace(rng)
-        return lambda time: (Pose(x, y, 0, ratio ** (pace(time) - 0.5)),)
-
-    return draw
+def _resize(sense: int, rng: RandomGenerator) -> Path:
+    x, y = _start(rng, 0.2)
+    ratio = rng.uniform(2.3, 3.6) ** sense
+    pace = _pace(rng)
+    return lambda time: (Pose(x, y, 0, ratio ** (pace(time) - 0.5)),)
 
 
 def _pulse(rng: RandomGenerator) -> Path:
@@ -128,19 +119,16 @@ def _zigzag(rng: RandomGenerator) -> Path:
     return path
 
 
-def _orbit(sense: int) -> Motion:
-    def draw(rng: RandomGenerator) -> Path:
-        x, y = _start(rng, 0.08)
-        turns, phase = sense * rng.uniform(0.9, 1.4), rng.uniform(0, 1)
-        radius = rng.uniform(0.24, 0.34)
+def _orbit(sense: int, rng: RandomGenerator) -> Path:
+    x, y = _start(rng, 0.08)
+    turns, phase = sense * rng.uniform(0.9, 1.4), rng.uniform(0, 1)
+    radius = rng.uniform(0.24, 0.34)
 
-        def path(time: float) -> tuple[Pose, ...]:
-            angle = 2 * math.pi * (turns * time + phase)
-            return (Pose(x + radius * math.cos(angle), y + radius * math.sin(angle)),)
+    def path(time: float) -> tuple[Pose, ...]:
+        angle = 2 * math.pi * (turns * time + phase)
+        return (Pose(x + radius * math.cos(angle), y + radius * math.sin(angle)),)
 
-        return path
-
-    return draw
+    return path
 
 
 def _shake(rng: RandomGenerator) -> Path:
@@ -176,47 +164,43 @@ def _cross(rng: RandomGenerator) -> Path:
     return path
 
 
-def _approach(first: float, last: float) -> Motion:
+def _approach(first: float, last: float, rng: RandomGenerator) -> Path:
     """Two sprites whose distance goes from `first` to `last`, from side to side."""
+    x, y = _start(rng, 0.08)
+    scale, slope = rng.uniform(0.9, 1.15), rng.uniform(-0.3, 0.3)
+    pace = _pace(rng)
 
-    def draw(rng: RandomGenerator) -> Path:
-        x, y = _start(rng, 0.08)
-        scale, slope = rng.uniform(0.9, 1.15), rng.uniform(-0.3, 0.3)
-        pace = _pace(rng)
+    def path(time: float) -> tuple[Pose, ...]:
+        half = scale * (first + (last - first) * pace(time)) / 2
+        return Pose(x - half, y - slope * half, size=0.8), Pose(x + half, y + slope * half, size=0.8)
 
-        def path(time: float) -> tuple[Pose, ...]:
-            half = scale * (first + (last - first) * pace(time)) / 2
-            return Pose(x - half, y - slope * half, size=0.8), Pose(x + half, y + slope * half, size=0.8)
-
-        return path
-
-    return draw
+    return path
 
 
 MOTIONS: Mapping[str, Motion] = {
-    "move-right": _move(0),
-    "move-down": _move(math.pi / 2),
-    "move-left": _move(math.pi),
-    "move-up": _move(-math.pi / 2),
-    "turn-clockwise": _turn(1),
-    "turn-anticlockwise": _turn(-1),
-    "grow": _resize(1),
-    "shrink": _resize(-1),
+    "move-right": partial(_move, 0),
+    "move-down": partial(_move, math.pi / 2),
+    "move-left": partial(_move, math.pi),
+    "move-up": partial(_move, -math.pi / 2),
+    "turn-clockwise": partial(_turn, 1),
+    "turn-anticlockwise": partial(_turn, -1),
+    "grow": partial(_resize, 1),
+    "shrink": partial(_resize, -1),
     "bounce": _bounce,
     "swing": _swing,
     "zigzag": _zigzag,
-    "orbit-clockwise": _orbit(1),
+    "orbit-clockwise": partial(_orbit, 1),
     "shake": _shake,
     "blink": _blink,
     "cross": _cross,
-    "meet": _approach(1.0, 0.3),
+    "meet": partial(_approach, 1.0, 0.3),
 }
 """The motions that the network is trained on and that `vidfeat demo` shows."""
 
 UNSEEN_MOTIONS: Mapping[str, Motion] = {
-    "move-diagonally": _move(math.pi / 4),
-    "orbit-anticlockwise": _orbit(-1),
-    "part": _approach(0.3, 1.0),
+    "move-diagonally": partial(_move, math.pi / 4),
+    "orbit-anticlockwise": partial(_orbit, -1),
+    "part": partial(_approach, 0.3, 1.0),
     "pulse": _pulse,
 }
 """Motions that it is not trained on, for evaluation."""

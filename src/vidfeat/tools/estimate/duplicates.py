@@ -85,15 +85,12 @@ def _digest(file: _File) -> bytes | None:
     digest = hashlib.sha256()
     left = file.size
     try:
-        with open(file.videos[0][1].path, "rb", opener=_open_without_waiting) as content:
+        # What was a file a moment ago may be a pipe by now, which would wait for a writer.
+        path = file.videos[0][1].path
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as content:
             while left and (block := content.read(min(left, _BLOCK_BYTES))):
                 digest.update(block)
                 left -= len(block)
     except OSError:
         return None
     return digest.digest()
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # What was a file a moment ago may be a pipe by now, which would wait for a writer.
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -72,6 +72,7 @@ def predict_output(
     # A folder has its features already when the run ends; for one file they are in the database until then.
     kept = 0 if sink.in_place else rows * row.nbytes
     database = kept + len(videos) * (RECORD_BYTES + min(kept // len(videos), _HALF_PAGE))
+    there = next(folder for folder in sink.out.absolute().parents if folder.exists())
     return Output(
         format=sink.name,
         rows=rows,
@@ -79,7 +80,7 @@ def predict_output(
         dtype=dtype,
         bytes=size,
         peak_bytes=size + database + len(videos) * RECORD_BYTES,
-        free_bytes=_free_bytes(sink.out) if known_place else None,
+        free_bytes=shutil.disk_usage(there).free if known_place else None,
     )
 
 
@@ -109,8 +110,3 @@ def _bytes_per_value(features: VideoFeatures, sink: Sink) -> float:
             files = [path for path in (written.out, *written.out.rglob("*")) if path.is_file()]
             sizes.append(sum(path.stat().st_size for path in files))
     return (sizes[1] - sizes[0]) / 4 / features.values.size
-
-
-def _free_bytes(out: Path) -> int:
-    there = next(folder for folder in out.absolute().parents if folder.exists())
-    return shutil.disk_usage(there).free

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from vidfeat.errors import printable
 from vidfeat.tools.estimate.duplicates import Duplicates
 from vidfeat.tools.estimate.duration import Duration, Machine
 from vidfeat.tools.estimate.estimation import Estimate
@@ -169,9 +170,8 @@ def _listed(title: str, lines: list[str], total: int) -> list[str]:
 
 def _wrapped(subject: str, text: str) -> str:
     start, indent = (f"{subject:<14} ", " " * 15) if subject else ("  ", "    ")
-    printable = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
     return textwrap.fill(
-        printable,
+        printable(text),
         120,
         initial_indent=start,
         subsequent_indent=indent,

@@ -251,17 +251,14 @@ def _group(videos: Sequence[Video], members: list[int], method: Method) -> dict[
 
 
 def _about(stored: StoredFeatures, notes: list[str]) -> dict[str, Any]:
+    now = datetime.datetime.now().astimezone()
     return {
         "title": stored.out.name,
         "state": stored.state,
         "notes": notes,
-        "facts": [*_facts(stored.header).items(), ("report", f"vidfeat {__version__}, {_now()}")],
+        "facts": [*_facts(stored.header).items(), ("report", f"vidfeat {__version__}, {now:%Y-%m-%d %H:%M %Z}")],
         "nearDuplicate": NEAR_DUPLICATE,
     }
-
-
-def _now() -> str:
-    return datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _facts(header: Mapping[str, Any]) -> dict[str, str]:
@@ -406,6 +403,8 @@ def _pictures(
     videos: Sequence[Video], root: Path | None, notes: list[str], *, progress: bool
 ) -> tuple[dict[int, list[Picture]], dict[str, list[int]]]:
     """Pictures of the videos that are found, and by reason the videos without; adds sentences to `notes` on those."""
+    from tqdm import tqdm
+
     wanted = [number for number, video in enumerate(videos) if video.failure is None]
     if not wanted:
         return {}, {}
@@ -419,7 +418,7 @@ def _pictures(
     chosen = [numbers[place * len(found) // count] for place in range(count)]
     taken: dict[int, list[Picture]] = {}
     unreadable: dict[int, str] = {}
-    with _bar(len(chosen), progress) as bar:
+    with tqdm(total=len(chosen), desc="pictures", unit="video", disable=not progress) as bar:
         plan = {number: Wanted(found[number], each, _spans(videos[number], each)) for number in chosen}
         for number, pictures in take_pictures(plan, PICTURE_BYTES):
             if isinstance(pictures, VideoError):
@@ -447,9 +446,3 @@ def _spans(video: Video, count: int) -> Doubles | None:
         return video.seconds_of_rows
     edges = np.linspace(*video.segment, count + 1)
     return np.stack([edges[:-1], edges[1:]], axis=1)
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc="pictures", unit="video", disable=not progress)

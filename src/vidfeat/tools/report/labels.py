@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import UsageError, system_errors
 
 UNKNOWN = "(none)"
 
@@ -56,10 +56,8 @@ def read_labels(path: Path) -> Labels:
     Raises:
         UsageError: the file cannot be read, or has no label.
     """
-    try:
+    with system_errors(UsageError, path, expected="a file of labels"):
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(str(path), expected="a file of labels", found=error.strerror or str(error)) from error
     delimiter = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower())
     try:
         labels = _table(text, delimiter) if delimiter else _lines(text)

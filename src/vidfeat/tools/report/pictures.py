@@ -13,7 +13,7 @@ import numpy as np
 
 from vidfeat.errors import VideoError
 from vidfeat.tools.report.measure import Doubles
-from vidfeat.videos import VIDEO_SUFFIXES
+from vidfeat.videos.folders import VIDEO_SUFFIXES, is_video, path_is
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -77,16 +77,9 @@ def find_video(name: str, root: Path | None) -> Path | None:
     if ".." in path.parts:
         return None
     candidates = [root / path]
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
+    if not is_video(Path(path)):
         candidates += [root / f"{path}{suffix}" for suffix in sorted(VIDEO_SUFFIXES)]
-    return next((candidate for candidate in candidates if _is_file(candidate)), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # such as a name that is too long, or one that no file can have
-        return False
+    return next((candidate for candidate in candidates if path_is(Path.is_file, candidate)), None)
 
 
 def pictures_per_video(videos: int, budget_bytes: int, *, over_time: bool = False) -> tuple[int, int]:
@@ -158,7 +151,6 @@ def _decoded(wanted: Wanted, seeking: bool) -> tuple[list[Picture], bool]:
     complete = True
     try:
         with open_video(wanted.path, "open") as video:
-            video.stream.codec_context.thread_count = 1
             spans = _spans(video, wanted)
             frames: Iterator[VideoFrame] = islice(video.container.decode(video.stream), _MOST_FROM_START)
             for start, end in spans:

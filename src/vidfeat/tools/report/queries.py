@@ -47,18 +47,14 @@ def read_queries(path: Path) -> Queries:
             raise ValueError("values that are not finite")
         if len(words) > MOST:
             raise ValueError(f"{len(words)} words; a page takes {MOST}")
-    except OSError as error:
-        raise _refused(path, error.strerror or str(error)) from error
-    except KeyError as error:
-        raise _refused(path, f"no {error}") from error
     except Exception as error:  # readers of damaged bytes raise nearly anything
-        raise _refused(path, str(error)) from error
+        raise UsageError(
+            str(path),
+            expected="an .npz or .json file with `words`, and as many `vectors`",
+            found=f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error),
+            hint="vidfeat embed-text writes one.",
+        ) from error
     return Queries(words, vectors)
-
-
-def _refused(path: Path, found: str) -> UsageError:
-    expected = "an .npz or .json file with `words`, and as many `vectors`"
-    return UsageError(str(path), expected=expected, found=found, hint="vidfeat embed-text writes one.")
 
 
 def _read_json(path: Path) -> Any:

@@ -1,4 +1,7 @@
-"""Locating, listing and describing objects. Libraries are imported when the first URI is met."""
+"""Objects behind URIs, such as `s3://bucket/a.mp4`, through fsspec: locating, listing, describing and reading them.
+
+Knows nothing of videos. Libraries are imported when the first URI is met.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vidfeat.errors import UsageError, shorten
-from vidfeat.lazy_import import install_command
+from vidfeat.lazy_import import import_extra
 
 SCHEMES: dict[str, str] = {
     "s3": "s3fs",
@@ -86,17 +90,8 @@ def require_scheme(uri: str, where: str = "videos") -> None:
         raise UsageError(
             where, expected=f"a path, or a URI of {', '.join(SCHEMES)}", found=repr(shorten(uri)), hint="Copy it first."
         )
-    package = SCHEMES[scheme]
-    for name in ("fsspec", package):
-        try:
-            __import__(name)
-        except ImportError:
-            raise UsageError(
-                where,
-                expected=f"the package {name} for {scheme}://",
-                found="none",
-                hint=f"Install it with: {install_command('http' if scheme == 'https' else scheme)}",
-            ) from None
+    for name in ("fsspec", SCHEMES[scheme]):
+        import_extra(name, "http" if scheme == "https" else scheme, where, f"{scheme}://")
 
 
 def locate(uri: str, where: str = "videos") -> tuple[Any, str]:
@@ -215,6 +210,15 @@ def stamp(uri: str, *, listed: bool = False) -> tuple[int, int]:
     return _stamp(retried(filesystem.info, path))
 
 
+def sync_folder(folder: Path) -> None:
+    """Make new names in a local folder survive a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def bytes_on_disk(status: os.stat_result) -> int:
     """The bytes of a local file that lie on the disk, which of a sparse one are few."""
     blocks = getattr(status, "st_blocks", 0)  # 0 also where the file system does not say it, as some on a network
@@ -262,7 +266,10 @@ def find(uri: str, suffixes: frozenset[str]) -> list[Found]:
         return [Found(uri.partition("?")[0].rstrip("/").rpartition("/")[2], uri, 0)]
     try:
         fixed = re.split(r"[*?[]", path, maxsplit=1)[0]
-        info = _info_of(filesystem, path)
+        try:
+            info: Mapping[str, Any] | None = retried(filesystem.info, path)
+        except FileNotFoundError:
+            info = None
         is_pattern = fixed != path and info is None
         if info is not None and info["type"] == "file":
             return [Found(path.rpartition("/")[2], uri, int(info.get("size") or 0))]
@@ -282,14 +289,6 @@ def find(uri: str, suffixes: frozenset[str]) -> list[Found]:
             uri, expected=f"an object, or at least one that ends in {' '.join(sorted(suffixes))}", found="none"
         )
     return found
-
-
-def _info_of(filesystem: Any, path: str) -> Mapping[str, Any] | None:
-    try:
-        info: Mapping[str, Any] = retried(filesystem.info, path)
-        return info
-    except FileNotFoundError:
-        return None
 
 
 def open_object(uri: str, where: str = "videos", **options: Any) -> io.BufferedReader:
