@@ -47,6 +47,13 @@ OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "clip": lambda m, x: m.get_image_features(x).pooler_output,
     "siglip": lambda m, x: m.get_image_features(x).pooler_output,
     "ijepa": lambda m, x: m(x).last_hidden_state.mean(1),
+    **dict.fromkeys(
+        ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align"),
+        lambda m, x: m.get_image_features(x).pooler_output,
+    ),
+    "blip": lambda m, x: m.vision_proj(m.vision_model(x).last_hidden_state[:, 0]),
+    "blip-captioning": lambda m, x: m.vision_model(x).pooler_output,
+    "deit-teacher": lambda m, x: m.deit(x).last_hidden_state[:, 0],
 }
 """The library's own features of a network, where they are not what its classifier or pooler gives."""
 
@@ -69,7 +76,7 @@ def library_features(name: str, inputs: torch.Tensor) -> torch.Tensor:
     if name in OWN:
         return OWN[name](model, inputs)
     if not hasattr(model, "classifier"):
-        return model(inputs).pooler_output
+        return model(inputs).pooler_output.flatten(1)
     read: list[torch.Tensor] = []
     model.classifier.register_forward_pre_hook(lambda module, args: read.append(args[0]))
     model(inputs)
@@ -89,7 +96,8 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     size = steps[-1].width  # type: ignore[union-attr]
     pixels = np.random.default_rng(0).integers(0, 256, (3, compiled.clip.length, size, size, 3), dtype=np.uint8)
     normalize = compiled.description()["recipe"]["normalize"]
-    values = (pixels.astype(np.float64) - normalize["mean"]) / normalize["std"]
+    ordered = pixels[..., ::-1] if normalize["to_bgr"] else pixels
+    values = (ordered.astype(np.float64) - normalize["mean"]) / normalize["std"]
     inputs = torch.from_numpy(values).float().permute(0, 1, 4, 2, 3)
     with torch.inference_mode():
         expected = library_features(name, inputs if loaded.network.recipe.model.dims == 3 else inputs.flatten(0, 1))
@@ -468,7 +476,10 @@ def test_the_hub(tiny: Callable[[str], Path], tmp_path: Path) -> None:
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["clip", "siglip", "xclip"])
+WITH_TEXTS = ["clip", "siglip", "xclip", "metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "blip"]
+
+
+@pytest.fixture(params=WITH_TEXTS)
 def with_tokenizer(request: pytest.FixtureRequest, tiny: Callable[[str], Path], tmp_path: Path) -> Path:
     """A repository with a tokenizer of some words."""
     folder = Path(shutil.copytree(tiny(request.param), tmp_path / request.param))
@@ -493,7 +504,12 @@ def test_texts_are_in_the_space_of_the_features(with_tokenizer: Path, tmp_path: 
         "attention_mask": torch.tensor([[1] * len(row) + [0] * (full - len(row)) for row in ids]),
     }
     with torch.inference_mode():
-        expected = torch.nn.functional.normalize(make(with_tokenizer.name).get_text_features(**inputs).pooler_output)
+        model = make(with_tokenizer.name)
+        if with_tokenizer.name == "blip":
+            expected = model.text_proj(model.text_encoder(**inputs).last_hidden_state[:, 0])
+        else:
+            expected = model.get_text_features(**inputs).pooler_output
+    expected = torch.nn.functional.normalize(expected)
     vectors = vidfeat.embed_text(f"hf:{with_tokenizer}", texts)
     assert vectors.dtype == np.float32
     assert vectors.shape == (2, encoder(with_tokenizer).feature_size)
@@ -508,7 +524,7 @@ def test_texts_are_in_the_space_of_the_features(with_tokenizer: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "texts", "error", "words"),
     [
-        ("dinov2", ["a"], ConfigError, "expected a model with a text tower: clip, xclip, siglip; found 'dinov2'"),
+        ("dinov2", ["a"], ConfigError, "expected a model with a text tower: clip, .*, xclip; found 'dinov2'"),
         ("clip", ["a"], ConfigError, "expected a tokenizer of the transformers library; found no tokenizer.json"),
         ("clip", [], UsageError, "texts: expected texts"),
         ("clip", ["a", " "], UsageError, "texts: expected texts"),

@@ -61,7 +61,9 @@ _DECIDES_NOTHING = {
 
 _HEADS = {
     "classifier",
+    "cls_classifier",
     "decoder",
+    "distillation_classifier",
     "encoder_to_decoder",
     "head",
     "logit_bias",
@@ -249,8 +251,13 @@ def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bo
 
 
 _POOLED = {
+    "aimv2": "projection",
+    "altclip": "projection",
+    "chinese_clip": "projection",
     "clip": "projection",
+    "groupvit": "projection",
     "ijepa": "mean",
+    "metaclip_2": "projection",
     "timesformer": "first",
     "vit_msn": "first",
     "xclip": "projection",
@@ -269,7 +276,9 @@ def _pooled(architecture: str, values: Mapping[str, Any]) -> str:
     if architecture == "vivit":
         return "first" if classifies else "pooler"
     if architecture in ("vit", "deit"):
-        return "first" if any(str(name).endswith("ForImageClassification") for name in classes) else "pooler"
+        return "first" if any("ForImageClassification" in str(name) for name in classes) else "pooler"
+    if architecture == "blip":
+        return "projection" if "BlipForImageTextRetrieval" in classes else "pooler"
     if architecture == "clip_vision_model":
         return "projection" if "CLIPVisionModelWithProjection" in classes else "pooler"
     return _POOLED.get(architecture, "pooler")
