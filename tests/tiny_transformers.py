@@ -269,6 +269,13 @@ TINY |= {
         {"feature_extractor_type": "MobileViTFeatureExtractor", "do_resize": True, "do_center_crop": True,
          "do_flip_channel_order": True, "resample": 2, "size": 36, "crop_size": 32},
     ),
+    "radio": Tiny(
+        "RadioConfig",
+        {**VIT, "mlp_ratio": 2.0, "max_img_size": 64},
+        "RadioModel",
+        {**SQUARE, "image_processor_type": "CLIPImageProcessor", "do_normalize": False, "do_center_crop": False,
+         "resample": 3},
+    ),
     "data2vec": Tiny(
         "Data2VecVisionConfig",
         {**VIT, "num_labels": 5},

@@ -53,6 +53,7 @@ OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     ),
     "blip": lambda m, x: m.vision_proj(m.vision_model(x).last_hidden_state[:, 0]),
     "blip-captioning": lambda m, x: m.vision_model(x).pooler_output,
+    "radio": lambda m, x: m(x).summary,
     "deit-teacher": lambda m, x: m.deit(x).last_hidden_state[:, 0],
 }
 """The library's own features of a network, where they are not what its classifier or pooler gives."""
@@ -297,6 +298,8 @@ def with_config(**values: Any) -> Callable[[Path], object]:
         (lambda f: (f / "config.json").write_text("{"), CheckpointError, "config.json: expected a JSON object"),
         (with_config(model_type="bert"), ConfigError, "vision network with a pooled output .* found bert, which fails"),
         (with_config(model_type="siglip2"), ConfigError, "expected SigLIP 2 of a fixed size.*siglip2, which is NaFlex"),
+        (with_config(model_type="siglip2_vision_model"), ConfigError, "found siglip2_vision_model, which is NaFlex"),
+        (with_config(model_type=None, architecture="resnet18", pretrained_cfg={}), ConfigError, "use timm:resnet18"),
         (with_config(model_type="detr"), ConfigError, "expected a vision network with a pooled output"),
         (with_config(model_type=None), ConfigError, "model_type: expected an architecture of the .*; found None"),
         (with_config(model_type="ours", auto_map={"AutoModel": "m.Ours"}), ConfigError,

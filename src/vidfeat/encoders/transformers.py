@@ -232,21 +232,24 @@ def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bo
     from transformers import CONFIG_MAPPING
 
     found = values.get("model_type")
-    if found == "siglip2":
+    if found in ("siglip2", "siglip2_vision_model"):
         raise ConfigError(
             f"{repository.reference}: config.json: model_type",
             expected="SigLIP 2 of a fixed size, whose model_type is siglip",
-            found="siglip2, which is NaFlex: pictures of any aspect ratio, cut into a varying number of patches",
+            found=f"{found}, which is NaFlex: pictures of any aspect ratio, cut into a varying number of patches",
             hint="Use a repository of SigLIP 2 with the size in its name, such as google/siglip2-base-patch16-224.",
         )
     if isinstance(found, str) and (found in CONFIG_MAPPING or (trusted and "auto_map" in values)):
         return found
     has_code = "auto_map" in values
+    hint = "Pass `trust_remote_code=True` to run that code, if you trust its authors." if has_code else ""
+    if "pretrained_cfg" in values:
+        hint = f"A network of timm: use timm:{values.get('architecture')}."
     raise ConfigError(
         f"{repository.reference}: config.json: model_type",
         expected="an architecture of the transformers library",
         found=f"{found!r}, which is Python code of the repository" if has_code else repr(found),
-        hint="Pass `trust_remote_code=True` to run that code, if you trust its authors." if has_code else "",
+        hint=hint,
     )
 
 
@@ -258,6 +261,7 @@ _POOLED = {
     "groupvit": "projection",
     "ijepa": "mean",
     "metaclip_2": "projection",
+    "radio": "summary",
     "timesformer": "first",
     "vit_msn": "first",
     "xclip": "projection",

@@ -151,6 +151,7 @@ NETWORKS: dict[tuple[str, str], Network] = {
     ),
     ("vit_msn", "first"): Network("ViTMSNModel", lambda n, x: n(x).last_hidden_state[:, 0]),
     ("ijepa", "mean"): Network("IJepaModel", lambda n, x: n(x).last_hidden_state.mean(1)),
+    ("radio", "summary"): Network("RadioModel", lambda n, x: n(x).summary),
     ("siglip", "pooler"): Network("SiglipModel", _image_features, 2, ("text_model",)),
 }
 """By `architecture` and `pooled`. An architecture that is not here is built with `AutoModel`, and "pooler" is its
@@ -159,7 +160,7 @@ NETWORKS: dict[tuple[str, str], Network] = {
 - fc_norm: the mean of all tokens through the norm that VideoMAE's classifier holds.
 - mean: the mean of all tokens. first: the first token, which is what the classifiers of these networks read.
 - attentive: V-JEPA 2's attentive pooler. pooler: the library's pooled output.
-- projection: the vector in the space that texts share.
+- projection: the vector in the space that texts share. summary: RADIO's class tokens, one after the other.
 """
 
 ANY = Network("AutoModel", lambda n, x: _pooler_output(n(pixel_values=x)))
