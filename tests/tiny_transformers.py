@@ -302,11 +302,11 @@ def frame(height: int, width: int) -> np.ndarray:
     return np.clip(waves + noise, 0, 255).astype(np.uint8)
 
 
-def make(name: str, seed: int = 0) -> Any:
-    """A network of the library with random weights, in eval mode."""
+def make(name: str, seed: int = 0, tiny: Tiny | None = None) -> Any:
+    """A network of the library with random weights, in eval mode: that of `TINY`, or another."""
     import transformers
 
-    tiny = TINY[name]
+    tiny = tiny or TINY[name]
     torch.manual_seed(seed)
     model = getattr(transformers, tiny.model)(getattr(transformers, tiny.config)(**tiny.options)).eval()
     with torch.no_grad():
@@ -315,9 +315,10 @@ def make(name: str, seed: int = 0) -> Any:
     return model
 
 
-def write(name: str, folder: Path) -> Any:
+def write(name: str, folder: Path, tiny: Tiny | None = None) -> Any:
     """Write a repository into a folder; returns its network."""
-    tiny, model = TINY[name], make(name)
+    tiny = tiny or TINY[name]
+    model = make(name, tiny=tiny)
     model.save_pretrained(folder)
     (folder / tiny.file).write_text(json.dumps(tiny.processor))
     return model

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -522,6 +523,25 @@ def test_texts_are_in_the_space_of_the_features(with_tokenizer: Path, tmp_path: 
     with np.load(out, allow_pickle=False) as written:
         assert written["words"].tolist() == texts
         np.testing.assert_array_equal(written["vectors"], vectors)
+
+
+@pytest.mark.parametrize("name", ["chinese-clip", "align", "blip"])
+def test_a_text_of_bert_is_cut_where_training_cut_it(name: str, tmp_path: Path) -> None:
+    """With BERT's vocabulary alone, as many of these repositories are; the network has positions for longer texts."""
+    trained = {"chinese-clip": 52, "align": 64, "blip": 35}[name]
+    tiny = TINY[name]
+    longer = {**tiny.options["text_config"], "max_position_embeddings": 512}
+    model = write(name, tmp_path / name, replace(tiny, options={**tiny.options, "text_config": longer}))
+    (tmp_path / name / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog"]))
+    ids = torch.tensor([[2, *[5, 6] * 40][: trained - 1] + [3]])
+    with torch.inference_mode():
+        if name == "blip":
+            expected = model.text_proj(model.text_encoder(ids).last_hidden_state[:, 0])
+        else:
+            expected = model.get_text_features(ids).pooler_output
+    expected = torch.nn.functional.normalize(expected)
+    found = vidfeat.embed_text(f"hf:{tmp_path / name}", ["a dog " * 40])
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
