@@ -112,6 +112,15 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     assert max(relative(rows.numpy(), expected.numpy()) for rows in packed) < 1e-5
 
 
+def test_a_network_that_keeps_biases_changes_their_format(tiny: Callable[[str], Path]) -> None:
+    network = encoder(f"hf:{tiny('levit')}").load(CPU).network
+    pixels = torch.randint(0, 256, (2, 1, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = network(pixels)
+        network.convert(torch.bfloat16)
+        assert relative(network(pixels).numpy(), expected.numpy()) < 0.05
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_no_weight_is_what_was_in_memory_before(name: str, tiny: Callable[[str], Path]) -> None:
     """Of parts that are dropped weights are not read: whatever numbers they have is no reason to refuse the file."""
