@@ -176,6 +176,122 @@ TINY["convnext"] = Tiny(
     {**IMAGENET, "feature_extractor_type": "ConvNextFeatureExtractor", "do_resize": True, "do_normalize": True,
      "resample": 3, "size": 64, "crop_pct": 0.875},
 )  # fmt: skip
+SQUARE: dict[str, Any] = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "size": {"height": 32, "width": 32},
+}
+TOWERS: dict[str, Any] = {"text_config": TEXT, "vision_config": VIT, "projection_dim": 24}
+EFFICIENTNET: dict[str, Any] = {
+    "in_channels": [16, 8],
+    "out_channels": [8, 16],
+    "kernel_sizes": [3, 3],
+    "depthwise_padding": [],
+    "strides": [1, 2],
+    "num_block_repeats": [1, 1],
+    "expand_ratios": [1, 2],
+    "width_coefficient": 0.25,
+    "depth_coefficient": 0.1,
+    "image_size": 32,
+}
+TINY |= {
+    "metaclip2": Tiny(
+        "MetaClip2Config",
+        {**TOWERS, "text_config": {**TEXT, "vocab_size": 80}},
+        "MetaClip2Model",
+        {**CROP, **CLIP_MEAN, "image_processor_type": "CLIPImageProcessorFast", "resample": 3,
+         "size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}},
+    ),
+    "chinese-clip": Tiny(
+        "ChineseCLIPConfig",
+        TOWERS,
+        "ChineseCLIPModel",
+        {**SQUARE, **CLIP_MEAN, "image_processor_type": "ChineseCLIPImageProcessor", "do_center_crop": False,
+         "resample": 3},
+    ),
+    "altclip": Tiny(
+        "AltCLIPConfig",
+        {**TOWERS, "text_config": {**TEXT, "project_dim": 20}},
+        "AltCLIPModel",
+        TINY["clip"].processor,
+    ),
+    "aimv2": Tiny("Aimv2Config", TOWERS, "Aimv2Model", TINY["clip"].processor),
+    "groupvit": Tiny(
+        "GroupViTConfig",
+        {**TOWERS, "projection_intermediate_dim": 32,
+         "vision_config": {**VIT, "depths": [1, 1, 1], "num_group_tokens": [8, 4, 0], "num_output_groups": [8, 4, 0]}},
+        "GroupViTModel",
+        TINY["clip"].processor,
+    ),
+    "blip": Tiny(
+        "BlipConfig",
+        {**TOWERS, "text_config": {**TEXT, "encoder_hidden_size": 32}, "image_text_hidden_size": 24},
+        "BlipForImageTextRetrieval",
+        {**SQUARE, **CLIP_MEAN, "image_processor_type": "BlipImageProcessor", "resample": 3},
+    ),
+    "align": Tiny(
+        "AlignConfig",
+        {"text_config": TEXT, "vision_config": {**EFFICIENTNET, "hidden_dim": 16}, "projection_dim": 8},
+        "AlignModel",
+        {**CROP, **IMAGENET, "image_processor_type": "EfficientNetImageProcessor", "size": {"height": 40, "width": 40},
+         "crop_size": {"height": 32, "width": 32}, "do_normalize": False, "include_top": False,
+         "rescale_factor": 1 / 127.5, "rescale_offset": True, "resample": 2},
+    ),
+    "efficientnet": Tiny(
+        "EfficientNetConfig",
+        {**EFFICIENTNET, "hidden_dim": 320, "num_labels": 5},
+        "EfficientNetForImageClassification",
+        {**SQUARE, "image_processor_type": "EfficientNetImageProcessor", "do_center_crop": False, "include_top": True,
+         "image_mean": [0.485, 0.456, 0.406], "image_std": [0.47853944, 0.4732864, 0.47434163],
+         "rescale_factor": 1 / 255, "rescale_offset": False, "resample": 0},
+    ),
+    "levit": Tiny(
+        "LevitConfig",
+        {"image_size": 64, "hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1],
+         "key_dim": [8, 8, 8]},
+        "LevitModel",
+        {**CROP, **IMAGENET, "feature_extractor_type": "LevitFeatureExtractor", "resample": 3, "size": 64,
+         "crop_size": 64},
+    ),
+    "mobilenet-v2": Tiny(
+        "MobileNetV2Config",
+        {"image_size": 32, "depth_multiplier": 0.1},
+        "MobileNetV2Model",
+        {**CROP, **HALVES, "image_processor_type": "MobileNetV2ImageProcessor", "resample": 2,
+         "size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}},
+    ),
+    "mobilevit": Tiny(
+        "MobileViTConfig",
+        {"image_size": 32, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [4, 8, 8, 12, 12, 16, 24],
+         "num_attention_heads": 2, "num_labels": 5},
+        "MobileViTForImageClassification",
+        {"feature_extractor_type": "MobileViTFeatureExtractor", "do_resize": True, "do_center_crop": True,
+         "do_flip_channel_order": True, "resample": 2, "size": 36, "crop_size": 32},
+    ),
+    "radio": Tiny(
+        "RadioConfig",
+        {**VIT, "mlp_ratio": 2.0, "max_img_size": 64},
+        "RadioModel",
+        {**SQUARE, "image_processor_type": "CLIPImageProcessor", "do_normalize": False, "do_center_crop": False,
+         "resample": 3},
+    ),
+    "data2vec": Tiny(
+        "Data2VecVisionConfig",
+        {**VIT, "num_labels": 5},
+        "Data2VecVisionForImageClassification",
+        {**HALVES, "feature_extractor_type": "BeitFeatureExtractor", "do_resize": True, "do_center_crop": False,
+         "do_normalize": True, "resample": 2, "size": 32},
+    ),
+    "deit-teacher": Tiny(
+        "DeiTConfig",
+        {**VIT, "num_labels": 5},
+        "DeiTForImageClassificationWithTeacher",
+        {**CROP, **IMAGENET, "feature_extractor_type": "DeiTFeatureExtractor", "resample": 3, "size": 36,
+         "crop_size": 32},
+    ),
+}  # fmt: skip
+TINY["blip-captioning"] = replace(TINY["blip"], model="BlipForConditionalGeneration")
 
 
 def frame(height: int, width: int) -> np.ndarray:
@@ -186,11 +302,11 @@ def frame(height: int, width: int) -> np.ndarray:
     return np.clip(waves + noise, 0, 255).astype(np.uint8)
 
 
-def make(name: str, seed: int = 0) -> Any:
-    """A network of the library with random weights, in eval mode."""
+def make(name: str, seed: int = 0, tiny: Tiny | None = None) -> Any:
+    """A network of the library with random weights, in eval mode: that of `TINY`, or another."""
     import transformers
 
-    tiny = TINY[name]
+    tiny = tiny or TINY[name]
     torch.manual_seed(seed)
     model = getattr(transformers, tiny.model)(getattr(transformers, tiny.config)(**tiny.options)).eval()
     with torch.no_grad():
@@ -199,9 +315,10 @@ def make(name: str, seed: int = 0) -> Any:
     return model
 
 
-def write(name: str, folder: Path) -> Any:
+def write(name: str, folder: Path, tiny: Tiny | None = None) -> Any:
     """Write a repository into a folder; returns its network."""
-    tiny, model = TINY[name], make(name)
+    tiny = tiny or TINY[name]
+    model = make(name, tiny=tiny)
     model.save_pretrained(folder)
     (folder / tiny.file).write_text(json.dumps(tiny.processor))
     return model

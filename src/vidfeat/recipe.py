@@ -63,9 +63,10 @@ Interpolation = Literal[
     "pillow_bicubic",
     "antialiased_bilinear_unrounded",
     "antialiased_bicubic_unrounded",
+    "nearest_exact",
 ]
 """OpenCV's on uint8, and its bilinear one in floating point, rounded to uint8; or those of
-`vidfeat.preprocessing.antialias`, rounded to uint8, or unrounded, float32."""
+`vidfeat.preprocessing.antialias`, rounded to uint8, or unrounded, float32; or PyTorch's nearest-exact."""
 
 
 @dataclass(frozen=True)

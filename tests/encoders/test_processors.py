@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ ONE_LEVEL = 1.01
 
 @pytest.mark.parametrize("case", GOLDEN)
 def test_pixels_are_those_of_the_library(case: str) -> None:
-    name, size, *backend = case.split("-")
-    height, width = map(int, size.split("x"))
+    name, height, width, backend = re.fullmatch(r"(.+)-(\d+)x(\d+)(-pil)?", case).groups()  # type: ignore[union-attr]
     processing = compile_processor(TINY[name].processor, name)
-    (pixels,) = FrameTransformer(processing.transforms)(frame(height, width), where="picture")
+    (pixels,) = FrameTransformer(processing.transforms)(frame(int(height), int(width)), where="picture")
     mean, std = np.array(processing.normalize.mean), np.array(processing.normalize.std)
+    pixels = pixels[..., ::-1] if processing.normalize.to_bgr else pixels
     expected = GOLDEN[case].transpose(1, 2, 0)
     assert pixels.shape == expected.shape
     levels = np.abs((expected * std + mean) - pixels).max()
@@ -65,6 +66,16 @@ def test_antialiased_resizing_is_that_of_pytorch(
     np.testing.assert_allclose(found, expected[0].permute(1, 2, 0).numpy(), rtol=0, atol=255 * EXACT)
 
 
+@settings(deadline=None, max_examples=60)
+@given(*(st.integers(1, 400) for _ in range(4)))
+def test_the_nearest_pixels_are_those_of_pytorch(height: int, width: int, to_height: int, to_width: int) -> None:
+    picture = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    expected = functional.interpolate(planes, size=(to_height, to_width), mode="nearest-exact")[0].permute(1, 2, 0)
+    (found,) = FrameTransformer((ResizeTo(to_width, to_height, "nearest_exact"),))(picture, where="")
+    np.testing.assert_array_equal(found, expected.numpy())
+
+
 @settings(deadline=None, max_examples=30)
 @given(*(st.integers(1, 90) for _ in range(4)))
 def test_resizing_in_floating_point_is_that_of_torchvision(
@@ -82,7 +93,7 @@ def test_resizing_in_floating_point_is_that_of_torchvision(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"resample": 1}, r"resample: expected 2 \(bilinear\) or 3 \(bicubic\); found 1"),
+        ({"resample": 1}, r"resample: expected 0 \(nearest\), 2 \(bilinear\), 3 \(bicubic\); found 1"),
         ({"resample": True}, "resample: expected"),
         ({"do_resize": 1}, "do_resize: expected true or false; found 1"),
         ({"size": {"longest_edge": 224}}, "size: expected height and width, or shortest_edge"),
@@ -97,6 +108,8 @@ def test_resizing_in_floating_point_is_that_of_torchvision(
         ({"image_mean": [0.5, 0.5]}, "image_mean: expected three numbers"),
         ({"image_std": [0.5, 0, 0.5]}, "image_std: expected numbers other than 0"),
         ({"do_flip_channel_order": True}, "do_flip_channel_order: expected no such option; found True"),
+        ({"offset": True}, "offset: expected no such option; found True"),
+        ({"image_processor_type": "MobileViTImageProcessor", "do_normalize": True}, "do_normalize: expected false"),
         ({"image_processor_type": "LayoutLMv3ImageProcessor"}, "_type: expected a processor of Beit, Bit"),
         ({"image_processor_type": None}, "image_processor_type: expected a processor of"),
     ],

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "clip": lambda m, x: m.get_image_features(x).pooler_output,
     "siglip": lambda m, x: m.get_image_features(x).pooler_output,
     "ijepa": lambda m, x: m(x).last_hidden_state.mean(1),
+    **dict.fromkeys(
+        ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align"),
+        lambda m, x: m.get_image_features(x).pooler_output,
+    ),
+    "blip": lambda m, x: m.vision_proj(m.vision_model(x).last_hidden_state[:, 0]),
+    "blip-captioning": lambda m, x: m.vision_model(x).pooler_output,
+    "radio": lambda m, x: m(x).summary,
+    "deit-teacher": lambda m, x: m.deit(x).last_hidden_state[:, 0],
 }
 """The library's own features of a network, where they are not what its classifier or pooler gives."""
 
@@ -69,7 +78,7 @@ def library_features(name: str, inputs: torch.Tensor) -> torch.Tensor:
     if name in OWN:
         return OWN[name](model, inputs)
     if not hasattr(model, "classifier"):
-        return model(inputs).pooler_output
+        return model(inputs).pooler_output.flatten(1)
     read: list[torch.Tensor] = []
     model.classifier.register_forward_pre_hook(lambda module, args: read.append(args[0]))
     model(inputs)
@@ -89,7 +98,8 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     size = steps[-1].width  # type: ignore[union-attr]
     pixels = np.random.default_rng(0).integers(0, 256, (3, compiled.clip.length, size, size, 3), dtype=np.uint8)
     normalize = compiled.description()["recipe"]["normalize"]
-    values = (pixels.astype(np.float64) - normalize["mean"]) / normalize["std"]
+    ordered = pixels[..., ::-1] if normalize["to_bgr"] else pixels
+    values = (ordered.astype(np.float64) - normalize["mean"]) / normalize["std"]
     inputs = torch.from_numpy(values).float().permute(0, 1, 4, 2, 3)
     with torch.inference_mode():
         expected = library_features(name, inputs if loaded.network.recipe.model.dims == 3 else inputs.flatten(0, 1))
@@ -100,6 +110,15 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     assert plain.shape == (3, compiled.feature_size)
     assert relative(plain, expected.numpy()) < 1e-5
     assert max(relative(rows.numpy(), expected.numpy()) for rows in packed) < 1e-5
+
+
+def test_a_network_that_keeps_biases_changes_their_format(tiny: Callable[[str], Path]) -> None:
+    network = encoder(f"hf:{tiny('levit')}").load(CPU).network
+    pixels = torch.randint(0, 256, (2, 1, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = network(pixels)
+        network.convert(torch.bfloat16)
+        assert relative(network(pixels).numpy(), expected.numpy()) < 0.05
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -289,6 +308,8 @@ def with_config(**values: Any) -> Callable[[Path], object]:
         (lambda f: (f / "config.json").write_text("{"), CheckpointError, "config.json: expected a JSON object"),
         (with_config(model_type="bert"), ConfigError, "vision network with a pooled output .* found bert, which fails"),
         (with_config(model_type="siglip2"), ConfigError, "expected SigLIP 2 of a fixed size.*siglip2, which is NaFlex"),
+        (with_config(model_type="siglip2_vision_model"), ConfigError, "found siglip2_vision_model, which is NaFlex"),
+        (with_config(model_type=None, architecture="resnet18", pretrained_cfg={}), ConfigError, "use timm:resnet18"),
         (with_config(model_type="detr"), ConfigError, "expected a vision network with a pooled output"),
         (with_config(model_type=None), ConfigError, "model_type: expected an architecture of the .*; found None"),
         (with_config(model_type="ours", auto_map={"AutoModel": "m.Ours"}), ConfigError,
@@ -468,7 +489,10 @@ def test_the_hub(tiny: Callable[[str], Path], tmp_path: Path) -> None:
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["clip", "siglip", "xclip"])
+WITH_TEXTS = ["clip", "siglip", "xclip", "metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "blip"]
+
+
+@pytest.fixture(params=WITH_TEXTS)
 def with_tokenizer(request: pytest.FixtureRequest, tiny: Callable[[str], Path], tmp_path: Path) -> Path:
     """A repository with a tokenizer of some words."""
     folder = Path(shutil.copytree(tiny(request.param), tmp_path / request.param))
@@ -493,7 +517,12 @@ def test_texts_are_in_the_space_of_the_features(with_tokenizer: Path, tmp_path: 
         "attention_mask": torch.tensor([[1] * len(row) + [0] * (full - len(row)) for row in ids]),
     }
     with torch.inference_mode():
-        expected = torch.nn.functional.normalize(make(with_tokenizer.name).get_text_features(**inputs).pooler_output)
+        model = make(with_tokenizer.name)
+        if with_tokenizer.name == "blip":
+            expected = model.text_proj(model.text_encoder(**inputs).last_hidden_state[:, 0])
+        else:
+            expected = model.get_text_features(**inputs).pooler_output
+    expected = torch.nn.functional.normalize(expected)
     vectors = vidfeat.embed_text(f"hf:{with_tokenizer}", texts)
     assert vectors.dtype == np.float32
     assert vectors.shape == (2, encoder(with_tokenizer).feature_size)
@@ -505,10 +534,29 @@ def test_texts_are_in_the_space_of_the_features(with_tokenizer: Path, tmp_path: 
         np.testing.assert_array_equal(written["vectors"], vectors)
 
 
+@pytest.mark.parametrize("name", ["chinese-clip", "align", "blip"])
+def test_a_text_of_bert_is_cut_where_training_cut_it(name: str, tmp_path: Path) -> None:
+    """With BERT's vocabulary alone, as many of these repositories are; the network has positions for longer texts."""
+    trained = {"chinese-clip": 52, "align": 64, "blip": 35}[name]
+    tiny = TINY[name]
+    longer = {**tiny.options["text_config"], "max_position_embeddings": 512}
+    model = write(name, tmp_path / name, replace(tiny, options={**tiny.options, "text_config": longer}))
+    (tmp_path / name / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog"]))
+    ids = torch.tensor([[2, *([5, 6] * 40)[: trained - 2], 3]])
+    with torch.inference_mode():
+        if name == "blip":
+            expected = model.text_proj(model.text_encoder(ids).last_hidden_state[:, 0])
+        else:
+            expected = model.get_text_features(ids).pooler_output
+    expected = torch.nn.functional.normalize(expected)
+    found = vidfeat.embed_text(f"hf:{tmp_path / name}", ["a dog " * 40])
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "texts", "error", "words"),
     [
-        ("dinov2", ["a"], ConfigError, "expected a model with a text tower: clip, xclip, siglip; found 'dinov2'"),
+        ("dinov2", ["a"], ConfigError, "expected a model with a text tower: clip, .*, xclip; found 'dinov2'"),
         ("clip", ["a"], ConfigError, "expected a tokenizer of the transformers library; found no tokenizer.json"),
         ("clip", [], UsageError, "texts: expected texts"),
         ("clip", ["a", " "], UsageError, "texts: expected texts"),

@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE.parent))
 import tiny_transformers as tiny  # noqa: E402
 
 NAMES = ["videomae", "vjepa2", "vivit", "clip", "siglip", "dinov2", "dinov3", "vit", "convnext"]
+FURTHER = ["chinese-clip", "blip", "align", "efficientnet", "levit", "mobilenet-v2", "mobilevit", "data2vec"]
 SIZES = [(61, 83), (27, 36)]
 
 
@@ -37,10 +38,10 @@ def of(name, folder, picture, **options):
 def main():
     warnings.simplefilter("ignore")
     arrays = {}
-    for name in NAMES:
-        for height, width in SIZES:
+    for name in NAMES + FURTHER:
+        for height, width in SIZES if name in NAMES else SIZES[:1]:
             picture = tiny.frame(height, width)
-            for backend, options in (("", {}), ("-pil", {"backend": "pil"})):
+            for backend, options in (("", {}), ("-pil", {"backend": "pil"}))[: 2 if name in NAMES else 1]:
                 with tempfile.TemporaryDirectory() as folder:
                     values = of(name, Path(folder), picture, **options)
                 if values is not None:

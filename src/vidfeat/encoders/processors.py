@@ -29,22 +29,40 @@ _PLAIN: dict[str, Any] = {
     "resample": 2,
     "size": {"height": 224, "width": 224},
     "crop_size": {"height": 224, "width": 224},
-    "offset": False,
-    "crop_pct": 224 / 256,
 }
 _CROPPED = {**_PLAIN, "do_center_crop": True, "size": {"shortest_edge": 224}}
 _CLIP_LIKE = {**_CROPPED, "resample": 3, "image_mean": _CLIP[0], "image_std": _CLIP[1]}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "VideoMAE": _CROPPED,
+    "Blip": {**_CLIP_LIKE, "do_center_crop": False, "size": {"height": 384, "width": 384}},
     "CLIP": _CLIP_LIKE,
+    "ChineseCLIP": _CLIP_LIKE,
     "Bit": _CLIP_LIKE,
+    "EfficientNet": {
+        **_PLAIN,
+        "resample": 3,
+        "size": {"height": 346, "width": 346},
+        "crop_size": {"height": 289, "width": 289},
+        "rescale_offset": False,
+        "include_top": True,
+    },
+    "Levit": {**_CROPPED, "resample": 3, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
+    "MobileNetV1": {**_CROPPED, "size": {"shortest_edge": 256}},
+    "MobileNetV2": {**_CROPPED, "size": {"shortest_edge": 256}},
+    "MobileViT": {
+        **_CROPPED,
+        "resample": 3,
+        "crop_size": {"height": 256, "width": 256},
+        "do_normalize": False,
+        "do_flip_channel_order": True,
+    },
     "Siglip": {**_PLAIN, "resample": 3},
     "DINOv3ViT": {**_PLAIN, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
     "ViT": _PLAIN,
     "Beit": {**_PLAIN, "resample": 3},
     "DeiT": {**_PLAIN, "do_center_crop": True, "resample": 3, "size": {"height": 256, "width": 256}},
-    "ConvNext": {**_PLAIN, "resample": 3, "size": {"shortest_edge": 384}},
+    "ConvNext": {**_PLAIN, "resample": 3, "size": {"shortest_edge": 384}, "crop_pct": 224 / 256},
     "Vivit": {**_CROPPED, "size": {"shortest_edge": 256}, "rescale_factor": 1 / 127.5, "offset": True},
     "VJEPA2": {
         **_CROPPED,
@@ -76,7 +94,8 @@ _NO_EFFECT = {
     "video_processor_type",
 }
 
-_RESAMPLE: dict[int, Interpolation] = {2: "antialiased_bilinear", 3: "antialiased_bicubic"}
+_RESAMPLE: dict[int, Interpolation] = {0: "nearest_exact", 2: "antialiased_bilinear", 3: "antialiased_bicubic"}
+_FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 _PILLOW: dict[int, Interpolation] = {2: "pillow_bilinear", 3: "pillow_bicubic"}
 _UNROUNDED: dict[int, Interpolation] = {2: "antialiased_bilinear_unrounded", 3: "antialiased_bicubic_unrounded"}
 
@@ -113,30 +132,33 @@ def compile_processor(data: dict[str, Any], where: str) -> Processing:
     transforms: list[FrameTransform] = []
     if options.flag("do_resize"):
         table = {"Vivit": _PILLOW, "DINOv3ViT": _UNROUNDED if options.flag("do_rescale") else _RESAMPLE}
-        interpolation = options.one_of("resample", table.get(kind, _RESAMPLE))
-        if kind == "ConvNext":
-            transforms += _convnext(options, interpolation)
-        else:
-            transforms.append(options.resize(interpolation))
+        transforms += _resize(options, options.one_of("resample", table.get(kind, _RESAMPLE)))
     if options.flag("do_center_crop"):
         width, height = options.edges("crop_size")
         transforms.append(CenterCrop(width, height, smaller="pad"))
-    for name in ("do_pad", "do_sample_frames", "do_reduce_labels"):
+    # MobileViT's processor has the option, and does not normalise.
+    for name in ("do_pad", "do_sample_frames", "do_reduce_labels", *(["do_normalize"] * (kind == "MobileViT"))):
         if options.flag(name):
             raise options.error(name, "false", "true")
     scale = options.number("rescale_factor") if options.flag("do_rescale") else 1.0
     mean, std = options.three("image_mean"), options.three("image_std")
+    again = std if options.flag("include_top") else (1.0, 1.0, 1.0)
     if not options.flag("do_normalize"):
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    shift = 1.0 if options.flag("offset") else 0.0
-    # (pixel * scale - shift - mean) / std, as (pixel - a) / b
-    red, green, blue = (((m + shift) / scale, s / scale) for m, s in zip(mean, std, strict=True))
-    return Processing(tuple(transforms), Normalize((red[0], green[0], blue[0]), (red[1], green[1], blue[1])))
+    shift = 1.0 if options.flag("offset") or (options.flag("rescale_offset") and options.flag("do_rescale")) else 0.0
+    # (pixel * scale - shift - mean) / std / again, as (pixel - a) / b
+    red, green, blue = (((m + shift) / scale, s * t / scale) for m, s, t in zip(mean, std, again, strict=True))
+    to_bgr = options.flag("do_flip_channel_order")
+    return Processing(tuple(transforms), Normalize((red[0], green[0], blue[0]), (red[1], green[1], blue[1]), to_bgr))
 
 
-def _convnext(options: _Options, interpolation: Interpolation) -> list[FrameTransform]:
-    """Its `size` is that of the result: below 384 it is a crop from a larger frame."""
+def _resize(options: _Options, interpolation: Interpolation) -> list[FrameTransform]:
+    if options.kind not in ("ConvNext", "Levit"):
+        return [options.resize(interpolation)]
     short = options.edge("size", "shortest_edge")
+    if options.kind == "Levit":  # whose `size` is that of the crop, whatever `crop_size` is
+        return [ResizeShortEdge(int((256 / 224) * short), interpolation, "down")]
+    # ConvNext's is that of the result: below 384 it is a crop from a larger frame.
     if short >= 384:
         return [ResizeTo(short, short, interpolation)]
     resize = ResizeShortEdge(int(short / options.number("crop_pct")), interpolation, "down")
@@ -157,7 +179,7 @@ class _Options:
             raise self.error("image_processor_type", f"a processor of {', '.join(sorted(DEFAULTS))}", repr(name))
         given = {key: value for key, value in data.items() if value is not None}
         self._values = DEFAULTS[self.kind] | given
-        unknown = next((key for key in given if key not in _PLAIN and key not in _NO_EFFECT), None)
+        unknown = next((key for key in given if key not in DEFAULTS[self.kind] and key not in _NO_EFFECT), None)
         if unknown is not None:
             raise self.error(unknown, "no such option", repr(given[unknown]))
         if self.kind == "VJEPA2":  # computes it from the crop, whatever the file says
@@ -172,7 +194,8 @@ class _Options:
         )
 
     def flag(self, name: str) -> bool:
-        value = self._values[name]
+        """Whether a switch is on; of those that only some processors have, too."""
+        value = self._values.get(name, False)
         if not isinstance(value, bool):
             raise self.error(name, "true or false", repr(value))
         return value
@@ -186,7 +209,7 @@ class _Options:
     def one_of(self, name: str, table: dict[int, Interpolation]) -> Interpolation:
         value = self._values[name]
         if value not in table:
-            raise self.error(name, "2 (bilinear) or 3 (bicubic)", repr(value))
+            raise self.error(name, ", ".join(f"{number} ({_FILTERS[number]})" for number in table), repr(value))
         return table[value]
 
     def three(self, name: str) -> tuple[float, float, float]:

@@ -15,8 +15,22 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-TEXT_TOWERS = {"clip": "CLIPModel", "xclip": "XCLIPModel", "siglip": "SiglipModel"}
+TEXT_TOWERS = {
+    "clip": "CLIPModel",
+    "metaclip_2": "MetaClip2Model",
+    "chinese_clip": "ChineseCLIPModel",
+    "altclip": "AltCLIPModel",
+    "aimv2": "Aimv2Model",
+    "align": "AlignModel",
+    "blip": "BlipForImageTextRetrieval",
+    "groupvit": "GroupViTModel",
+    "siglip": "SiglipModel",
+    "xclip": "XCLIPModel",
+}
 """The library's class, by `model_type`."""
+
+_TRAINED_TOKENS = {"align": 64, "altclip": 77, "blip": 35, "chinese_clip": 52}
+"""Of networks that have more positions than texts had tokens in training: how many these had."""
 
 _TOKENIZER_FILES = (
     "tokenizer_config.json",
@@ -24,7 +38,9 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
+    "vocab.txt",
     "merges.txt",
+    "sentencepiece.bpe.model",
     "spiece.model",
     "tokenizer.model",
 )
@@ -77,9 +93,16 @@ def embed_text(model: str, texts: Sequence[str], *, progress: bool = False) -> n
             getattr(transformers, TEXT_TOWERS[architecture]), config, load_shards(weights), weights.source
         )
     with torch.inference_mode():
-        vectors = network.get_text_features(**tokens).pooler_output
+        vectors = _vectors(network, tokens, architecture)
         rows: npt.NDArray[np.float32] = (vectors / vectors.norm(dim=1, keepdim=True)).float().numpy()
     return rows
+
+
+def _vectors(network: Any, tokens: Any, architecture: str) -> Any:
+    if architecture != "blip":
+        return network.get_text_features(**tokens).pooler_output
+    hidden = network.text_encoder(tokens["input_ids"], tokens["attention_mask"]).last_hidden_state
+    return network.text_proj(hidden[:, 0])
 
 
 def _tokens(repository: Repository, words: list[str], architecture: str, values: dict[str, Any]) -> Any:
@@ -87,7 +110,7 @@ def _tokens(repository: Repository, words: list[str], architecture: str, values:
     from transformers import AutoTokenizer
 
     usual = 64 if architecture == "siglip" else 77
-    limit = int((values.get("text_config") or {}).get("max_position_embeddings", usual))
+    positions = int((values.get("text_config") or {}).get("max_position_embeddings", usual))
     found = [path for name in _TOKENIZER_FILES if (path := repository.find(name)) is not None]
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(str(found[0].parent), local_files_only=True)
@@ -95,7 +118,7 @@ def _tokens(repository: Repository, words: list[str], architecture: str, values:
             words,
             padding="max_length" if architecture == "siglip" else True,
             truncation=True,
-            max_length=limit,
+            max_length=min(positions, _TRAINED_TOKENS.get(architecture, positions)),
             return_tensors="pt",
         )
     except Exception as error:  # of the library: whatever it refuses

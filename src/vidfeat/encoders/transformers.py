@@ -61,7 +61,9 @@ _DECIDES_NOTHING = {
 
 _HEADS = {
     "classifier",
+    "cls_classifier",
     "decoder",
+    "distillation_classifier",
     "encoder_to_decoder",
     "head",
     "logit_bias",
@@ -230,27 +232,36 @@ def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bo
     from transformers import CONFIG_MAPPING
 
     found = values.get("model_type")
-    if found == "siglip2":
+    if found in ("siglip2", "siglip2_vision_model"):
         raise ConfigError(
             f"{repository.reference}: config.json: model_type",
             expected="SigLIP 2 of a fixed size, whose model_type is siglip",
-            found="siglip2, which is NaFlex: pictures of any aspect ratio, cut into a varying number of patches",
+            found=f"{found}, which is NaFlex: pictures of any aspect ratio, cut into a varying number of patches",
             hint="Use a repository of SigLIP 2 with the size in its name, such as google/siglip2-base-patch16-224.",
         )
     if isinstance(found, str) and (found in CONFIG_MAPPING or (trusted and "auto_map" in values)):
         return found
     has_code = "auto_map" in values
+    hint = "Pass `trust_remote_code=True` to run that code, if you trust its authors." if has_code else ""
+    if "pretrained_cfg" in values:
+        hint = f"A network of timm: use timm:{values.get('architecture')}."
     raise ConfigError(
         f"{repository.reference}: config.json: model_type",
         expected="an architecture of the transformers library",
         found=f"{found!r}, which is Python code of the repository" if has_code else repr(found),
-        hint="Pass `trust_remote_code=True` to run that code, if you trust its authors." if has_code else "",
+        hint=hint,
     )
 
 
 _POOLED = {
+    "aimv2": "projection",
+    "altclip": "projection",
+    "chinese_clip": "projection",
     "clip": "projection",
+    "groupvit": "projection",
     "ijepa": "mean",
+    "metaclip_2": "projection",
+    "radio": "summary",
     "timesformer": "first",
     "vit_msn": "first",
     "xclip": "projection",
@@ -269,7 +280,9 @@ def _pooled(architecture: str, values: Mapping[str, Any]) -> str:
     if architecture == "vivit":
         return "first" if classifies else "pooler"
     if architecture in ("vit", "deit"):
-        return "first" if any(str(name).endswith("ForImageClassification") for name in classes) else "pooler"
+        return "first" if any("ForImageClassification" in str(name) for name in classes) else "pooler"
+    if architecture == "blip":
+        return "projection" if "BlipForImageTextRetrieval" in classes else "pooler"
     if architecture == "clip_vision_model":
         return "projection" if "CLIPVisionModelWithProjection" in classes else "pooler"
     return _POOLED.get(architecture, "pooler")

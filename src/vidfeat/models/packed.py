@@ -66,6 +66,8 @@ class PackedConv(nn.Module):
         super().__init__()
         self._weight = conv.weight.detach()  # not packed until the first call, when the shape is known
         self._bias = None if conv.bias is None else conv.bias.detach()
+        # networks of other libraries ask for these, to pad
+        self.kernel_size, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
         self._how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         self._then = "relu" if relu else "none"
         self._shape: torch.Size | None = None

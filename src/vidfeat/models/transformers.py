@@ -72,6 +72,10 @@ def _pooler_output(output: Any) -> torch.Tensor:
     return rows
 
 
+def _image_features(network: Any, images: torch.Tensor) -> torch.Tensor:
+    return _pooler_output(network.get_image_features(images))
+
+
 def _vjepa2_tokens(network: Any, clips: torch.Tensor) -> torch.Tensor:
     tokens: torch.Tensor = network(clips, skip_predictor=True).last_hidden_state
     return tokens
@@ -119,19 +123,36 @@ NETWORKS: dict[tuple[str, str], Network] = {
         3,
         (*_TEXT, "prompts_generator", "prompts_visual_layernorm"),
     ),
-    ("clip", "projection"): Network("CLIPModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, _TEXT),
+    ("aimv2", "projection"): Network("Aimv2Model", _image_features, 2, _TEXT),
+    ("align", "pooler"): Network("AlignModel", _image_features, 2, _TEXT),
+    ("altclip", "projection"): Network("AltCLIPModel", _image_features, 2, _TEXT),
+    ("blip", "pooler"): Network(
+        "BlipForConditionalGeneration", lambda n, x: _pooler_output(n.vision_model(x)), 2, ("text_decoder",)
+    ),
+    ("blip", "projection"): Network(
+        "BlipForImageTextRetrieval",
+        lambda n, x: n.vision_proj(n.vision_model(x).last_hidden_state[:, 0]),
+        2,
+        ("text_encoder", "text_proj", "itm_head"),
+    ),
+    ("chinese_clip", "projection"): Network("ChineseCLIPModel", _image_features, 2, _TEXT),
+    ("clip", "projection"): Network("CLIPModel", _image_features, 2, _TEXT),
     ("clip_vision_model", "projection"): Network("CLIPVisionModelWithProjection", lambda n, x: n(x).image_embeds),
+    ("groupvit", "projection"): Network("GroupViTModel", _image_features, 2, _TEXT),
+    ("metaclip_2", "projection"): Network("MetaClip2Model", _image_features, 2, _TEXT),
     ("vit", "first"): Network(
         "ViTForImageClassification", lambda n, x: n.vit(x).last_hidden_state[:, 0], 2, ("classifier",)
+    ),
+    ("data2vec-vision", "pooler"): Network(
+        "Data2VecVisionForImageClassification", lambda n, x: _pooler_output(n.data2vec_vision(x)), 2, ("classifier",)
     ),
     ("deit", "first"): Network(
         "DeiTForImageClassification", lambda n, x: n.deit(x).last_hidden_state[:, 0], 2, ("classifier",)
     ),
     ("vit_msn", "first"): Network("ViTMSNModel", lambda n, x: n(x).last_hidden_state[:, 0]),
     ("ijepa", "mean"): Network("IJepaModel", lambda n, x: n(x).last_hidden_state.mean(1)),
-    ("siglip", "pooler"): Network(
-        "SiglipModel", lambda n, x: _pooler_output(n.get_image_features(x)), 2, ("text_model",)
-    ),
+    ("radio", "summary"): Network("RadioModel", lambda n, x: n(x).summary),
+    ("siglip", "pooler"): Network("SiglipModel", _image_features, 2, ("text_model",)),
 }
 """By `architecture` and `pooled`. An architecture that is not here is built with `AutoModel`, and "pooler" is its
 `pooler_output`.
@@ -139,7 +160,7 @@ NETWORKS: dict[tuple[str, str], Network] = {
 - fc_norm: the mean of all tokens through the norm that VideoMAE's classifier holds.
 - mean: the mean of all tokens. first: the first token, which is what the classifiers of these networks read.
 - attentive: V-JEPA 2's attentive pooler. pooler: the library's pooled output.
-- projection: the vector in the space that texts share.
+- projection: the vector in the space that texts share. summary: RADIO's class tokens, one after the other.
 """
 
 ANY = Network("AutoModel", lambda n, x: _pooler_output(n(pixel_values=x)))
@@ -228,7 +249,7 @@ def library_class_and_config(config: TransformersConfig) -> tuple[Any, Any]:
         folder, _, revision = config.code.partition("@")
         options = {"revision": revision, "code_revision": revision} if revision else {}
         return found, transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True, **options)
-    if set(_TEXT) & set(network_of(config).unused):
+    if {"text_model", "text_encoder", "text_decoder"} & set(network_of(config).unused):
         values["text_config"] = _NO_TEXT
     return found, transformers.AutoConfig.for_model(**values)
 

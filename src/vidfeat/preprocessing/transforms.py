@@ -49,7 +49,15 @@ _INTERPOLATION: dict[str, Callable[[Image, Size], Any]] = {
     "pillow_bicubic": lambda image, size: antialias.resize(image, *size, "bicubic", pillow=True),
     "antialiased_bilinear_unrounded": lambda image, size: antialias.resize_unrounded(image, *size, "bilinear"),
     "antialiased_bicubic_unrounded": lambda image, size: antialias.resize_unrounded(image, *size, "bicubic"),
+    "nearest_exact": lambda image, size: image[_nearest(image.shape[0], size[1])][:, _nearest(image.shape[1], size[0])],
 }
+
+
+def _nearest(pixels: int, wanted: int) -> npt.NDArray[np.int64]:
+    """Of each pixel of the result the one whose middle is nearest to its own, as PyTorch's nearest-exact rounds."""
+    scale = np.float32(pixels) / np.float32(wanted)
+    middles = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * scale
+    return np.minimum(middles.astype(np.int64), pixels - 1)
 
 
 class CropDoesNotFitError(Exception):
