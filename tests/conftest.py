@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -24,6 +25,9 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     _give_up_realtime()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The processes of pytest-xdist share the cores: threads of PyTorch would spend them waiting for each other.
+        torch.set_num_threads(1)
 
 
 def _give_up_realtime() -> None:
