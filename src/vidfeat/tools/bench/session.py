@@ -23,28 +23,6 @@ RENDERED_CLIPS = 6
 
 
 @dataclass(frozen=True)
-class Scope:
-    """How much is measured where nothing is said.
-
-    Attributes:
-        videos: of the list, where none are given.
-        rows, repeat, backend: as in `Request`.
-    """
-
-    videos: int
-    rows: tuple[str, ...]
-    repeat: int
-    backend: Backend | None
-
-
-QUICK = Scope(videos=4, rows=("shipped", "exact", "bf16"), repeat=1, backend="eager")
-"""An answer in three minutes on two cores."""
-
-THOROUGH = Scope(videos=12, rows=tuple(CONTENDERS), repeat=3, backend=None)
-"""Twice the rendered clips, so that starting up weighs less; compiled where that pays."""
-
-
-@dataclass(frozen=True)
 class Request:
     """What to measure.
 
@@ -69,12 +47,19 @@ class Request:
     device: str = "auto"
     paths: Sequence[Path] = ()
     videos: int | None = None
-    rows: Sequence[str] = THOROUGH.rows
-    repeat: int = THOROUGH.repeat
+    rows: Sequence[str] = tuple(CONTENDERS)
+    repeat: int = 3
     backend: Backend | None = None
     scaling: bool = False
     scaling_model: str | None = None
     dense: bool = False
+
+
+QUICK = Request(videos=4, rows=("shipped", "exact", "bf16"), repeat=1, backend="eager")
+"""An answer in three minutes on two cores."""
+
+THOROUGH = Request(videos=2 * RENDERED_CLIPS)
+"""Twice the rendered clips, so that starting up weighs less; compiled where that pays."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,7 @@ def _workload(request: Request, scratch: Path) -> tuple[Workload, Facts]:
     if request.model is None:
         options = {**DEFAULT_CFG_OPTIONS, **options}
     facts, encoder = apart(functools.partial(examine, model, options, request.checkpoint, request.device, scratch))
-    count = request.videos or len(request.paths) or THOROUGH.videos
+    count = request.videos or len(request.paths) or 2 * RENDERED_CLIPS
     paths = request.paths or apart(functools.partial(render_clips, scratch / "clips", min(count, RENDERED_CLIPS)))
     listed = tuple(paths[number % len(paths)] for number in range(count))
     return Workload(encoder, facts.device, listed, scratch), facts

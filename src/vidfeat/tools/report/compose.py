@@ -119,7 +119,8 @@ def build(
         if known is not None and not named and len(known.rows) == len(keys):
             names, named = [name for name, _ in known.rows], True
             label_notes.append(f"The names of the videos are those of {labels}, by position.")
-        chosen = _sample(len(keys))
+        most = min(len(keys), LARGEST)
+        chosen = [number * len(keys) // most for number in range(most)]
         columns = [folders([names[number] for number in chosen])] if named else []
         columns = [column for column in columns if len(set(column.values)) > 1]
         if known is not None:
@@ -173,12 +174,6 @@ def _check(video_root: Path | None, page: Path) -> None:
     if page.is_dir() or not page.absolute().parent.is_dir():
         found = "a folder of that name" if page.is_dir() else "no such folder"
         raise UsageError(str(page), expected="a new file in a folder that exists", found=found)
-
-
-def _sample(count: int) -> Sequence[int]:
-    if count <= LARGEST:
-        return range(count)
-    return [number * count // LARGEST for number in range(LARGEST)]
 
 
 # --- what the features are --------------------------------------------------------------------------------------------
