@@ -49,7 +49,7 @@ OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "siglip": lambda m, x: m.get_image_features(x).pooler_output,
     "ijepa": lambda m, x: m(x).last_hidden_state.mean(1),
     **dict.fromkeys(
-        ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align"),
+        ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "tipsv2"),
         lambda m, x: m.get_image_features(x).pooler_output,
     ),
     "blip": lambda m, x: m.vision_proj(m.vision_model(x).last_hidden_state[:, 0]),
@@ -490,6 +490,7 @@ def test_the_hub(tiny: Callable[[str], Path], tmp_path: Path) -> None:
 
 
 WITH_TEXTS = ["clip", "siglip", "xclip", "metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "blip"]
+WITH_TEXTS += ["tipsv2"]
 
 
 @pytest.fixture(params=WITH_TEXTS)
