@@ -191,6 +191,8 @@ class TransformersNetwork(nn.Module):
             from transformers.initialization import no_init_weights
 
             library_class, library_config = library_class_and_config(config)
+            if self._how is ANY and config.code is None:
+                _check_takes_pictures(library_config)
             with no_init_weights():
                 network = (
                     library_class.from_config(library_config, trust_remote_code=config.code is not None)
@@ -257,6 +259,23 @@ def library_class_and_config(config: TransformersConfig) -> tuple[Any, Any]:
         if config.architecture == "tipsv2":  # whose towers must have one width
             values["text_config"] = _NO_TEXT | {"hidden_size": values["vision_config"]["hidden_size"]}
     return found, transformers.AutoConfig.for_model(**values)
+
+
+def _check_takes_pictures(library_config: Any) -> None:
+    """Before it is built: networks of other things may be large.
+
+    Raises:
+        ValueError: `AutoModel` has no network for the configuration, or one of something else than pictures.
+    """
+    import transformers
+
+    mapping: Any = transformers.MODEL_MAPPING
+    found = mapping.get(type(library_config), None)
+    if found is None:
+        raise ValueError("AutoModel has no such network")
+    for library_class in found if isinstance(found, tuple) else (found,):
+        if library_class.main_input_name != "pixel_values":
+            raise ValueError(f"{library_class.__name__} takes {library_class.main_input_name}")
 
 
 @contextlib.contextmanager
