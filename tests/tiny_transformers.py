@@ -269,6 +269,12 @@ TINY |= {
         {"feature_extractor_type": "MobileViTFeatureExtractor", "do_resize": True, "do_center_crop": True,
          "do_flip_channel_order": True, "resample": 2, "size": 36, "crop_size": 32},
     ),
+    "tipsv2": Tiny(
+        "Tipsv2Config",
+        {"text_config": TEXT, "vision_config": {**VIT, "mlp_ratio": 2}},
+        "Tipsv2Model",
+        {**SQUARE, "image_processor_type": "Tipsv2ImageProcessor", "do_normalize": False, "resample": 2},
+    ),
     "radio": Tiny(
         "RadioConfig",
         {**VIT, "mlp_ratio": 2.0, "max_img_size": 64},

@@ -49,7 +49,7 @@ OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "siglip": lambda m, x: m.get_image_features(x).pooler_output,
     "ijepa": lambda m, x: m(x).last_hidden_state.mean(1),
     **dict.fromkeys(
-        ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align"),
+        ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "tipsv2"),
         lambda m, x: m.get_image_features(x).pooler_output,
     ),
     "blip": lambda m, x: m.vision_proj(m.vision_model(x).last_hidden_state[:, 0]),
@@ -306,7 +306,9 @@ def with_config(**values: Any) -> Callable[[Path], object]:
         ),
         (lambda f: (f / "config.json").write_text("[1]"), CheckpointError, "expected a JSON object; found a list"),
         (lambda f: (f / "config.json").write_text("{"), CheckpointError, "config.json: expected a JSON object"),
-        (with_config(model_type="bert"), ConfigError, "vision network with a pooled output .* found bert, which fails"),
+        (with_config(model_type="bert"), ConfigError, "found bert, which fails with .*BertModel takes input_ids"),
+        (with_config(model_type="clip_text_model"), ConfigError, "ValueError: CLIPTextModel takes input_ids"),
+        (with_config(model_type="git_vision_model"), ConfigError, "AutoModel has no such network"),
         (with_config(model_type="siglip2"), ConfigError, "expected SigLIP 2 of a fixed size.*siglip2, which is NaFlex"),
         (with_config(model_type="siglip2_vision_model"), ConfigError, "found siglip2_vision_model, which is NaFlex"),
         (with_config(model_type=None, architecture="resnet18", pretrained_cfg={}), ConfigError, "use timm:resnet18"),
@@ -490,6 +492,7 @@ def test_the_hub(tiny: Callable[[str], Path], tmp_path: Path) -> None:
 
 
 WITH_TEXTS = ["clip", "siglip", "xclip", "metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "blip"]
+WITH_TEXTS += ["tipsv2"]
 
 
 @pytest.fixture(params=WITH_TEXTS)

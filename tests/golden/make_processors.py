@@ -18,6 +18,7 @@ import tiny_transformers as tiny  # noqa: E402
 
 NAMES = ["videomae", "vjepa2", "vivit", "clip", "siglip", "dinov2", "dinov3", "vit", "convnext"]
 FURTHER = ["chinese-clip", "blip", "align", "efficientnet", "levit", "mobilenet-v2", "mobilevit", "data2vec"]
+FURTHER += ["tipsv2"]
 SIZES = [(61, 83), (27, 36)]
 
 

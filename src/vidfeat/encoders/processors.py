@@ -59,6 +59,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "Siglip": {**_PLAIN, "resample": 3},
     "DINOv3ViT": {**_PLAIN, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
+    "Tipsv2": {**_PLAIN, "do_normalize": False, "size": {"height": 448, "width": 448}},
     "ViT": _PLAIN,
     "Beit": {**_PLAIN, "resample": 3},
     "DeiT": {**_PLAIN, "do_center_crop": True, "resample": 3, "size": {"height": 256, "width": 256}},

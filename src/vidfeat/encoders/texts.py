@@ -25,6 +25,7 @@ TEXT_TOWERS = {
     "blip": "BlipForImageTextRetrieval",
     "groupvit": "GroupViTModel",
     "siglip": "SiglipModel",
+    "tipsv2": "Tipsv2Model",
     "xclip": "XCLIPModel",
 }
 """The library's class, by `model_type`."""

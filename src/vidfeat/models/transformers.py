@@ -54,7 +54,8 @@ class Network:
         class_name: the library's class.
         features: from the network and `[N, 3, H, W]`, or `[N, T, 3, H, W]` for clips, to `[N, C]`.
         dims: 2 for networks of images, 3 for networks of clips.
-        unused: parts of the network that the vector does not need; they are dropped once weights are loaded.
+        unused: parts of the network that the vector does not need, by their names here and in files; they are dropped
+            once weights are loaded.
     """
 
     class_name: str
@@ -140,6 +141,7 @@ NETWORKS: dict[tuple[str, str], Network] = {
     ("clip_vision_model", "projection"): Network("CLIPVisionModelWithProjection", lambda n, x: n(x).image_embeds),
     ("groupvit", "projection"): Network("GroupViTModel", _image_features, 2, _TEXT),
     ("metaclip_2", "projection"): Network("MetaClip2Model", _image_features, 2, _TEXT),
+    ("tipsv2", "pooler"): Network("Tipsv2Model", _image_features, 2, ("text_model", "text_encoder", "temperature")),
     ("vit", "first"): Network(
         "ViTForImageClassification", lambda n, x: n.vit(x).last_hidden_state[:, 0], 2, ("classifier",)
     ),
@@ -189,6 +191,8 @@ class TransformersNetwork(nn.Module):
             from transformers.initialization import no_init_weights
 
             library_class, library_config = library_class_and_config(config)
+            if self._how is ANY and config.code is None:
+                _check_takes_pictures(library_config)
             with no_init_weights():
                 network = (
                     library_class.from_config(library_config, trust_remote_code=config.code is not None)
@@ -202,7 +206,8 @@ class TransformersNetwork(nn.Module):
         """Put another module, with weights, in the place of the network, without its unused parts."""
         for name in self._how.unused:
             parent, _, child = name.rpartition(".")
-            delattr(network.get_submodule(parent), child)
+            if hasattr(network.get_submodule(parent), child):  # else it is a name that only files have
+                delattr(network.get_submodule(parent), child)
         for module in network.modules():
             config: Any = getattr(module, "config", None)
             if getattr(config, "_attn_implementation", None) == "sdpa":
@@ -251,7 +256,26 @@ def library_class_and_config(config: TransformersConfig) -> tuple[Any, Any]:
         return found, transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True, **options)
     if {"text_model", "text_encoder", "text_decoder"} & set(network_of(config).unused):
         values["text_config"] = _NO_TEXT
+        if config.architecture == "tipsv2":  # whose towers must have one width
+            values["text_config"] = _NO_TEXT | {"hidden_size": values["vision_config"]["hidden_size"]}
     return found, transformers.AutoConfig.for_model(**values)
+
+
+def _check_takes_pictures(library_config: Any) -> None:
+    """Before it is built: networks of other things may be large.
+
+    Raises:
+        ValueError: `AutoModel` has no network for the configuration, or one of something else than pictures.
+    """
+    import transformers
+
+    mapping: Any = transformers.MODEL_MAPPING
+    found = mapping.get(type(library_config), None)
+    if found is None:
+        raise ValueError("AutoModel has no such network")
+    for library_class in found if isinstance(found, tuple) else (found,):
+        if library_class.main_input_name != "pixel_values":
+            raise ValueError(f"{library_class.__name__} takes {library_class.main_input_name}")
 
 
 @contextlib.contextmanager
