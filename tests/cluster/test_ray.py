@@ -107,7 +107,7 @@ def commits_of(out: Path) -> dict[str, int]:
 
 def actors() -> list[int]:
     """Processes of actors."""
-    found = subprocess.run(["pgrep", "-f", "ray::_Actor"], capture_output=True, text=True, check=False).stdout
+    found = subprocess.run(["pgrep", "-f", "ray::Actor"], capture_output=True, text=True, check=False).stdout
     return [int(word) for word in found.split()]
 
 
