@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -25,6 +26,9 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     _give_up_realtime()
+    # No test depends on how busy the machine is.
+    hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+    hypothesis.settings.load_profile("untimed")
     if "PYTEST_XDIST_WORKER" in os.environ:
         # The processes of pytest-xdist share the cores: threads of PyTorch would spend them waiting for each other.
         torch.set_num_threads(1)

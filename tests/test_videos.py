@@ -132,7 +132,7 @@ paths = st.text(
     st.sampled_from(["", " 0", "\t17", "  -3"]),
     st.sampled_from(["", "\ufeff", "# comment\n\n"]),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_path_survives_any_kind_of_line(tmp_path, given_paths, ending, label, start):
     paths_in = [f"v/{path}.mp4" for path in given_paths]
     text = start + ending.join(path + label for path in paths_in) + ending

@@ -430,7 +430,7 @@ EDITS = st.lists(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edits=EDITS)
 def test_random_changes_are_errors_or_harmless(folder: Path, form: str, edits: list[tuple[float, int, bytes]]) -> None:
     path = save(folder / "x.pth", {"meta": {"seed": 1}, "state_dict": WEIGHTS}, form)
@@ -446,7 +446,7 @@ def test_random_changes_are_errors_or_harmless(folder: Path, form: str, edits: l
         assert [tensor.tolist() for tensor in state.values()] == [tensor.tolist() for tensor in WEIGHTS.values()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(edits=EDITS)
 def test_random_changes_never_pass_the_hash_in_the_name(folder: Path, edits: list[tuple[float, int, bytes]]) -> None:
     path = save(folder / "y.pth", WEIGHTS, "legacy")

@@ -338,7 +338,7 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(text=mutated() | st.text(max_size=60), suffix=st.sampled_from([".py", ".py", ".py", ".json", ".yaml"]))
 def test_whatever_the_file_holds_the_answer_is_a_dict_or_a_config_error(tmp_path: Path, text: str, suffix: str) -> None:
     (tmp_path / "base.py").write_text("model = dict(backbone=dict(depth=18))\nimg_norm_cfg = dict(mean=[1])")

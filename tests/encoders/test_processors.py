@@ -43,7 +43,7 @@ def test_pixels_are_those_of_the_library(case: str) -> None:
     assert np.linalg.norm(found - expected) <= (4e-3 if pillow else EXACT) * np.linalg.norm(expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     *(st.integers(1, 90) for _ in range(4)),
     st.sampled_from(["bilinear", "bicubic"]),
@@ -66,7 +66,7 @@ def test_antialiased_resizing_is_that_of_pytorch(
     np.testing.assert_allclose(found, expected[0].permute(1, 2, 0).numpy(), rtol=0, atol=255 * EXACT)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(*(st.integers(1, 400) for _ in range(4)))
 def test_the_nearest_pixels_are_those_of_pytorch(height: int, width: int, to_height: int, to_width: int) -> None:
     picture = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -76,7 +76,7 @@ def test_the_nearest_pixels_are_those_of_pytorch(height: int, width: int, to_hei
     np.testing.assert_array_equal(found, expected.numpy())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(*(st.integers(1, 90) for _ in range(4)))
 def test_resizing_in_floating_point_is_that_of_torchvision(
     height: int, width: int, to_height: int, to_width: int

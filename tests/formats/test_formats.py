@@ -142,7 +142,7 @@ def test_a_format_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ANY_SHAPES)
 @given(rows=st.lists(st.none() | arrays, max_size=4))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_values_are_exact(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[np.ndarray | None]) -> None:
     keys = [f"folder {index % 2}/{index}" for index in range(len(rows))]
     sink = write(open_sink(tmp_path_factory.mktemp("out") / name), list(zip(keys, rows, strict=True)))
@@ -326,7 +326,7 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, data: byte
 
 @pytest.mark.parametrize("name", ANY_SHAPES)
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_any_damage_is_refused_or_read(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:

@@ -29,7 +29,7 @@ from vidfeat.recipe import ResizeShortEdge
     rows=st.lists(st.integers(0, 20), max_size=8),
     group=st.integers(1, 200),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_values_are_exact_wherever_row_groups_end(
     tmp_path_factory: pytest.TempPathFactory, axes: list[int], rows: list[int], group: int
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_long_key_is_in_memory_once(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 def test_any_damage_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     sink = write(open_sink(tmp_path_factory.mktemp("out") / "a.parquet"), [("a", [1.0, 2.0]), ("b", [[3.0, 4.0]])])
     raw = bytearray(sink.out.read_bytes())

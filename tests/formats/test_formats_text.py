@@ -27,7 +27,7 @@ def text_of(out: Path, values: list[np.ndarray | None]) -> bytes:
 
 
 @given(rows)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_json_is_that_of_a_list(tmp_path: Path, expected: list[np.ndarray | None]) -> None:
     data = text_of(tmp_path / "feats.json", expected)
     same(json.loads(data), expected)
@@ -35,7 +35,7 @@ def test_json_is_that_of_a_list(tmp_path: Path, expected: list[np.ndarray | None
 
 
 @given(rows)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_yaml_is_that_of_pyyaml(tmp_path: Path, expected: list[np.ndarray | None]) -> None:
     data = text_of(tmp_path / "feats.yaml", expected)
     found = yaml.safe_load(data)

@@ -44,7 +44,7 @@ lengths = st.tuples(*[st.integers(1, 9)] * 3)
 windows_of = st.tuples(*[st.integers(1, 5)] * 3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lengths, windows_of)
 def test_joining_undoes_cutting(length: tuple[int, int, int], window: tuple[int, int, int]) -> None:
     x = random(2, *length, 3)
@@ -54,7 +54,7 @@ def test_joining_undoes_cutting(length: tuple[int, int, int], window: tuple[int,
         assert torch.equal(windows.join(parts, x.shape), x)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lengths, windows_of)
 def test_masks_part_what_the_shift_joined(length: tuple[int, int, int], window: tuple[int, int, int]) -> None:
     """Two tokens of a window see each other where neither crossed the end of the padded map, or both did."""

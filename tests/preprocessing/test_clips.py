@@ -64,7 +64,7 @@ def video(path: Path) -> VideoRef:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_groups_are_the_plan_cut_as_late_as_possible(data: st.DataObject) -> None:
     clip_len, segments = data.draw(st.integers(1, 4)), data.draw(st.sampled_from([1, 2, 3, 4]))
     step = math.lcm(segments, clip_len) // clip_len

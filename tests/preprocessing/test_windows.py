@@ -39,7 +39,7 @@ def ffmpeg_fps(ticks: list[int], time_base: Fraction, last_ticks: int, fps: str)
 RATES = ("25", "24000/1001", "30000/1001", "60", "15", "1", "0.5", "50")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     base=st.sampled_from([Fraction(1, 25), Fraction(1, 1000), Fraction(1, 90000), Fraction(1001, 30000)]),
     start=st.integers(0, 2000),

@@ -84,7 +84,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarra
     return path, plain_linear_decode(path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wanted=st.lists(st.integers(0, 29)))
 def test_each_wanted_frame_comes_once_and_in_order(clip: tuple[Path, list[np.ndarray]], wanted: list[int]) -> None:
     path, truth = clip

@@ -335,8 +335,8 @@ class Index:
     def _choose(self) -> None:
         """Of all rows of each video, the one that stands for it."""
         columns = np.frombuffer(self._candidates, np.int64).reshape(-1, 7).T
-        position, source, number, committed, session, state, valid = (column.copy() for column in columns)
         self._candidates = array("q")
+        position, source, number, committed, session, state, valid = columns
         valid, voids = valid.astype(np.bool_), state == NONE
         spoils = (voids | ~valid) if self._sink.in_place else voids
         spoiled = np.full(len(self.videos), -1, np.int64)

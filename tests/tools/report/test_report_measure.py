@@ -22,7 +22,7 @@ def plain_cosines(vectors: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(VECTORS, st.integers(1, 5))
 def test_neighbours_are_the_most_alike_without_oneself(vectors: np.ndarray, count: int) -> None:
     near = measure.neighbours(vectors, count)
@@ -48,7 +48,7 @@ def test_one_vector_has_no_neighbours() -> None:
     assert measure.neighbours(np.ones((1, 4), np.float32), 8).index.shape == (1, 0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(VECTORS)
 def test_mean_cosine(vectors: np.ndarray) -> None:
     cosines = plain_cosines(vectors)

@@ -48,7 +48,7 @@ def test_one_row_and_equal_rows() -> None:
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=20), st.sampled_from([1, 16, 512, 4096]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_moments_fit_into_their_bytes(rows: list[int], size: int) -> None:
     steps, directions = moments.steps_of([count * 100 for count in rows], size)
     assert 1 <= directions <= size
@@ -59,7 +59,7 @@ def test_moments_fit_into_their_bytes(rows: list[int], size: int) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_joined_rows_are_means(count: int, steps: int) -> None:
     rows = np.random.default_rng(count).standard_normal((count, 5)).astype(np.float32)
     steps = min(count, steps)
