@@ -106,7 +106,10 @@ def test_idle_processes_serve_the_next_pool(spec: PreprocessSpec, paths: list[Pa
     idle.close()
 
 
-def test_the_first_video_is_decoded_alone_until_more_are_wanted(spec: PreprocessSpec, paths: list[Path]) -> None:
+def test_the_first_video_is_decoded_alone_until_more_are_wanted(
+    spec: PreprocessSpec, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidfeat.engine.decode_pool.FIRST_ALONE_SECONDS", LONG)
     inbox = Inbox()
     with pool_of(spec, paths, inbox) as pool:
         inbox.wait_for(1)
