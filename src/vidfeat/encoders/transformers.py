@@ -316,14 +316,14 @@ def _check_patches(
     if cut != own:
         raise ConfigError(
             f"{repository.reference}: the processor",
-            expected=f"that of {architecture}, {_patches(own)}",
-            found=f"one {_patches(cut)}",
+            expected=f"one that {_patches(own)}, as {architecture} takes them",
+            found=f"one that {_patches(cut)}",
             hint="Copy the file from the repository that this model was trained from.",
         )
 
 
 def _patches(size: int | None) -> str:
-    return "that gives whole pictures" if size is None else f"that cuts pictures into patches of {size}x{size} pixels"
+    return "gives whole pictures" if size is None else f"cuts pictures into patches of {size}x{size} pixels"
 
 
 def _grid(architecture: str, values: Mapping[str, Any], dims: int) -> TimeGrid:
