@@ -108,7 +108,7 @@ class ResizeTo:
 class ResizeToPatches:
     """Scale to whole square patches of `patch_size` pixels, as many as possible but at most `max_patches`.
 
-    Both edges are scaled by one factor and rounded up to whole patches, so the aspect ratio is kept nearly.
+    Both edges are scaled by one factor, at most 100, and rounded up to whole patches: the aspect ratio is nearly kept.
     """
 
     patch_size: int

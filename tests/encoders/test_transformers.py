@@ -394,10 +394,13 @@ def test_repositories_that_are_refused(
         encoder(f"hf:{folder}").load(CPU)
 
 
-def test_siglip2_with_other_patches_or_without_a_head_is_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+def test_configs_of_siglip2_that_are_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny("siglip2-vision"), tmp_path / "siglip2"))
     with_config(vision_use_head=False)(folder)
     with pytest.raises(ConfigError, match=r"expected a vision network .*without a pooled output"):
+        encoder(f"hf:{folder}")
+    with_config(vision_use_head=True, num_patches="many")(folder)
+    with pytest.raises(ConfigError, match="expected a vision network with a pooled output"):
         encoder(f"hf:{folder}")
     with_config(patch_size=4)(folder)
     with pytest.raises(

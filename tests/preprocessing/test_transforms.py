@@ -52,6 +52,7 @@ def corners(crops: np.ndarray) -> list[tuple[int, int]]:
         (ResizeToPatches(16, 256), (240, 320), (14 * 16, 18 * 16)),
         (ResizeToPatches(14, 256), (100, 100), (16 * 14, 16 * 14)),
         (ResizeToPatches(16, 4), (1000, 1), (4 * 16, 16)),
+        (ResizeToPatches(16, 256), (1, 1), (7 * 16, 7 * 16)),  # 100 times as large
     ],
 )
 def test_sizes_and_pixels(transform: object, size: tuple[int, int], expected: tuple[int, int]) -> None:

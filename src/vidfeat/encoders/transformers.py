@@ -311,7 +311,8 @@ def _check_patches(
     """Networks that take patches, and no pictures, need a processor that cuts pictures into the same patches."""
     own = None
     if architecture in ("siglip2", "siglip2_vision_model"):
-        own = (values.get("vision_config") or values).get("patch_size", 16)
+        vision = values.get("vision_config")
+        own = (vision if isinstance(vision, dict) else values).get("patch_size", 16)
     cut = next((step.patch_size for step in processing.transforms if isinstance(step, ResizeToPatches)), None)
     if cut != own:
         raise ConfigError(

@@ -148,7 +148,7 @@ def _within(transform: ResizeWithin, width: int, height: int) -> Size:
 
 
 def _whole_patches(transform: ResizeToPatches, width: int, height: int) -> Size:
-    """As SigLIP 2's processor searches for it: the factor is found only to 1e-5, and that may decide a patch."""
+    """The factor is searched for as SigLIP 2's processor does: up to 100, to 1e-5 below the largest."""
 
     def patches(pixels: int, factor: float) -> int:
         return max(1, math.ceil(pixels * factor / transform.patch_size))
