@@ -109,8 +109,11 @@ def _vectors(network: Any, tokens: Any, architecture: str) -> Any:
 
 def _tokens(repository: Repository, words: list[str], architecture: str, values: dict[str, Any]) -> Any:
     """The texts as the network takes them; SigLIP was trained on texts that are padded to the full length."""
+    from tokenizers.normalizers import Lowercase
     from transformers import AutoTokenizer
 
+    if architecture == "siglip2":  # as in training; the tokenizer that its repositories name keeps capitals
+        words = [Lowercase().normalize_str(text) for text in words]
     filled_up = architecture in ("siglip", "siglip2")
     usual = 64 if filled_up else 77
     positions = int((values.get("text_config") or {}).get("max_position_embeddings", usual))
