@@ -129,6 +129,15 @@ TINY: dict[str, Tiny] = {
          "image_processor_type": "SiglipImageProcessor", "rescale_factor": 1 / 255,
          "size": {"height": 32, "width": 32}},
     ),
+    "siglip2": Tiny(
+        "Siglip2Config",
+        {"text_config": {**TEXT, "projection_size": 32},
+         "vision_config": {**VIT, "num_patches": 16}},
+        "Siglip2Model",
+        {**HALVES, "do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2,
+         "image_processor_type": "Siglip2ImageProcessor", "rescale_factor": 1 / 255, "patch_size": 8,
+         "max_num_patches": 20},
+    ),
     "dinov2": Tiny(
         "Dinov2Config",
         {**VIT, "mlp_ratio": 2},
@@ -167,6 +176,12 @@ TINY["vjepa2-classifier"] = Tiny(
 )
 
 
+TINY["siglip2-vision"] = Tiny(
+    "Siglip2VisionConfig",
+    TINY["siglip2"].options["vision_config"],
+    "Siglip2VisionModel",
+    TINY["siglip2"].processor,
+)
 TINY["vit-classifier"] = replace(TINY["vit"], model="ViTForImageClassification")
 TINY["ijepa"] = Tiny("IJepaConfig", VIT, "IJepaModel", TINY["vit"].processor)
 TINY["convnext"] = Tiny(

@@ -105,6 +105,18 @@ class ResizeTo:
 
 
 @dataclass(frozen=True)
+class ResizeToPatches:
+    """Scale to whole square patches of `patch_size` pixels, as many as possible but at most `max_patches`.
+
+    Both edges are scaled by one factor, at most 100, and rounded up to whole patches: the aspect ratio is nearly kept.
+    """
+
+    patch_size: int
+    max_patches: int
+    interpolation: Interpolation = "bilinear"
+
+
+@dataclass(frozen=True)
 class CenterCrop:
     """One crop of `width` x `height` pixels from the middle.
 
@@ -143,7 +155,9 @@ class Flip:
     direction: Literal["horizontal", "vertical"] = "horizontal"
 
 
-FrameTransform = Union[ResizeShortEdge, ResizeWithin, ResizeBy, ResizeTo, CenterCrop, ThreeCrop, TenCrop, Flip]
+FrameTransform = Union[
+    ResizeShortEdge, ResizeWithin, ResizeBy, ResizeTo, ResizeToPatches, CenterCrop, ThreeCrop, TenCrop, Flip
+]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizerFast
 
 import vidfeat
 import vidfeat.models.transformers
-from tiny_transformers import TINY, make, write
+from tiny_transformers import TINY, frame, make, write
 from video.video_files import write_video
 from vidfeat.cli import main
 from vidfeat.encoders import compile_recipe, encoder, encoder_from_json
@@ -41,12 +41,28 @@ from vidfeat.tools.describe import describe
 
 CPU = torch.device("cpu")
 
+
+def siglip2_inputs(images: torch.Tensor, most: int = 20) -> dict[str, torch.Tensor]:
+    """Pictures of one size as the library takes them: patches, filled up with zeros, which are masked."""
+    rows, columns = images.shape[2] // 8, images.shape[3] // 8
+    cut = [images[:, :, y * 8 : y * 8 + 8, x * 8 : x * 8 + 8] for y in range(rows) for x in range(columns)]
+    patches = torch.stack([patch.permute(0, 2, 3, 1).flatten(1) for patch in cut], dim=1)
+    mask = torch.tensor([1] * len(cut) + [0] * (most - len(cut)), dtype=torch.int32)
+    return {
+        "pixel_values": torch.nn.functional.pad(patches, (0, 0, 0, most - len(cut))),
+        "pixel_attention_mask": mask.expand(len(images), -1),
+        "spatial_shapes": torch.tensor([[rows, columns]] * len(images)),
+    }
+
+
 OWN: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "videomae-pretraining": lambda m, x: m.videomae(x).last_hidden_state.mean(1),
     "vjepa2": lambda m, x: m.get_vision_features(x).mean(1),
     "xclip": lambda m, x: m.get_video_features(x).pooler_output,
     "clip": lambda m, x: m.get_image_features(x).pooler_output,
     "siglip": lambda m, x: m.get_image_features(x).pooler_output,
+    "siglip2": lambda m, x: m.get_image_features(**siglip2_inputs(x)).pooler_output,
+    "siglip2-vision": lambda m, x: m(**siglip2_inputs(x)).pooler_output,
     "ijepa": lambda m, x: m(x).last_hidden_state.mean(1),
     **dict.fromkeys(
         ("metaclip2", "chinese-clip", "altclip", "aimv2", "groupvit", "align", "tipsv2"),
@@ -95,8 +111,8 @@ def test_a_network_gives_the_librarys_own_features(name: str, tiny: Callable[[st
     assert compiled.name == name
     loaded = compiled.load(CPU)
     steps = compiled.preprocess.transforms
-    size = steps[-1].width  # type: ignore[union-attr]
-    pixels = np.random.default_rng(0).integers(0, 256, (3, compiled.clip.length, size, size, 3), dtype=np.uint8)
+    (shown,) = FrameTransformer(steps)(frame(60, 80), where="")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, compiled.clip.length, *shown.shape), dtype=np.uint8)
     normalize = compiled.description()["recipe"]["normalize"]
     ordered = pixels[..., ::-1] if normalize["to_bgr"] else pixels
     values = (ordered.astype(np.float64) - normalize["mean"]) / normalize["std"]
@@ -132,7 +148,9 @@ def test_no_weight_is_what_was_in_memory_before(name: str, tiny: Callable[[str],
     assert all(tensor.isfinite().all() for tensor in loaded.network.state_dict().values())
 
 
-@pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit", "clip", "siglip", "dinov2", "dinov3", "vit"])
+@pytest.mark.parametrize(
+    "name", ["videomae", "vjepa2", "vivit", "clip", "siglip", "siglip2", "dinov2", "dinov3", "vit"]
+)
 def test_attention_in_tiles_gives_the_librarys_own_features(
     name: str, tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +183,44 @@ def test_a_video_gives_the_librarys_features_of_its_frames(tiny: Callable[[str],
             assert relative(extractor.extract(video).values, expected) < 1e-5
         (streamed,) = vidfeat.stream(vidfeat.Job(videos=[video], encoders=compiled))  # through a decode process
         assert relative(np.asarray(streamed), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "patches"),
+    [(61, 83, (4, 5)), (83, 61, (5, 4)), (64, 64, (4, 4)), (11, 40, (2, 8)), (5, 7, (4, 5)), (6, 400, (1, 20))],
+)
+def test_siglip2_takes_pictures_of_any_ratio(
+    height: int, width: int, patches: tuple[int, int], tiny: Callable[[str], Path]
+) -> None:
+    compiled = encoder(f"hf:{tiny('siglip2')}")
+    assert not compiled.recipe.frames_are_alike
+    pixels = FrameTransformer(compiled.preprocess.transforms)(frame(height, width), where="")
+    assert pixels.shape == (1, patches[0] * 8, patches[1] * 8, 3)
+    network = compiled.load(CPU).network
+    with torch.inference_mode():
+        expected = library_features("siglip2", torch.from_numpy(pixels / 127.5 - 1).float().permute(0, 3, 1, 2)).numpy()
+        assert relative(network(torch.from_numpy(pixels[:, None])).numpy(), expected) < 1e-5
+        network.convert(torch.bfloat16)
+        pack(network, torch.bfloat16, one_shape=False)
+        assert relative(network(torch.from_numpy(pixels[:, None])).numpy(), expected) < 0.05
+
+
+def test_videos_of_several_sizes_in_one_run(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    sizes = {"wide": (80, 60), "tall": (48, 96), "small": (20, 16)}
+    videos = [str(write_video(tmp_path / f"{name}.mp4", frames=20, size=size)) for name, size in sizes.items()]
+    compiled, out = encoder(f"hf:{tiny('siglip2')}"), tmp_path / "out.npz"
+    assert Recipe.from_json(compiled.description()["recipe"]).digest == compiled.recipe_digest
+    assert "at most 20 patches of 8x8, ratio kept" in describe(compiled.recipe)
+    assert main.main(["extract", f"hf:{tiny('siglip2')}", *videos, "-o", str(out)]) == 0
+    with np.load(out) as written:
+        for video in videos:
+            frames = decoded(video)
+            chosen = [frames[index] for index in compiled.grid.frame_index(20).ravel()]
+            pixels = np.concatenate([FrameTransformer(compiled.preprocess.transforms)(f, where="") for f in chosen])
+            with torch.inference_mode():
+                inputs = torch.from_numpy(pixels / 127.5 - 1).float().permute(0, 3, 1, 2)
+                expected = library_features("siglip2", inputs).mean(0).numpy()
+            assert relative(written[Path(video).name], expected) < 1e-5
 
 
 def decoded(path: str) -> list[np.ndarray]:
@@ -309,8 +365,13 @@ def with_config(**values: Any) -> Callable[[Path], object]:
         (with_config(model_type="bert"), ConfigError, "found bert, which fails with .*BertModel takes input_ids"),
         (with_config(model_type="clip_text_model"), ConfigError, "ValueError: CLIPTextModel takes input_ids"),
         (with_config(model_type="git_vision_model"), ConfigError, "AutoModel has no such network"),
-        (with_config(model_type="siglip2"), ConfigError, "expected SigLIP 2 of a fixed size.*siglip2, which is NaFlex"),
-        (with_config(model_type="siglip2_vision_model"), ConfigError, "found siglip2_vision_model, which is NaFlex"),
+        (with_config(model_type="siglip2"), ConfigError, "the processor: expected one that cuts pictures into "
+         "patches of 8x8 pixels, as siglip2 takes them; found one that gives whole pictures"),
+        (
+            lambda f: (f / "preprocessor_config.json").write_text('{"image_processor_type": "Siglip2ImageProcessor"}'),
+            ConfigError,
+            "one that gives whole pictures, as dinov2 takes them; found one that cuts pictures into patches of 16x16",
+        ),
         (with_config(model_type=None, architecture="resnet18", pretrained_cfg={}), ConfigError, "use timm:resnet18"),
         (with_config(model_type="detr"), ConfigError, "expected a vision network with a pooled output"),
         (with_config(model_type=None), ConfigError, "model_type: expected an architecture of the .*; found None"),
@@ -331,6 +392,21 @@ def test_repositories_that_are_refused(
     change(folder)
     with pytest.raises(error, match=words):
         encoder(f"hf:{folder}").load(CPU)
+
+
+def test_configs_of_siglip2_that_are_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("siglip2-vision"), tmp_path / "siglip2"))
+    with_config(vision_use_head=False)(folder)
+    with pytest.raises(ConfigError, match=r"expected a vision network .*without a pooled output"):
+        encoder(f"hf:{folder}")
+    with_config(vision_use_head=True, num_patches="many")(folder)
+    with pytest.raises(ConfigError, match="expected a vision network with a pooled output"):
+        encoder(f"hf:{folder}")
+    with_config(patch_size=4)(folder)
+    with pytest.raises(
+        ConfigError, match=r"of 4x4 pixels, as siglip2_vision_model takes them; .* patches of 8x8 pixels"
+    ):
+        encoder(f"hf:{folder}")
 
 
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -535,6 +611,27 @@ def test_texts_are_in_the_space_of_the_features(with_tokenizer: Path, tmp_path: 
     with np.load(out, allow_pickle=False) as written:
         assert written["words"].tolist() == texts
         np.testing.assert_array_equal(written["vectors"], vectors)
+
+
+def test_texts_of_siglip2_are_in_lower_case_and_filled_up(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("siglip2"), tmp_path / "siglip2"))
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "\u2581", *"adgo"]  # as Gemma's, whose spaces are U+2581
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], unk_token="<unk>"))
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", 1)]
+    )
+    special = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    how: dict[str, Any] = {"padding_side": "right", "model_input_names": ["input_ids"]}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special, **how).save_pretrained(folder)
+    saved = folder / "tokenizer_config.json"
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"tokenizer_class": "GemmaTokenizer"}))
+    ids = torch.tensor([[6, 5, 7, 9, 8, 1, *[0] * 10]])
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(make("siglip2").get_text_features(ids).pooler_output).numpy()
+    vectors = vidfeat.embed_text(f"hf:{folder}", ["a dog", "A Dog"])
+    assert vectors.shape[1] == encoder(folder).feature_size
+    np.testing.assert_allclose(vectors, np.concatenate([expected] * 2), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["chinese-clip", "align", "blip"])

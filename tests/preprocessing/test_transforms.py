@@ -17,6 +17,7 @@ from vidfeat.recipe import (
     ResizeBy,
     ResizeShortEdge,
     ResizeTo,
+    ResizeToPatches,
     ResizeWithin,
     TenCrop,
     ThreeCrop,
@@ -47,6 +48,11 @@ def corners(crops: np.ndarray) -> list[tuple[int, int]]:
         (ResizeWithin(171, 128), (640, 240), (171, 64)),
         (ResizeBy(0.5), (321, 240), (161, 120)),
         (ResizeTo(224, 112), (320, 240), (224, 112)),
+        (ResizeToPatches(16, 256), (1920, 1080), (21 * 16, 12 * 16)),  # 22 x 12 would be 264 patches
+        (ResizeToPatches(16, 256), (240, 320), (14 * 16, 18 * 16)),
+        (ResizeToPatches(14, 256), (100, 100), (16 * 14, 16 * 14)),
+        (ResizeToPatches(16, 4), (1000, 1), (4 * 16, 16)),
+        (ResizeToPatches(16, 256), (1, 1), (7 * 16, 7 * 16)),  # 100 times as large
     ],
 )
 def test_sizes_and_pixels(transform: object, size: tuple[int, int], expected: tuple[int, int]) -> None:

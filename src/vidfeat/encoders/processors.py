@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidfeat.errors import ConfigError
-from vidfeat.recipe import CenterCrop, FrameTransform, Interpolation, Normalize, ResizeShortEdge, ResizeTo
+from vidfeat.recipe import (
+    CenterCrop,
+    FrameTransform,
+    Interpolation,
+    Normalize,
+    ResizeShortEdge,
+    ResizeTo,
+    ResizeToPatches,
+)
 
 _HALVES = (0.5, 0.5, 0.5)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -58,6 +66,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "do_flip_channel_order": True,
     },
     "Siglip": {**_PLAIN, "resample": 3},
+    "Siglip2": {
+        **{name: _PLAIN[name] for name in ("do_resize", "do_rescale", "do_normalize", "rescale_factor", "resample")},
+        "image_mean": _HALVES,
+        "image_std": _HALVES,
+        "patch_size": 16,
+        "max_num_patches": 256,
+    },
     "DINOv3ViT": {**_PLAIN, "image_mean": _IMAGENET[0], "image_std": _IMAGENET[1]},
     "Tipsv2": {**_PLAIN, "do_normalize": False, "size": {"height": 448, "width": 448}},
     "ViT": _PLAIN,
@@ -131,6 +146,8 @@ def compile_processor(data: dict[str, Any], where: str) -> Processing:
     options = _Options(data, where)
     kind = options.kind
     transforms: list[FrameTransform] = []
+    if kind == "Siglip2" and not options.flag("do_resize"):
+        raise options.error("do_resize", "true", "false")  # frames of other sizes are no whole patches
     if options.flag("do_resize"):
         table = {"Vivit": _PILLOW, "DINOv3ViT": _UNROUNDED if options.flag("do_rescale") else _RESAMPLE}
         transforms += _resize(options, options.one_of("resample", table.get(kind, _RESAMPLE)))
@@ -154,6 +171,8 @@ def compile_processor(data: dict[str, Any], where: str) -> Processing:
 
 
 def _resize(options: _Options, interpolation: Interpolation) -> list[FrameTransform]:
+    if options.kind == "Siglip2":
+        return [ResizeToPatches(options.count("patch_size"), options.count("max_num_patches"), interpolation)]
     if options.kind not in ("ConvNext", "Levit"):
         return [options.resize(interpolation)]
     short = options.edge("size", "shortest_edge")
@@ -233,6 +252,9 @@ class _Options:
         width, height = self._edges("size", size)
         return ResizeTo(width, height, interpolation)
 
+    def count(self, name: str) -> int:
+        return self._whole(name, self._values[name], "a whole number")
+
     def edge(self, name: str, key: str) -> int:
         value = self._values[name]
         return self._pixels(name, value.get(key) if isinstance(value, dict) else value)
@@ -248,6 +270,9 @@ class _Options:
         return self._pixels(name, value["width"]), self._pixels(name, value["height"])
 
     def _pixels(self, name: str, value: Any) -> int:
+        return self._whole(name, value, "pixels")
+
+    def _whole(self, name: str, value: Any, what: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
-            raise self.error(name, "pixels, from 1 to 10000", repr(value))
+            raise self.error(name, f"{what}, from 1 to 10000", repr(value))
         return value

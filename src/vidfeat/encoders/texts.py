@@ -25,6 +25,7 @@ TEXT_TOWERS = {
     "blip": "BlipForImageTextRetrieval",
     "groupvit": "GroupViTModel",
     "siglip": "SiglipModel",
+    "siglip2": "Siglip2Model",
     "tipsv2": "Tipsv2Model",
     "xclip": "XCLIPModel",
 }
@@ -108,16 +109,20 @@ def _vectors(network: Any, tokens: Any, architecture: str) -> Any:
 
 def _tokens(repository: Repository, words: list[str], architecture: str, values: dict[str, Any]) -> Any:
     """The texts as the network takes them; SigLIP was trained on texts that are padded to the full length."""
+    from tokenizers.normalizers import Lowercase
     from transformers import AutoTokenizer
 
-    usual = 64 if architecture == "siglip" else 77
+    if architecture == "siglip2":  # as in training; the tokenizer that its repositories name keeps capitals
+        words = [Lowercase().normalize_str(text) for text in words]
+    filled_up = architecture in ("siglip", "siglip2")
+    usual = 64 if filled_up else 77
     positions = int((values.get("text_config") or {}).get("max_position_embeddings", usual))
     found = [path for name in _TOKENIZER_FILES if (path := repository.find(name)) is not None]
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(str(found[0].parent), local_files_only=True)
         return tokenizer(
             words,
-            padding="max_length" if architecture == "siglip" else True,
+            padding="max_length" if filled_up else True,
             truncation=True,
             max_length=min(positions, _TRAINED_TOKENS.get(architecture, positions)),
             return_tensors="pt",

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vidfeat.checkpoint.hub import Repository, downloads, load_shards
 from vidfeat.checkpoint.match import MatchReport, Mismatch, check_finite, refuse_mismatch
 from vidfeat.encoders.libraries import frames_of_a_video
@@ -21,7 +23,8 @@ from vidfeat.errors import ConfigError
 from vidfeat.lazy_import import import_extra
 from vidfeat.mmaction.feature_script import FeatureRequest, apply_request
 from vidfeat.preprocessing.sampling import SegmentSampling, UniformSampling
-from vidfeat.recipe import ModelSpec, Recipe, TimeGrid
+from vidfeat.preprocessing.transforms import FrameTransformer
+from vidfeat.recipe import ModelSpec, Recipe, ResizeToPatches, TimeGrid
 
 if TYPE_CHECKING:
     from vidfeat.models import Recognizer
@@ -132,6 +135,7 @@ def compile_recipe(
     config = TransformersConfig(architecture, _pooled(architecture, values), 0, json.dumps(kept, sort_keys=True), code)
     dims = network_of(config).dims
     processing = _processing(repository, dims)
+    _check_patches(architecture, values, processing, repository)
     grid = _grid(architecture, values, dims)
     recipe = Recipe(grid, processing.transforms, processing.normalize, ModelSpec(config, dims))
     sized = replace(config, feature_size=_feature_size(config, recipe, repository))
@@ -232,13 +236,6 @@ def _architecture(values: Mapping[str, Any], repository: Repository, trusted: bo
     from transformers import CONFIG_MAPPING
 
     found = values.get("model_type")
-    if found in ("siglip2", "siglip2_vision_model"):
-        raise ConfigError(
-            f"{repository.reference}: config.json: model_type",
-            expected="SigLIP 2 of a fixed size, whose model_type is siglip",
-            found=f"{found}, which is NaFlex: pictures of any aspect ratio, cut into a varying number of patches",
-            hint="Use a repository of SigLIP 2 with the size in its name, such as google/siglip2-base-patch16-224.",
-        )
     if isinstance(found, str) and (found in CONFIG_MAPPING or (trusted and "auto_map" in values)):
         return found
     has_code = "auto_map" in values
@@ -308,6 +305,28 @@ def _processing(repository: Repository, dims: int) -> Processing:
     )
 
 
+def _check_patches(
+    architecture: str, values: Mapping[str, Any], processing: Processing, repository: Repository
+) -> None:
+    """Networks that take patches, and no pictures, need a processor that cuts pictures into the same patches."""
+    own = None
+    if architecture in ("siglip2", "siglip2_vision_model"):
+        vision = values.get("vision_config")
+        own = (vision if isinstance(vision, dict) else values).get("patch_size", 16)
+    cut = next((step.patch_size for step in processing.transforms if isinstance(step, ResizeToPatches)), None)
+    if cut != own:
+        raise ConfigError(
+            f"{repository.reference}: the processor",
+            expected=f"one that {_patches(own)}, as {architecture} takes them",
+            found=f"one that {_patches(cut)}",
+            hint="Copy the file from the repository that this model was trained from.",
+        )
+
+
+def _patches(size: int | None) -> str:
+    return "gives whole pictures" if size is None else f"cuts pictures into patches of {size}x{size} pixels"
+
+
 def _grid(architecture: str, values: Mapping[str, Any], dims: int) -> TimeGrid:
     if dims == 2:
         return frames_of_a_video()
@@ -325,7 +344,8 @@ def _feature_size(config: TransformersConfig, recipe: Recipe, repository: Reposi
     from vidfeat.inference.out_of_memory import first_line
     from vidfeat.models.transformers import TransformersNetwork
 
-    width, height = recipe.frame_size or (224, 224)
+    frame = FrameTransformer(recipe.transforms)(np.zeros((224, 224, 3), np.uint8), where="a frame")[0]
+    height, width, _ = frame.shape
     shape = (1, 3, height, width) if recipe.model.dims == 2 else (1, 3, recipe.sampling.clip_len, height, width)
     try:
         network = TransformersNetwork(config).to("meta")

@@ -77,6 +77,16 @@ def _image_features(network: Any, images: torch.Tensor) -> torch.Tensor:
     return _pooler_output(network.get_image_features(images))
 
 
+def _siglip2_pooled(network: Any, images: torch.Tensor) -> torch.Tensor:
+    """All images of a batch have one size, so that none has patches to fill up, and there is nothing to mask."""
+    size = network.config.patch_size
+    rows, columns = images.shape[2] // size, images.shape[3] // size
+    grid = images.reshape(len(images), 3, rows, size, columns, size)
+    patches = grid.permute(0, 2, 4, 3, 5, 1).reshape(len(images), rows * columns, -1)
+    # on the CPU, as the library reads its numbers
+    return _pooler_output(network(patches, None, torch.tensor([[rows, columns]], device="cpu")))
+
+
 def _vjepa2_tokens(network: Any, clips: torch.Tensor) -> torch.Tensor:
     tokens: torch.Tensor = network(clips, skip_predictor=True).last_hidden_state
     return tokens
@@ -155,6 +165,8 @@ NETWORKS: dict[tuple[str, str], Network] = {
     ("ijepa", "mean"): Network("IJepaModel", lambda n, x: n(x).last_hidden_state.mean(1)),
     ("radio", "summary"): Network("RadioModel", lambda n, x: n(x).summary),
     ("siglip", "pooler"): Network("SiglipModel", _image_features, 2, ("text_model",)),
+    ("siglip2", "pooler"): Network("Siglip2Model", lambda n, x: _siglip2_pooled(n.vision_model, x), 2, ("text_model",)),
+    ("siglip2_vision_model", "pooler"): Network("Siglip2VisionModel", _siglip2_pooled),
 }
 """By `architecture` and `pooled`. An architecture that is not here is built with `AutoModel`, and "pooler" is its
 `pooler_output`.

@@ -6,6 +6,7 @@ what is kept and moved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from vidfeat.recipe import (
     ResizeBy,
     ResizeShortEdge,
     ResizeTo,
+    ResizeToPatches,
     ResizeWithin,
     TenCrop,
     ThreeCrop,
@@ -145,11 +147,28 @@ def _within(transform: ResizeWithin, width: int, height: int) -> Size:
     return _scaled(width, height, factor)
 
 
+def _whole_patches(transform: ResizeToPatches, width: int, height: int) -> Size:
+    """The factor is searched for as SigLIP 2's processor does: up to 100, to 1e-5 below the largest."""
+
+    def patches(pixels: int, factor: float) -> int:
+        return max(1, math.ceil(pixels * factor / transform.patch_size))
+
+    low, high = 1e-5 / 10, 100.0
+    while high - low >= 1e-5:
+        factor = (low + high) / 2
+        if patches(width, factor) * patches(height, factor) <= transform.max_patches:
+            low = factor
+        else:
+            high = factor
+    return patches(width, low) * transform.patch_size, patches(height, low) * transform.patch_size
+
+
 _SIZES: dict[type, Callable[[Any, int, int], Size]] = {
     ResizeShortEdge: _short_edge,
     ResizeWithin: _within,
     ResizeBy: lambda t, w, h: _scaled(w, h, t.factor),
     ResizeTo: lambda t, w, h: (t.width, t.height),
+    ResizeToPatches: _whole_patches,
 }
 
 
@@ -220,6 +239,7 @@ _STEPS: dict[type, Callable[[Any], Apply]] = {
     ResizeWithin: _resize,
     ResizeBy: _resize,
     ResizeTo: _resize,
+    ResizeToPatches: _resize,
     CenterCrop: _center_crop,
     ThreeCrop: _three_crop,
     TenCrop: _ten_crop,

@@ -23,6 +23,7 @@ from vidfeat.recipe import (
     ResizeBy,
     ResizeShortEdge,
     ResizeTo,
+    ResizeToPatches,
     ResizeWithin,
     TenCrop,
     ThreeCrop,
@@ -99,6 +100,9 @@ _IN_WORDS: dict[type, Callable[[Any], str]] = {
     ResizeWithin: lambda t: f"resize within {t.long}x{t.short}, ratio kept ({t.interpolation})",
     ResizeBy: lambda t: f"resize by {t.factor} ({t.interpolation})",
     ResizeTo: lambda t: f"resize to {t.width}x{t.height} ({t.interpolation})",
+    ResizeToPatches: lambda t: (
+        f"resize to at most {t.max_patches} patches of {t.patch_size}x{t.patch_size}, ratio kept ({t.interpolation})"
+    ),
     CenterCrop: lambda t: f"centre crop {t.width}x{t.height}",
     ThreeCrop: lambda t: f"three crops {t.width}x{t.height}",
     TenCrop: lambda t: f"ten crops {t.width}x{t.height}",
