@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -68,6 +68,8 @@ def test_antialiased_resizing_is_that_of_pytorch(
 
 @settings(max_examples=60)
 @given(*(st.integers(1, 400) for _ in range(4)))
+@example(1, 2, 1, 249)
+@example(10, 16, 235, 328)
 def test_the_nearest_pixels_are_those_of_pytorch(height: int, width: int, to_height: int, to_width: int) -> None:
     picture = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     planes = torch.from_numpy(picture).permute(2, 0, 1)[None]

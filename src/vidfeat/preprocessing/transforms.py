@@ -57,9 +57,10 @@ _INTERPOLATION: dict[str, Callable[[Image, Size], Any]] = {
 
 def _nearest(pixels: int, wanted: int) -> npt.NDArray[np.int64]:
     """Of each pixel of the result the one whose middle is nearest to its own, as PyTorch's nearest-exact rounds."""
-    scale = np.float32(pixels) / np.float32(wanted)
-    middles = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * scale
-    return np.minimum(middles.astype(np.int64), pixels - 1)
+    scale = np.float64(np.float32(pixels) / np.float32(wanted))
+    # in float32, but for the product: processors add to it before they round
+    places = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)
+    return np.minimum((places + np.float32(0.5)).astype(np.int64), pixels - 1)
 
 
 class CropDoesNotFitError(Exception):
