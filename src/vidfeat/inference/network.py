@@ -73,7 +73,6 @@ class FeatureNetwork(nn.Module):
     def convert(self, dtype: torch.dtype) -> None:
         """Change the model's number format, in place."""
         self.model.to(dtype)
-        self.model.train().eval()  # LeViT of transformers keeps biases of the former format until then
         self.dtype = dtype
 
     def forward(self, pixels: torch.Tensor, forward_features: ForwardFeatures | None = None) -> torch.Tensor:

@@ -226,6 +226,11 @@ class TransformersNetwork(nn.Module):
                 config._attn_implementation = _own_attention()
         self.network = network.eval()
 
+    def _apply(self, *how: Any, **options: Any) -> Any:
+        super()._apply(*how, **options)  # type: ignore[no-untyped-call]
+        self.network.train().eval()  # LeViT keeps biases of the former number format until then
+        return self
+
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, 3, H, W]`, or `[N, 3, T, H, W]` for networks of clips, to `[N, C]`."""
         return self._how.features(self.network, x.transpose(1, 2) if x.dim() == 5 else x)
