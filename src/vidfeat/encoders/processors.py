@@ -154,8 +154,10 @@ def compile_processor(data: dict[str, Any], where: str) -> Processing:
     if options.flag("do_center_crop"):
         width, height = options.edges("crop_size")
         transforms.append(CenterCrop(width, height, smaller="pad"))
-    # MobileViT's processor has the option, and does not normalise.
-    for name in ("do_pad", "do_sample_frames", "do_reduce_labels", *(["do_normalize"] * (kind == "MobileViT"))):
+    refused = ["do_pad", "do_sample_frames", "do_reduce_labels"]
+    if kind == "MobileViT":  # its processor has the option, and does not normalise
+        refused.append("do_normalize")
+    for name in refused:
         if options.flag(name):
             raise options.error(name, "false", "true")
     scale = options.number("rescale_factor") if options.flag("do_rescale") else 1.0
