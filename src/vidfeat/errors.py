@@ -103,6 +103,11 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
+def reason(error: BaseException) -> str:
+    """What the system says of an error, without its number; the error's own words where it is not the system's."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 @contextlib.contextmanager
 def system_errors(
     kind: type[VidfeatError], where: str | os.PathLike[str], *, expected: str, hint: str = ""
@@ -111,7 +116,7 @@ def system_errors(
     try:
         yield
     except OSError as error:
-        raise kind(os.fspath(where), expected=expected, found=error.strerror or str(error), hint=hint) from error
+        raise kind(os.fspath(where), expected=expected, found=reason(error), hint=hint) from error
 
 
 class UsageError(VidfeatError):

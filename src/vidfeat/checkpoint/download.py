@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib import request
 
-from vidfeat.errors import CheckpointError
+from vidfeat.errors import CheckpointError, reason
 from vidfeat.storage import sync_folder
 
 _CHUNK_BYTES = 1 << 20
@@ -127,8 +127,7 @@ def _failed(url: str, target: Path, *, expected: str, found: str) -> CheckpointE
 def _reason(error: BaseException) -> str:
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
         error = error.reason
-    words = getattr(error, "strerror", None) or str(error)  # without the number of the error
-    return words or type(error).__name__
+    return reason(error) or type(error).__name__
 
 
 def _receive(url: str, out: BinaryIO, *, name: str, progress: bool) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from vidfeat.checkpoint.download import download
-from vidfeat.errors import CheckpointError, system_errors
+from vidfeat.errors import CheckpointError, reason, system_errors
 
 _log = logging.getLogger(__name__)
 
@@ -68,8 +68,7 @@ def find(ref: str, *, sha256: str = "", progress: bool = True) -> CheckpointFile
         if not scheme:
             return _find_local(_expanded(ref), ref)
     except (OSError, ValueError) as error:  # a name that is too long, a URL that cannot be parsed
-        found = getattr(error, "strerror", None) or str(error)
-        raise CheckpointError(ref, expected=expected, found=found) from error
+        raise CheckpointError(ref, expected=expected, found=reason(error)) from error
     raise CheckpointError(ref, expected=expected, found=f"a URL of type {scheme}://")
 
 

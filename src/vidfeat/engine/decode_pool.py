@@ -25,7 +25,7 @@ from vidfeat.engine.decode_worker import Assignment
 from vidfeat.engine.events import ChunkDecoded, Event, PoolFailed, VideoDecoded, VideoFailed, VideoPlanned
 from vidfeat.engine.faults import as_video_error
 from vidfeat.engine.worker_handle import PREWARMED, WorkerHandle, Workers
-from vidfeat.errors import DeviceError, VideoError, VidfeatError
+from vidfeat.errors import DeviceError, VideoError, VidfeatError, reason
 from vidfeat.hardware import memory_bytes
 from vidfeat.inference.stopwatch import Stopwatch
 from vidfeat.preprocessing.clips import ClipBatch
@@ -372,7 +372,7 @@ class DecodePool:
             try:
                 worker = self._adopt(PREWARMED.take() or WorkerHandle.spawn(self._options.command))
             except OSError as error:  # no memory or no place for a process, which may be so for a moment only
-                found = f"the last one was refused: {error.strerror or error}"
+                found = f"the last one was refused: {reason(error)}"
                 continue
             try:
                 worker.handshake(self._assignment, self._memory_bytes, self._start_seconds)

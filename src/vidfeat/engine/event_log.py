@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import UsageError, reason
 
 
 class EventLog:
@@ -28,8 +28,8 @@ class EventLog:
         try:
             self._file = Path(path).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError("log_json", expected="a file that can be written", found=f"{path}: {reason}") from error
+            found = f"{path}: {reason(error)}"
+            raise UsageError("log_json", expected="a file that can be written", found=found) from error
 
     def write(self, event: str, **fields: Any) -> None:
         """One event, at this moment."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from vidfeat.errors import OutputError, WriteError, system_errors
+from vidfeat.errors import OutputError, WriteError, reason, system_errors
 from vidfeat.storage import sync_folder
 
 FILES_AT_ONCE = 8
@@ -111,7 +111,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise FileNameError(
             str(path),
             expected="a name that the file system accepts",
-            found=error.strerror or str(error),
+            found=reason(error),
             hint="Rename the video, or write a single file such as features.pkl.",
         ) from error
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, ClassVar
 
-from vidfeat.errors import OutputError, UsageError, VideoError, WriteError, quote
+from vidfeat.errors import OutputError, UsageError, VideoError, WriteError, quote, reason
 from vidfeat.features import VideoFeatures
 from vidfeat.formats.atomic import FileNameError, remove, replace_all, require_writable
 from vidfeat.formats.reading import require_dense
@@ -176,8 +176,8 @@ class FolderSink(Sink):
             yield from ((folder / name).as_posix() for name in names if name.endswith(self.file_format.suffix))
 
     def _refuse(self, error: OSError) -> None:
-        found = error.strerror or str(error)
-        raise OutputError(str(error.filename), expected="a folder that can be read", found=found) from error
+        where, found = str(error.filename), reason(error)
+        raise OutputError(where, expected="a folder that can be read", found=found) from error
 
 
 def _relative(key: str) -> PurePosixPath:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, WriteError, quote, shorten
+from vidfeat.errors import OutputError, WriteError, quote, reason, shorten
 from vidfeat.features import Values
 from vidfeat.storage import sync_folder
 from vidfeat.store.files import KEPT, remove_if_possible
@@ -446,8 +446,7 @@ def _as_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise WriteError(str(path), expected="to write the run's database", found=reason, hint=KEPT) from error
+        raise WriteError(str(path), expected="to write the run's database", found=reason(error), hint=KEPT) from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, error) from error
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidfeat.errors import OutputError, WriteError
+from vidfeat.errors import OutputError, WriteError, system_errors
 
 KEPT = "Free space or correct the permissions, then run the same command again: finished videos are kept."
 """What to do about a write that the system refused."""
@@ -129,18 +129,11 @@ class RankLock:
 
     def __init__(self, database: Path, superseded: int = 0) -> None:
         self._path = database.with_suffix(".lock")
-        try:
+        with system_errors(WriteError, self._path, expected="to write the lock of this process", hint=KEPT):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._acquire()
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, json.dumps({"pid": os.getpid(), "superseded": superseded}).encode(), 0)
-        except OSError as error:
-            raise WriteError(
-                str(self._path),
-                expected="to write the lock of this process",
-                found=error.strerror or str(error),
-                hint=KEPT,
-            ) from error
 
     def close(self, *, remove: bool) -> None:
         """Release it.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import OutputError, UsageError, WriteError
+from vidfeat.errors import OutputError, UsageError, WriteError, reason
 from vidfeat.features import Outcome, Values, VideoFailure, VideoFeatures
 from vidfeat.formats import as_little_endian
 from vidfeat.formats.atomic import remove
@@ -340,7 +340,7 @@ class RunStore:
             raise WriteError(
                 str(self._files.manifest),
                 expected="to move the manifest of the earlier output",
-                found=error.strerror or str(error),
+                found=reason(error),
                 hint="Correct the permissions, then run the same command again: finished videos are kept.",
             ) from error
 

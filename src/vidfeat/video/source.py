@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
-from vidfeat.errors import Kind, Stage, UsageError, VideoError
+from vidfeat.errors import Kind, Stage, UsageError, VideoError, reason
 from vidfeat.storage import is_uri, stamp_of_status
 from vidfeat.video.remote import RemoteFile
 
@@ -128,7 +128,7 @@ def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile 
         hint = "Check the name, and the folder that the names of a list start from."
         raise _refused(where, stage, "missing", _READABLE, "no file of that name", hint) from error
     except OSError as error:
-        raise _refused(where, stage, "io", _READABLE, _reason(error)) from error
+        raise _refused(where, stage, "io", _READABLE, reason(error)) from error
     with file:
         if file.bytes == 0:
             raise _refused(where, stage, "empty", _READABLE, "a file of 0 bytes")
@@ -138,7 +138,7 @@ def open_file(path: str | os.PathLike[str], stage: Stage) -> Iterator[LocalFile 
             if file.error is None:
                 raise
         if file.error is not None:  # the cause of whatever error was raised above
-            raise _refused(where, stage, "io", _READABLE, _reason(file.error)) from file.error
+            raise _refused(where, stage, "io", _READABLE, reason(file.error)) from file.error
 
 
 def _open_regular(path: Path) -> LocalFile:
@@ -248,9 +248,5 @@ def _as_video_error(where: str, stage: Stage) -> Iterator[None]:
         # Above its own limit, four times `MAX_PIXELS`, FFmpeg refuses a frame before its size can be read.
         known = f"a video in a known container, with frames of at most {MAX_PIXELS} pixels"
         expected = known if stage == "open" else "a stream that decodes without errors"
-        found = "damaged or unknown data" if isinstance(error, InvalidDataError) else _reason(error)
+        found = "damaged or unknown data" if isinstance(error, InvalidDataError) else reason(error)
         raise broken(where, stage, "corrupt", expected, found) from error
-
-
-def _reason(error: Any) -> str:
-    return str(error.strerror or error)

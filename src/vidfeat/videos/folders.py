@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from vidfeat.errors import UsageError, shorten
+from vidfeat.errors import UsageError, reason, shorten
 from vidfeat.videos.references import VideoRef
 
 VIDEO_SUFFIXES = frozenset(
@@ -144,6 +144,6 @@ def _refuse_folder(error: OSError) -> None:
     raise UsageError(
         str(error.filename),
         expected="a folder that can be read",
-        found=error.strerror or str(error),
+        found=reason(error),
         hint="Change its permissions, or give a list of videos instead.",
     ) from error

@@ -10,7 +10,7 @@ from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 
-from vidfeat.errors import UsageError, quote
+from vidfeat.errors import UsageError, quote, reason
 from vidfeat.videos.lists import Confinement
 from vidfeat.videos.references import Segment, VideoRef, distinct, require_name
 
@@ -65,8 +65,7 @@ def _segment_lines(csv_file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
                 require_name(line[0], where)
                 yield where, line
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise UsageError(str(csv_file), expected="a table of segments in UTF-8", found=found) from error
+        raise UsageError(str(csv_file), expected="a table of segments in UTF-8", found=reason(error)) from error
 
 
 def _seconds(text: str, where: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfeat.errors import UsageError
+from vidfeat.errors import UsageError, reason
 from vidfeat.tools.report.measure import Floats
 
 MOST = 1000
@@ -51,7 +51,7 @@ def read_queries(path: Path) -> Queries:
         raise UsageError(
             str(path),
             expected="an .npz or .json file with `words`, and as many `vectors`",
-            found=f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error),
+            found=f"no {error}" if isinstance(error, KeyError) else reason(error),
             hint="vidfeat embed-text writes one.",
         ) from error
     return Queries(words, vectors)
